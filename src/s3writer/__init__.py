@@ -1,0 +1,47 @@
+"""An ordinary Python file whose bytes become one S3 object, wholly or not at all."""
+
+from importlib.metadata import version
+
+from s3writer._errors import (
+    AbortedError,
+    AccessDeniedError,
+    BucketNotFoundError,
+    ChecksumMismatchError,
+    ConflictError,
+    ConnectionFailedError,
+    CredentialsError,
+    KeyExistsError,
+    NotCommittedError,
+    ObjectTooLargeError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    S3WriterError,
+    ThrottledError,
+    WrongRegionError,
+)
+from s3writer._open import open
+from s3writer._session import UploadResult
+from s3writer._writer import MultipartUploadWriter
+
+__version__ = version("s3writer")
+
+__all__ = [
+    "AbortedError",
+    "AccessDeniedError",
+    "BucketNotFoundError",
+    "ChecksumMismatchError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "CredentialsError",
+    "KeyExistsError",
+    "MultipartUploadWriter",
+    "NotCommittedError",
+    "ObjectTooLargeError",
+    "OutcomeUnknownError",
+    "PreconditionFailedError",
+    "S3WriterError",
+    "ThrottledError",
+    "UploadResult",
+    "WrongRegionError",
+    "open",
+]

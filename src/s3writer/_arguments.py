@@ -1,0 +1,111 @@
+"""S3's own arguments, each routed to every call that takes it.
+
+Which call takes what is not written down here: botocore's service model knows.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ParamValidationError
+from botocore.handlers import validate_bucket_name
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+PUT = "PutObject"
+CREATE = "CreateMultipartUpload"
+PART = "UploadPart"
+COMPLETE = "CompleteMultipartUpload"
+ABORT = "AbortMultipartUpload"
+LIST = "ListParts"
+HEAD = "HeadObject"
+
+_WRITING = (PUT, CREATE, PART, COMPLETE)
+
+#: Arguments that the writer gives itself, and what to use instead.
+_OURS = {
+    "Bucket": "it is the first positional argument",
+    "Key": "it is the second positional argument",
+    "IfNoneMatch": "use exclusive=True",
+    "ChecksumAlgorithm": "use checksum=",
+    "ChecksumType": "use checksum=",
+    "Body": "write to the writer",
+    "WriteOffsetBytes": "a writer makes a whole object, it does not append",
+} | dict.fromkeys(
+    ("ContentLength", "ContentMD5", "MpuObjectSize", "MultipartUpload", "PartNumber", "UploadId"),
+    "the writer sets it",
+)
+
+#: S3's user guide, "Object key naming guidelines".
+MAX_KEY_BYTES = 1024
+
+
+class Arguments:
+    """The caller's arguments for S3, checked against the service model, ready for each of its operations."""
+
+    def __init__(self, model: ServiceModel, given: Mapping[str, Any], own_names: frozenset[str]) -> None:
+        """TypeError for a name that no call takes or that is the writer's own, ValueError for an impossible value.
+
+        ``own_names`` are the writer's parameters, so that a slip of the pen in one of them finds its way home.
+        """
+        self._members = {
+            operation: model.operation_model(operation).input_shape.members
+            for operation in (*_WRITING, ABORT, LIST, HEAD)
+        }
+        self._given = dict(given)
+        known = {name for operation in _WRITING for name in self._members[operation]}
+        for name, value in given.items():
+            if name in _OURS or name.startswith("Checksum"):
+                raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
+            if name not in known:
+                raise TypeError(f"{name} is no argument of S3's uploads{_nearest(name, known | own_names)}")
+            self._check_value(name, value)
+
+    def of(self, operation: str) -> dict[str, Any]:
+        """The arguments that ``operation`` takes. Calls that only look or abort get what UploadPart takes as well:
+        keys, owner and payer, but no conditions."""
+        members = self._members[operation]
+        wanted = members if operation in _WRITING else members.keys() & self._members[PART].keys()
+        return {name: value for name, value in self._given.items() if name in wanted}
+
+    def takes(self, operation: str, name: str) -> Any:
+        """The shape of an argument of ``operation``."""
+        return self._members[operation][name]
+
+    def _check_value(self, name: str, value: Any) -> None:
+        if name.startswith("SSECustomerKey"):
+            if not isinstance(value, (str, bytes, bytearray)):
+                raise ValueError(f"{name} must be bytes or str, not {type(value).__name__}")
+            return
+        shape = next(members[name] for members in self._members.values() if name in members)
+        report = ParamValidator().validate(value, shape)
+        if report.has_errors():
+            raise ValueError(f"{name} can't be {_kind(value)}: S3 takes a {shape.type_name} here")
+
+
+def check_address(bucket: str, key: str) -> None:
+    """TypeError or ValueError naming the argument if there can be no such bucket or key."""
+    for name, value in (("bucket", bucket), ("key", key)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    try:
+        validate_bucket_name({"Bucket": bucket})
+    except ParamValidationError as error:
+        raise ValueError(f"bucket={bucket!r} can't be a bucket's name: {error}") from None
+    length = len(key.encode("utf-8", "surrogatepass"))
+    if not 1 <= length <= MAX_KEY_BYTES:
+        raise ValueError(f"key is {length} bytes long in UTF-8; S3 takes 1 to {MAX_KEY_BYTES}")
+
+
+def _nearest(name: str, known: frozenset[str] | set[str]) -> str:
+    plain = {_plain(candidate): candidate for candidate in known}
+    close = difflib.get_close_matches(_plain(name), plain, n=1)
+    return f"; did you mean {plain[close[0]]}?" if close else ""
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}" if value else f"an empty {type(value).__name__}"

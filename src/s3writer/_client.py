@@ -1,0 +1,46 @@
+"""The client of all writers that were given none: one a process, tuned for uploading."""
+
+import os
+import threading
+from typing import Any
+
+from botocore.config import Config
+
+_CONFIG = Config(
+    max_pool_connections=64,
+    tcp_keepalive=True,
+    retries={"mode": "standard", "total_max_attempts": 5},
+    request_checksum_calculation="when_required",
+    s3={"payload_signing_enabled": False},
+)
+
+_lock = threading.Lock()
+_made: dict[Any, Any] = {}
+
+
+def default_client() -> Any:
+    """boto3's S3 client from the environment, made once and shared by all threads; a forked child makes its own.
+
+    It differs from ``boto3.client("s3")`` in that the body is not hashed with SHA-256 for the signature (TLS and the
+    checksum of each part guard it), no checksum is added by botocore beside the writer's, connections suffice for
+    many writers and are kept alive, and retries are ``standard`` with five attempts.
+    """
+    import boto3
+
+    with _lock:
+        if boto3.DEFAULT_SESSION is None:
+            boto3.setup_default_session()
+        session = boto3.DEFAULT_SESSION
+        if session not in _made:
+            _made.clear()
+            _made[session] = session.client("s3", config=_CONFIG)
+        return _made[session]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _made.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

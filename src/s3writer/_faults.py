@@ -1,0 +1,105 @@
+"""What botocore raises, said in this package's own errors: the one place where foreign exceptions are translated."""
+
+from http import HTTPStatus
+
+from botocore import exceptions as botocore
+
+from s3writer import _errors as errors
+
+_BY_CODE: dict[str, type[errors.NotCommittedError]] = {
+    code: kind
+    for kind, codes in {
+        errors.BucketNotFoundError: "NoSuchBucket",
+        errors.AccessDeniedError: "AccessDenied AllAccessDisabled AccountProblem 403",
+        errors.CredentialsError: (
+            "ExpiredToken ExpiredTokenException InvalidAccessKeyId InvalidToken NotSignedUp RequestTimeTooSkewed "
+            "SignatureDoesNotMatch TokenRefreshRequired"
+        ),
+        errors.WrongRegionError: (
+            "301 307 AuthorizationHeaderMalformed IllegalLocationConstraintException IncorrectEndpoint "
+            "PermanentRedirect Redirect TemporaryRedirect"
+        ),
+        errors.PreconditionFailedError: "PreconditionFailed 412",
+        errors.ConflictError: "ConditionalRequestConflict OperationAborted 409",
+        errors.ChecksumMismatchError: (
+            "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"
+        ),
+        errors.ThrottledError: "SlowDown ServiceUnavailable RequestLimitExceeded Throttling ThrottlingException 503",
+        errors.ObjectTooLargeError: "EntityTooLarge",
+    }.items()
+    for code in codes.split()
+}
+
+_BY_TYPE: dict[type[errors.NotCommittedError], tuple[type[Exception], ...]] = {
+    errors.CredentialsError: (
+        botocore.NoCredentialsError,
+        botocore.PartialCredentialsError,
+        botocore.CredentialRetrievalError,
+        botocore.TokenRetrievalError,
+        botocore.SSOError,
+    ),
+    errors.WrongRegionError: (botocore.NoRegionError, botocore.InvalidRegionError),
+    errors.ConnectionFailedError: (botocore.ConnectionError, botocore.HTTPClientError),
+}
+
+_ADVICE: dict[type[errors.NotCommittedError], str] = {
+    errors.BucketNotFoundError: "Create the bucket, or mend its name or the client's endpoint.",
+    errors.AccessDeniedError: "The credentials need s3:PutObject and s3:AbortMultipartUpload on this key.",
+    errors.CredentialsError: "Renew the client's credentials.",
+    errors.WrongRegionError: "Make the client with the bucket's region_name.",
+    errors.ConnectionFailedError: "Check the network and the client's endpoint_url, then write the object anew.",
+    errors.ThrottledError: "Write the object anew later, with a smaller max_concurrency or more retries.",
+    errors.KeyExistsError: "Choose another key, or leave out exclusive=True to overwrite.",
+    errors.PreconditionFailedError: "Read the object again and decide anew.",
+    errors.ConflictError: "Write the object anew, all of it.",
+    errors.ChecksumMismatchError: "Write the object anew; if it happens again, something on the way alters bytes.",
+}
+
+#: S3 has many words for "I have not decided", all of them 4xx.
+_UNDECIDED = {"NoSuchUpload", "RequestTimeout", "404", "408"}
+
+
+def translate(
+    error: Exception, doing: str, bucket: str, key: str, *, exclusive: bool = False
+) -> errors.NotCommittedError:
+    """The error that says the same in this package's words; ``doing`` is what was being done."""
+    kind = _kind(error)
+    if kind is errors.PreconditionFailedError and exclusive:
+        kind = errors.KeyExistsError
+    said = " ".join(str(error).split()).rstrip(".")
+    advice = _ADVICE.get(kind, "")
+    return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {advice}".rstrip(), bucket, key)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether S3 has decided: it answered the one and only attempt, and its answer was no."""
+    if isinstance(error, (botocore.ParamValidationError, botocore.NoCredentialsError)):
+        return True
+    if not isinstance(error, botocore.ClientError):
+        return False
+    about = error.response.get("ResponseMetadata", {})
+    status = about.get("HTTPStatusCode", 0)
+    return (
+        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and not about.get("RetryAttempts")
+        and code(error) not in _UNDECIDED
+    )
+
+
+def is_answer(error: Exception) -> bool:
+    """Whether S3 answered at all, whatever it said."""
+    return isinstance(error, botocore.ClientError)
+
+
+def code(error: Exception) -> str:
+    """S3's error code, "" where there is none."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, botocore.ClientError) else ""
+
+
+def _kind(error: Exception) -> type[errors.NotCommittedError]:
+    if isinstance(error, botocore.ClientError):
+        return _BY_CODE.get(code(error), errors.NotCommittedError)
+    for kind, types in _BY_TYPE.items():
+        if isinstance(error, types):
+            return kind
+    return errors.NotCommittedError

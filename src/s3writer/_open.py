@@ -1,0 +1,55 @@
+"""`open`: a writer for people with a URL."""
+
+import io
+from typing import Any, Literal, overload
+
+from s3writer._writer import MultipartUploadWriter
+
+_SCHEME = "s3://"
+_MODES = ("wb", "xb", "w", "x")
+
+
+@overload
+def open(url: str, mode: Literal["wb", "xb"] = "wb", **options: Any) -> MultipartUploadWriter: ...
+@overload
+def open(
+    url: str,
+    mode: Literal["w", "x"],
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    newline: str | None = None,
+    **options: Any,
+) -> io.TextIOWrapper: ...
+def open(
+    url: str,
+    mode: str = "wb",
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    **options: Any,
+) -> MultipartUploadWriter | io.TextIOWrapper:
+    """Open ``s3://bucket/key`` for writing, as the built-in ``open`` would.
+
+    Parameters:
+        url: everything behind ``s3://bucket/`` is the key, to the letter.
+        mode: "wb" for a `MultipartUploadWriter`, "w" for an ``io.TextIOWrapper`` around one; "xb" and "x" publish only
+            if the key does not exist.
+        encoding, errors, newline: for the modes of text, as in ``io.TextIOWrapper``, with UTF-8 as the default.
+        **options: those of `MultipartUploadWriter`.
+
+    Raises ValueError (TypeError) for an impossible URL, mode or option.
+    """
+    if mode not in _MODES:
+        raise ValueError(f"mode={mode!r} is not one of {', '.join(_MODES)}: objects are only written, and as a whole")
+    is_text = "b" not in mode
+    if not is_text and (encoding, errors, newline) != (None, None, None):
+        raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
+    bucket, separator, key = url.removeprefix(_SCHEME).partition("/")
+    if not url.startswith(_SCHEME) or not separator:
+        raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
+    writer = MultipartUploadWriter(bucket, key, exclusive="x" in mode, **options)
+    if not is_text:
+        return writer
+    return io.TextIOWrapper(writer, encoding or "utf-8", errors, newline)

@@ -1,0 +1,113 @@
+"""How large part n is, and how many parts may be in flight beside it.
+
+S3 takes at most 10,000 parts of 5 MiB to 5 GiB, of which only the last may be smaller. Small parts begin to travel
+soon and cost little memory; large ones waste less on the fixed cost of a request and make longer objects. A stream of
+unknown length wants small parts if it is going to be short and large ones if it is going to be long, so parts grow
+with their number ``n``::
+
+    cap       = memory // (max_concurrency + 1)           one part being filled, the others in flight
+    doubled   = part_size * 2 ** ((n - 1) // max_concurrency)
+    demanded  = 168 KiB * (n - 2,000)
+    size(n)   = max(part_size, min(doubled, cap), demanded), at most the ceiling
+
+*Doubled* makes the fixed cost vanish, and *cap* keeps it from taking the memory that parts in flight need: growth
+never starves the pipeline. *Demanded* is what the limit of 10,000 parts asks of a long stream. It leaves the first
+2,000 parts alone and then grows by 168 KiB a part, the slope at which 8,000 parts come to 5 TiB
+(168 KiB x 8,000 x 8,001 / 2 = 5.007 TiB) while the largest is 1.28 GiB. Past the cap fewer parts fit into the same
+memory, down to one, which is filled and sent in turn.
+
+The *ceiling* is ``max_memory`` when the caller gave one: then that number holds for any stream, and a stream that
+needs larger parts is refused. Without one the ceiling is S3's 5 GiB, ``memory`` is 128 MiB or two parts of
+``part_size``, whichever is more, and a part larger than that (from about 150 GiB on) is alone in memory.
+
+With ``expected_size`` all parts are equal: ``part_size``, or what makes that size fit into 10,000 parts, in whole
+MiB. ``equal_parts=True`` keeps every part at ``part_size``, which some S3-compatible stores demand.
+
+Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
+
+from dataclasses import dataclass
+
+MIB = 1024**2
+GIB = 1024**3
+
+#: S3's limits, from the page named above.
+MIN_PART_BYTES = 5 * MIB
+MAX_PART_BYTES = 5 * GIB
+MAX_PARTS = 10_000
+MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
+
+#: What a small container can spare, and room for seven parts of 16 MiB beside the one being filled.
+DEFAULT_MEMORY_BYTES = 128 * MIB
+DEFAULT_CONCURRENCY = 7
+#: A thread a part; more threads than this only wait for one another.
+MAX_CONCURRENCY = 1000
+
+_UNHURRIED_PARTS = 2_000
+_DEMANDED_STEP_BYTES = 168 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sizes in bytes of the parts of one upload; made by `make_plan`."""
+
+    part_size: int
+    memory: int
+    ceiling: int
+    max_concurrency: int
+    grows: bool
+
+    def size(self, number: int) -> int:
+        """Bytes in part ``number``, counted from 1."""
+        if not self.grows:
+            return self.part_size
+        doublings = min((number - 1) // self.max_concurrency, 32)
+        cap = self.memory // (self.max_concurrency + 1)
+        demanded = _DEMANDED_STEP_BYTES * (number - _UNHURRIED_PARTS)
+        return min(max(self.part_size, min(self.part_size << doublings, cap), demanded), self.ceiling)
+
+    def in_flight(self, number: int) -> int:
+        """How many other parts may be in flight while part ``number`` is being filled."""
+        return min(self.max_concurrency, max(self.memory, self.size(number)) // self.size(number) - 1)
+
+    def longest(self) -> int:
+        """The length in bytes of the longest stream that fits into 10,000 parts."""
+        return sum(map(self.size, range(1, MAX_PARTS + 1)))
+
+
+def make_plan(
+    *,
+    part_size: int,
+    max_concurrency: int,
+    max_memory: int | None,
+    expected_size: int | None,
+    equal_parts: bool,
+) -> Plan:
+    """The plan for these settings of a writer, or ValueError (TypeError) naming the one that is out of its limits."""
+    _check("part_size", part_size, MIN_PART_BYTES, MAX_PART_BYTES, "5 MiB to 5 GiB, S3's limits")
+    _check("max_concurrency", max_concurrency, 1, MAX_CONCURRENCY, f"1 to {MAX_CONCURRENCY}")
+    size, grows = part_size, not equal_parts
+    if expected_size is not None:
+        _check("expected_size", expected_size, 0, MAX_OBJECT_BYTES, "0 to 48.8 TiB, S3's largest object")
+        size, grows = max(part_size, _fitting(expected_size)), False
+        if equal_parts and size > part_size:
+            raise ValueError(
+                f"expected_size={expected_size} needs parts of {size} bytes, but equal_parts=True keeps them at "
+                f"part_size={part_size}: set part_size to {size} or more"
+            )
+    if max_memory is None:
+        return Plan(size, max(DEFAULT_MEMORY_BYTES, 2 * size), MAX_PART_BYTES, max_concurrency, grows)
+    _check("max_memory", max_memory, size, None, f"at least one part, here {size} bytes")
+    return Plan(size, max_memory, min(max_memory, MAX_PART_BYTES), max_concurrency, grows)
+
+
+def _fitting(expected_size: int) -> int:
+    """The smallest part, in whole MiB, of which 10,000 hold that many bytes."""
+    return -(-expected_size // (MAX_PARTS * MIB)) * MIB
+
+
+def _check(name: str, value: int, least: int, most: int | None, limits: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, a number of bytes or parts, not {type(value).__name__}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name}={value} is out of its limits: {limits}")

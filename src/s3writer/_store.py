@@ -1,0 +1,285 @@
+"""S3 itself: one object in the making, as the few calls that make it.
+
+What boto changes ends here. Errors leave as this package's own; a commit whose answer was lost leaves as `LostAnswer`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from s3writer import _faults
+from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
+from s3writer._checksums import BEST, Algorithm, named
+from s3writer._errors import ChecksumMismatchError, NotCommittedError
+from s3writer._session import Receipt, UploadResult
+
+#: Under this name a random token goes into the object's metadata.
+TOKEN_NAME = "s3writer-token"
+
+#: How much of a part is handed to the socket at once: large enough that calls don't count.
+_SLICE_BYTES = 1024**2
+
+_METHODS = {
+    PUT: "put_object",
+    CREATE: "create_multipart_upload",
+    PART: "upload_part",
+    COMPLETE: "complete_multipart_upload",
+    ABORT: "abort_multipart_upload",
+    LIST: "list_parts",
+    HEAD: "head_object",
+}
+
+
+class LostAnswer(Exception):
+    """A commit may or may not have happened. ``error`` is what to raise if it turns out that it did not: this
+    package's word for the fault, or the interrupt that came in between. ``answered`` says whether S3 gave any answer
+    to the last attempt."""
+
+    def __init__(self, error: BaseException, *, answered: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.answered = answered
+
+
+class Body:
+    """A part's bytes as the file that botocore reads, in large pieces and without a copy.
+
+    ``read`` hands out slices of at least 1 MiB, whatever size it is asked for: http.client asks for 8 KiB, urllib3 for
+    16 KiB, and either sends what it gets. ``check`` is called before each piece and may raise to stop the sending.
+    ``handed_over`` turns true once all bytes were given out to be sent. What is read only to be hashed doesn't count:
+    botocore's own signer does that between ``tell`` and ``seek``, awscrt's with ``readinto``.
+    """
+
+    def __init__(self, data: memoryview, check: Callable[[], None]) -> None:
+        self._data = data
+        self._check = check
+        self._position = 0
+        self._hashing = False
+        self.handed_over = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, size: int | None = -1) -> bytes | memoryview:
+        self._check()
+        start = self._position
+        if size is None or size < 0:
+            self._position = len(self._data)
+        else:
+            self._position = min(start + max(size, _SLICE_BYTES), len(self._data))
+        if self._position == len(self._data) and not self._hashing:
+            self.handed_over = True
+        piece = self._data[start : self._position]
+        return piece.tobytes() if size is None or size < 0 else piece
+
+    def readinto(self, target: memoryview) -> int:
+        piece = self._data[self._position : self._position + len(target)]
+        target[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        self._hashing = True
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._hashing = False
+        self._position = (0, self._position, len(self._data))[whence] + offset
+        return self._position
+
+
+class Store:
+    """The calls that make the object ``key`` in ``bucket``, through a boto3 client and with the caller's arguments."""
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        key: str,
+        *,
+        arguments: Arguments,
+        algorithm: Algorithm | None,
+        exclusive: bool,
+        token: str | None,
+    ) -> None:
+        self.bucket = bucket
+        self.key = key
+        self.token = token
+        self._client = client
+        self._arguments = arguments
+        self._algorithm = algorithm
+        self._exclusive = exclusive
+
+    def put(self, data: memoryview) -> UploadResult:
+        """Publish ``data`` as the whole object, in one request."""
+        checksums = self._checksums(data)
+        body = Body(data, lambda: None)
+        answer = self._commit(
+            "publishing", PUT, lambda: body.handed_over, Body=body, **checksums, **self._metadata(), **self._condition()
+        )
+        return self._result(answer, len(data), 1, next(iter(checksums.values()), None))
+
+    def create(self) -> str:
+        """Begin a multipart upload; its id."""
+        declared = {}
+        if self._algorithm:
+            kind = "FULL_OBJECT" if self._algorithm.crc else "COMPOSITE"
+            declared = {"ChecksumAlgorithm": self._algorithm.name, "ChecksumType": kind}
+        answer = self._call("beginning the upload to", CREATE, **declared, **self._metadata())
+        return str(answer["UploadId"])
+
+    def upload_part(self, upload_id: str, number: int, data: memoryview, check: Callable[[], None]) -> Receipt:
+        """Send part ``number``; ``check`` may raise to stop it on its way."""
+        checksums = self._checksums(data)
+        answer = self._call(
+            f"uploading part {number} to",
+            PART,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=Body(data, check),
+            **checksums,
+        )
+        answered = {name: value for name, value in answer.items() if _is_checksum(name)}
+        for name, value in checksums.items():
+            if answered.get(name, value) != value:
+                raise ChecksumMismatchError(
+                    f"uploading part {number} to {self.url} failed: S3 has {name} {answered[name]}, not {value}",
+                    self.bucket,
+                    self.key,
+                )
+        return Receipt(number, len(data), answer.get("ETag", ""), checksums or answered)
+
+    def complete(self, upload_id: str, receipts: list[Receipt]) -> UploadResult:
+        """Publish the object that consists of these parts."""
+        size = sum(receipt.size for receipt in receipts)
+        whole: dict[str, str] = {}
+        if self._algorithm and self._algorithm.crc:
+            parts = ((receipt.checksums[self._algorithm.field], receipt.size) for receipt in receipts)
+            whole = {"ChecksumType": "FULL_OBJECT", self._algorithm.field: self._algorithm.crc.combine(parts)}
+        manifest = [
+            {"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts
+        ]
+        is_text = self._arguments.takes(COMPLETE, "MpuObjectSize").type_name == "string"
+        answer = self._commit(
+            "publishing",
+            COMPLETE,
+            lambda: True,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": manifest},
+            MpuObjectSize=str(size) if is_text else size,
+            **whole,
+            **self._condition(),
+        )
+        checksum = whole.get(self._algorithm.field) if self._algorithm else None
+        return self._result(answer, size, len(receipts), checksum)
+
+    def abort(self, upload_id: str) -> bool:
+        """Abort the upload; whether S3 knew it."""
+        try:
+            self._call("aborting the upload to", ABORT, UploadId=upload_id)
+        except NotCommittedError as error:
+            if _says_gone(error):
+                return False
+            raise
+        return True
+
+    def has_parts(self, upload_id: str) -> bool:
+        """Whether S3 shows parts of the upload; False also if it won't tell."""
+        try:
+            return bool(self._call("listing the parts of", LIST, UploadId=upload_id).get("Parts"))
+        except NotCommittedError:
+            return False
+
+    def head(self) -> Mapping[str, Any] | None:
+        """What S3 says of the key now, None if there is no object."""
+        try:
+            answer: Mapping[str, Any] = self._call("looking at", HEAD)
+        except NotCommittedError as error:
+            if _says_gone(error):
+                return None
+            raise
+        return answer
+
+    def recognize(self, head: Mapping[str, Any] | None, size: int, parts: int) -> UploadResult | None:
+        """The result of this upload if ``head`` shows its token and ``size``, else None."""
+        if head is None or self.token is None or head.get("ContentLength") != size:
+            return None
+        metadata = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
+        if metadata.get(TOKEN_NAME) != self.token:
+            return None
+        return self._result(head, size, parts, None)
+
+    @property
+    def url(self) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def _call(self, doing: str, operation: str, **parameters: Any) -> Any:
+        try:
+            return self._send(operation, parameters)
+        except Exception as error:
+            raise _faults.translate(error, doing, self.bucket, self.key) from error
+
+    def _commit(self, doing: str, operation: str, handed_over: Callable[[], bool], **parameters: Any) -> Any:
+        try:
+            return self._send(operation, parameters)
+        except Exception as error:
+            refusal = _faults.translate(error, doing, self.bucket, self.key, exclusive=self._exclusive)
+            refusal.__cause__ = error
+            if _faults.is_refusal(error) or not handed_over():
+                raise refusal from error
+            raise LostAnswer(refusal, answered=_faults.is_answer(error)) from error
+        except BaseException as interrupt:
+            if not handed_over():
+                raise
+            raise LostAnswer(interrupt, answered=False) from interrupt
+
+    def _send(self, operation: str, parameters: dict[str, Any]) -> Any:
+        given = self._arguments.of(operation)
+        return getattr(self._client, _METHODS[operation])(
+            Bucket=self.bucket, Key=self.key, **{**given, **parameters}
+        )
+
+    def _checksums(self, data: memoryview) -> dict[str, str]:
+        return {self._algorithm.field: self._algorithm.value(data)} if self._algorithm else {}
+
+    def _metadata(self) -> dict[str, Any]:
+        if self.token is None:
+            return {}
+        return {"Metadata": {**self._arguments.of(PUT).get("Metadata", {}), TOKEN_NAME: self.token}}
+
+    def _condition(self) -> dict[str, str]:
+        return {"IfNoneMatch": "*"} if self._exclusive else {}
+
+    def _result(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> UploadResult:
+        if self._algorithm and checksum is None:
+            checksum = answer.get(self._algorithm.field)
+        return UploadResult(
+            bucket=self.bucket,
+            key=self.key,
+            etag=answer.get("ETag", ""),
+            version_id=answer.get("VersionId"),
+            size=size,
+            parts=parts,
+            checksum=f"{self._algorithm.name}:{checksum}" if self._algorithm and checksum else None,
+        )
+
+
+def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algorithm | None:
+    """The algorithm that ``checksum`` names; "auto" is the best there is, or none if the client wants none."""
+    if checksum is None:
+        return None
+    if checksum != "auto":
+        return named(checksum)
+    wants_none = client.meta.config.request_checksum_calculation == "when_required"
+    return None if wants_none and not is_ours else BEST
+
+
+def _is_checksum(name: str) -> bool:
+    return name.startswith("Checksum") and name != "ChecksumType"
+
+
+def _says_gone(error: NotCommittedError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and _faults.code(cause) in {"NoSuchUpload", "NoSuchKey", "404"}

@@ -1,0 +1,290 @@
+"""One upload from its first part to its outcome: parts sent in the background, then published or aborted.
+
+Everything here runs in the thread of whoever writes, but for the sending of a part, which gets its bytes, returns a
+receipt and shares nothing. Every path that does not publish ends in `Upload.abort`: no part is sent any more, those
+under way are waited for, the upload is aborted, and aborted again if a part came late.
+"""
+
+import atexit
+import contextlib
+import io
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from s3writer._errors import (
+    AbortedError,
+    NotCommittedError,
+    ObjectTooLargeError,
+    OutcomeUnknownError,
+    S3WriterError,
+)
+from s3writer._plan import MAX_PARTS, Plan
+from s3writer._sender import Sender
+from s3writer._session import Receipt, Session, State, UploadResult
+from s3writer._store import TOKEN_NAME, LostAnswer, Store
+
+logger = logging.getLogger("s3writer")
+
+#: How long an abort waits for parts that are under way: botocore's default read timeout.
+_ABORT_WAIT_SECONDS = 60.0
+#: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
+_ABORT_ATTEMPTS = 3
+
+_under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A part that S3 has, and the buffer that its bytes no longer need."""
+
+    receipt: Receipt
+    buffer: io.BytesIO
+
+
+class Upload:
+    """Sends parts and settles the outcome. One thread at a time may use it."""
+
+    def __init__(self, store: Store, plan: Plan, progress: Callable[[int], object] | None) -> None:
+        self.session = Session()
+        self.result: UploadResult | None = None
+        self._store = store
+        self._plan = plan
+        self._progress = progress
+        self._sender: Sender[_Sent] = Sender()
+        self._spare: list[io.BytesIO] = []
+        self._upload_id: str | None = None
+        self._error: BaseException | None = None
+        self._process = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a forked child, which must leave its parent's upload alone."""
+        return os.getpid() == self._process
+
+    def check_process(self) -> None:
+        """Raise in a forked child."""
+        if not self.is_ours:
+            raise io.UnsupportedOperation(
+                f"{self._store.url} was opened in process {self._process}; only that process can write to it"
+            )
+
+    def check(self) -> None:
+        """Raise if nothing more can come of this upload."""
+        if self.session.state is not State.OPEN:
+            raise AbortedError(
+                f"{self._store.url} was not published: its upload was aborted before", *self._address
+            ) from self._error
+
+    def room(self) -> int:
+        """The size in bytes of the part that is next to be filled."""
+        return self._plan.size(self.session.next_part())
+
+    def send(self, buffer: io.BytesIO) -> io.BytesIO:
+        """Send what ``buffer`` holds as the next part; an empty buffer in exchange. Waits while the pipeline is full."""
+        self._start(buffer)
+        following = self.session.next_part()
+        if self.session.is_full():
+            raise ObjectTooLargeError(
+                f"{self._store.url} does not fit into {MAX_PARTS:,} parts, of which the last was "
+                f"{self._plan.size(MAX_PARTS):,} bytes: set expected_size, or a larger max_memory or part_size",
+                *self._address,
+            )
+        self._collect(self._plan.in_flight(following))
+        return self._spare.pop() if self._spare else io.BytesIO()
+
+    def commit(self, tail: io.BytesIO) -> UploadResult:
+        """Publish what was sent and what ``tail`` holds; if that fails, abort and raise."""
+        self.session.move(State.COMMITTING)
+        try:
+            result = self._publish(tail)
+        except LostAnswer as lost:
+            result = self._settle(lost)
+        except BaseException as error:
+            self.abort(error)
+            raise
+        return self._committed(result)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Abort. What can't be aborted is noted on ``error``, or raised as `NotCommittedError` where there is none."""
+        if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
+            return
+        self.session.move(State.ABORTING)
+        try:
+            self._remove()
+        except NotCommittedError as left:
+            if error is None:
+                raise
+            self._note(error, left)
+        finally:
+            self._end(State.ABORTED, error)
+
+    def abandon(self) -> None:
+        """Abort without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
+        or urllib3's that an abort needs; a thread of its own is not inside anything."""
+        if self._upload_id is None or not self.is_ours:
+            self.abort()
+        else:
+            threading.Thread(target=self._abort_quietly, name="s3writer-abort").start()
+
+    @property
+    def _address(self) -> tuple[str, str]:
+        return self._store.bucket, self._store.key
+
+    def _start(self, buffer: io.BytesIO) -> None:
+        """Hand the bytes of ``buffer`` to a worker."""
+        self._collect(self._plan.max_concurrency - 1)
+        if self._upload_id is None:
+            self._upload_id = self._store.create()
+            _under_way.add(self)
+        upload_id, store, check = self._upload_id, self._store, self._sender.check
+        size = buffer.tell()
+        number = self.session.allot(size)
+
+        def send_part() -> _Sent:
+            with buffer.getbuffer() as whole, whole[:size] as data:
+                return _Sent(store.upload_part(upload_id, number, data, check), buffer)
+
+        self._sender.start(send_part)
+
+    def _collect(self, most: int) -> None:
+        """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
+        for sent in self._sender.wait(most):
+            self._acknowledge(self.session.record([sent.receipt]))
+            with contextlib.suppress(BufferError):
+                sent.buffer.truncate(sent.receipt.size)
+                sent.buffer.seek(0)
+                self._spare.append(sent.buffer)
+        del self._spare[max(0, most - self._sender.outstanding) + 1 :]
+
+    def _acknowledge(self, size: int) -> None:
+        if self._progress:
+            self._progress(size)
+
+    def _publish(self, tail: io.BytesIO) -> UploadResult:
+        if self._upload_id is None:
+            self.session.size = tail.tell()
+            with tail.getbuffer() as whole, whole[: self.session.size] as data:
+                return self._store.put(data)
+        if tail.tell():
+            self._start(tail)
+        self._collect(0)
+        return self._store.complete(self._upload_id, self.session.manifest())
+
+    def _committed(self, result: UploadResult) -> UploadResult:
+        self.result = result
+        self._end(State.COMMITTED, None)
+        if self._upload_id is None:
+            self._acknowledge(result.size)
+        return result
+
+    def _settle(self, lost: LostAnswer) -> UploadResult:
+        """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
+        `OutcomeUnknownError` if S3 does not show which. An interrupt goes on in any case, with a note."""
+        interrupt = None if isinstance(lost.error, Exception) else lost.error
+        try:
+            result = self._find_out(lost)
+        except NotCommittedError as reason:
+            unknown = self._unknown(reason)
+            self._end(State.UNKNOWN, unknown)
+            if interrupt is None:
+                raise unknown from lost.error
+            interrupt.add_note(str(unknown))
+            raise interrupt from None
+        if result is None:
+            self.session.move(State.ABORTING)
+            self._end(State.ABORTED, lost.error)
+            raise lost.error
+        if interrupt is not None:
+            self._committed(result)
+            interrupt.add_note(f"{self._store.url} was published all the same: {result}")
+            raise interrupt from None
+        return result
+
+    def _find_out(self, lost: LostAnswer) -> UploadResult | None:
+        """The result if the object is there, None if it surely is not, or `NotCommittedError` if neither is sure."""
+        store, size, parts = self._store, self.session.size, max(1, self.session.next_part() - 1)
+        result = store.recognize(store.head(), size, parts)
+        if result is not None:
+            return result
+        if self._upload_id is None:
+            if lost.answered and store.token is not None:
+                return None
+            raise NotCommittedError("the object is not there, but may yet come", *self._address)
+        was_there = self._remove()
+        head = store.head()
+        result = store.recognize(head, size, parts)
+        if result is not None or head is None or (was_there and store.token is not None):
+            return result
+        raise NotCommittedError("the upload is gone, and the key holds another object", *self._address)
+
+    def _unknown(self, reason: NotCommittedError) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"whether {self._store.url} was published is not known: the answer was lost, and then {reason.strerror}. "
+            f"Look at the object: it is this writer's if it has {self.session.size} bytes and {self._store.token} "
+            f"as {TOKEN_NAME} in its metadata",
+            *self._address,
+            self._upload_id,
+            self._store.token,
+            self.session.size,
+        )
+
+    def _remove(self) -> bool:
+        """Remove the upload from S3; whether S3 knew it, or `NotCommittedError` with its id if it may still be there."""
+        still_sending = self._sender.stop(_ABORT_WAIT_SECONDS)
+        if self._upload_id is None:
+            return False
+        upload_id = self._upload_id
+        try:
+            was_there = self._store.abort(upload_id)
+            for _ in range(_ABORT_ATTEMPTS):
+                if not self._store.has_parts(upload_id):
+                    break
+                self._store.abort(upload_id)
+            else:
+                raise self._left_behind(f"S3 still shows parts after {_ABORT_ATTEMPTS + 1} attempts")
+        except NotCommittedError as error:
+            raise self._left_behind(str(error.strerror)) from error
+        if still_sending:
+            raise self._left_behind(f"{still_sending} parts were still being sent after {_ABORT_WAIT_SECONDS:g} s")
+        return was_there
+
+    def _left_behind(self, reason: str) -> NotCommittedError:
+        return NotCommittedError(
+            f"upload {self._upload_id} of {self._store.url} could not be aborted, S3 stores and bills its parts until "
+            f"it is: {reason}",
+            *self._address,
+            self._upload_id,
+        )
+
+    def _note(self, error: BaseException, left: NotCommittedError) -> None:
+        error.add_note(str(left.strerror))
+        logger.warning("%s", left.strerror)
+        if isinstance(error, S3WriterError):
+            error.upload_id = left.upload_id
+
+    def _end(self, state: State, error: BaseException | None) -> None:
+        self.session.move(state)
+        self._error = error
+        self._spare.clear()
+        _under_way.discard(self)
+
+    def _abort_quietly(self) -> None:
+        try:
+            self.abort()
+        except NotCommittedError as left:
+            logger.warning("%s", left.strerror)
+
+
+def _abort_all() -> None:
+    """At the interpreter's exit: what is still under way was never closed."""
+    for upload in list(_under_way):
+        if upload.is_ours:
+            logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
+        upload._abort_quietly()
+
+
+atexit.register(_abort_all)

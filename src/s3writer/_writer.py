@@ -1,0 +1,405 @@
+"""MultipartUploadWriter: an ordinary file whose bytes become one S3 object, wholly or not at all.
+
+`close()` publishes, unless something says that the bytes are not all there. What can say so is
+
+- a write that failed: the upload was aborted there and then;
+- an exception in flight. ``sys.exception()`` shows it to ``close()``, called from a ``with`` block of a wrapper that
+  knows nothing of us, from ``finally``, from a generator that is being closed. An exception that was in flight when
+  the writer was made does not count (so an ``except`` block may write to S3), unless it was raised again since: then
+  its traceback has grown;
+- a garbage-collected wrapper. CPython's ``TextIOWrapper`` and ``BufferedWriter`` call ``_dealloc_warn(self)`` on what
+  they wrap before they close it from their finaliser. Some wrappers have had their ``close`` taken away (``xml.sax``
+  does that, and so Django's XML serializer); those die after that call without closing us. Therefore the call alone
+  decides nothing: only if the wrapper is still there when ``close()`` comes, it is the wrapper that calls it.
+
+In the fast path of ``write`` nothing but the GIL keeps threads apart: from the load of ``_room`` to the call that
+copies the bytes CPython does not switch threads. Everything else takes turns.
+"""
+
+import codecs
+import contextlib
+import inspect
+import io
+import logging
+import operator
+import pickle
+import sys
+import threading
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from s3writer import _client
+from s3writer._arguments import Arguments, check_address
+from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._session import State, UploadResult
+from s3writer._store import Store, algorithm_for
+from s3writer._upload import Upload
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+logger = logging.getLogger("s3writer")
+
+Outcome = TypeVar("Outcome")
+
+#: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
+_NO_ROOM = -1
+
+#: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
+_STATELESS = {"utf-8", "ascii", "iso8859-1"}
+
+
+class MultipartUploadWriter(io.RawIOBase):
+    """A binary file, write only, whose bytes become the object ``key`` in ``bucket`` when it is closed.
+
+    Nothing is visible in S3 before that, and nothing becomes visible if anything went wrong: then the key is left as
+    it was and the upload is aborted. See `close` for what counts.
+
+    Parameters:
+        bucket: name or access point ARN.
+        key: 1 to 1024 bytes in UTF-8.
+        client: a boto3 S3 client; its configuration is respected. None: one made from the environment, shared by the
+            process.
+        part_size: bytes, 5 MiB to 5 GiB. Up to this size an object is sent in one request when the writer is closed;
+            above it, parts are sent in the background as they fill. Parts grow as a stream of unknown length goes on.
+        max_concurrency: parts in flight at once, and so threads; 1 to 1000.
+        max_memory: bytes that parts may take, those in flight and the one being filled together; a hard limit. None:
+            128 MiB (at least two parts), more only past some 150 GiB, where S3's limit of 10,000 parts asks for it.
+        checksum: "auto", "CRC64NVME", "CRC32C" (both need ``s3writer[crt]``), "CRC32", "SHA256", "SHA1" or None.
+            "auto" is CRC64NVME where it can be had, else CRC32, and none if ``client`` is configured with
+            ``request_checksum_calculation="when_required"``.
+        exclusive: publish only if the key does not exist; S3 decides, at the moment of publishing.
+        expected_size: bytes, 0 to 48.8 TiB; a hint that makes all parts equal and large enough. A stream that turns
+            out longer goes on up to 10,000 such parts.
+        equal_parts: keep all parts but the last at ``part_size``, as some S3-compatible stores demand.
+        encoding: for ``write`` of ``str``; None refuses ``str``.
+        progress: called with a number of bytes each time S3 has acknowledged so many more, by the thread that writes
+            or closes. An exception that it raises aborts the upload.
+        commit_token: put a random token into the object's metadata, under ``s3writer-token``. It is what proves, if
+            the answer to the commit is lost, that the object under the key is this one.
+        **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
+            to every call that takes it.
+
+    Raises:
+        TypeError, ValueError: a parameter is impossible; the message names it and its limits. S3 is not asked.
+
+    It is safe to write from several threads: each ``write`` goes in whole or, across a part's boundary, in one piece.
+    (On a free-threaded build of Python use a lock of your own.)
+    """
+
+    __slots__ = ("_put", "_room")
+
+    def __init__(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        client: Any = None,
+        part_size: int = MIN_PART_BYTES,
+        max_concurrency: int = DEFAULT_CONCURRENCY,
+        max_memory: int | None = None,
+        checksum: str | None = "auto",
+        exclusive: bool = False,
+        expected_size: int | None = None,
+        equal_parts: bool = False,
+        encoding: str | None = "utf-8",
+        progress: Callable[[int], object] | None = None,
+        commit_token: bool = True,
+        **s3_arguments: Any,
+    ) -> None:
+        check_address(bucket, key)
+        plan = make_plan(
+            part_size=part_size,
+            max_concurrency=max_concurrency,
+            max_memory=max_memory,
+            expected_size=expected_size,
+            equal_parts=equal_parts,
+        )
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress must be callable, not {type(progress).__name__}")
+        s3 = _client.default_client() if client is None else _checked(client)
+        store = Store(
+            s3,
+            bucket,
+            key,
+            arguments=Arguments(s3.meta.service_model, s3_arguments, _OWN_NAMES),
+            algorithm=algorithm_for(checksum, s3, is_ours=client is None),
+            exclusive=exclusive,
+            token=uuid.uuid4().hex if commit_token else None,
+        )
+        self.name = store.url
+        self.mode = "xb" if exclusive else "wb"
+        self._encode, self._encode_end = _encoders(encoding)
+        self._lock = threading.RLock()
+        self._is_taken = False
+        self._dying_wrapper: weakref.ref[Any] | None = None
+        self._raised_before = _raised(sys.exception())
+        self._buffer = io.BytesIO()
+        self._put = self._buffer.write
+        self._room = plan.size(1)
+        self._upload = Upload(store, plan, progress)
+
+    def write(self, data: "ReadableBuffer | str", /) -> int:
+        """Take all of ``data``, which the caller may reuse afterwards; waits while too many parts are in flight.
+
+        Returns the number of bytes taken, for ``str`` the number of characters. Raises ValueError if closed,
+        TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous: then
+        nothing was taken. Any other exception, such as a `NotCommittedError` of a part sent before, means that the
+        upload was aborted; each later ``write`` raises `AbortedError`.
+        """
+        if type(data) is not bytes:
+            return self._write_other(data)
+        try:
+            size = len(data)
+            room = self._room - size
+            if room >= 0:
+                self._room = room
+                self._put(data)
+                return size
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._write_across(memoryview(data))
+        return size
+
+    def flush(self) -> None:
+        """Do nothing (S3 takes no short part before the last), but raise ValueError if closed."""
+        self._check_open()
+
+    def tell(self) -> int:
+        """The number of bytes written so far."""
+        self._check_open()
+        return self._upload.session.size + self._buffer.tell()
+
+    def writable(self) -> bool:
+        """True; ValueError if closed, as of all files."""
+        self._check_open()
+        return True
+
+    def readable(self) -> bool:
+        """False."""
+        self._check_open()
+        return False
+
+    def seekable(self) -> bool:
+        """False."""
+        self._check_open()
+        return False
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Raise io.UnsupportedOperation, and so do all other ways of reading."""
+        self._check_open()
+        raise io.UnsupportedOperation("not readable")
+
+    @property
+    def result(self) -> UploadResult:
+        """What was published; ValueError if nothing was, or not yet."""
+        if self._upload.result is None:
+            raise ValueError(f"{self!r} has no result")
+        return self._upload.result
+
+    def close(self) -> None:
+        """Publish the object, or abort; a closed writer is left alone.
+
+        It aborts, and raises nothing, when an exception is in flight that was raised since the writer was made, or
+        when a garbage-collected wrapper is what calls it. The exception gets a note and a warning is logged. It aborts
+        and raises `AbortedError` if an earlier ``write`` failed and nothing of that is in flight any more.
+
+        Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
+        `OutcomeUnknownError`. The writer is closed afterwards in any case.
+        """
+        self._close(sys.exception())
+
+    def commit(self) -> UploadResult:
+        """Publish what was written, whatever is in flight, and close; what was published.
+
+        For those who do want to publish from an ``except`` block. Raises as `close` does, and ValueError if closed;
+        but on a writer that has published it returns the result again.
+        """
+        if self._upload.result is not None:
+            return self._upload.result
+        self._check_open()
+        return self._finish(self._commit)
+
+    def abort(self) -> None:
+        """Publish nothing, and close. A writer that is closed or has published is left alone.
+
+        Raises `NotCommittedError` with the ``upload_id`` if parts may have been left behind in S3.
+        """
+        if not self.closed:
+            self._finish(self._upload.abort)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """`close`; with an exception, abort."""
+        if exc is None:
+            self.close()
+        else:
+            self._raised_before = None
+            self._close(exc)
+
+    def __repr__(self) -> str:
+        upload: Upload | None = getattr(self, "_upload", None)
+        if upload is None:
+            return f"<{type(self).__name__} not made>"
+        size = upload.session.size + self._buffer.tell()
+        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {size} bytes>"
+
+    def __del__(self) -> None:
+        if not self.closed and hasattr(self, "_upload") and self._upload.is_ours:
+            self._abandon(f"{self!r} was never closed: it is aborted")
+
+    def _dealloc_warn(self, source: object) -> None:
+        """CPython's wrappers call this from their finaliser, before they close."""
+        self._dying_wrapper = weakref.ref(source)
+
+    def _close(self, exception: BaseException | None) -> None:
+        if self.closed:
+            return
+        if self._dying_wrapper is not None and self._dying_wrapper() is not None:
+            self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is aborted")
+            return
+        if exception is None or self._was_raised_before(exception):
+            self._finish(self._commit)
+        else:
+            self._finish(lambda: self._give_up(exception))
+
+    def _finish(self, last: Callable[[], Outcome]) -> Outcome:
+        """Do the ``last`` thing, alone, and be closed whatever comes of it."""
+        try:
+            self._upload.check_process()
+            with self._turn():
+                return last()
+        finally:
+            self._mark_closed()
+
+    def _was_raised_before(self, exception: BaseException) -> bool:
+        """Whether it was in flight when the writer was made, and has not been raised again since."""
+        raised = self._raised_before
+        return raised is not None and raised[0] is exception and raised[1] is exception.__traceback__
+
+    def _commit(self) -> UploadResult:
+        self._upload.check()
+        self._fill(memoryview(self._encode_end()))
+        self._room = _NO_ROOM
+        return self._upload.commit(self._buffer)
+
+    def _give_up(self, exception: BaseException) -> None:
+        """Abort because of an exception that goes on to somebody else."""
+        if self._upload.session.state is not State.OPEN:
+            return
+        note = f"{self.name} was not published: its writer was closed while this exception was in flight"
+        exception.add_note(note)
+        logger.warning("%s: %s", note, type(exception).__name__)
+        self._upload.abort(exception)
+
+    def _fail(self, error: BaseException) -> None:
+        self._room = _NO_ROOM
+        self._upload.abort(error)
+
+    def _abandon(self, message: str) -> None:
+        """Abort from a finaliser."""
+        self._mark_closed()
+        self._upload.abandon()
+        logger.warning("%s", message)
+        warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
+
+    def _mark_closed(self) -> None:
+        self._room = _NO_ROOM
+        self._raised_before = None
+        self._buffer = io.BytesIO()
+        super().close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"I/O operation on closed file {self.name}")
+
+    def _write_other(self, data: "ReadableBuffer | str") -> int:
+        """`write` of what is not plain bytes."""
+        if isinstance(data, str):
+            self.write(self._encode(data))
+            return len(data)
+        with memoryview(data) as given:
+            if not given.c_contiguous:
+                raise BufferError("write() takes C-contiguous buffers only")
+            with pickle.PickleBuffer(given).raw() as view:
+                self._write_across(view)
+                return view.nbytes
+
+    def _write_across(self, view: memoryview) -> None:
+        """Take a ``view`` of any size, alone."""
+        self._check_open()
+        self._upload.check_process()
+        with self._turn():
+            self._check_open()
+            self._upload.check()
+            self._fill(view)
+
+    def _fill(self, view: memoryview) -> None:
+        """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
+        room, self._room = self._room, _NO_ROOM
+        try:
+            while len(view) > room:
+                self._put(view[:room])
+                view = view[room:]
+                self._buffer = self._upload.send(self._buffer)
+                self._put = self._buffer.write
+                room = self._upload.room()
+            self._put(view)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._room = room - len(view)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread at a time, and not once more from within (``progress``, a signal handler)."""
+        with self._lock:
+            if self._is_taken:
+                raise RuntimeError(f"{self!r} is used from within its own call")
+            self._is_taken = True
+            try:
+                yield
+            finally:
+                self._is_taken = False
+
+
+def _raised(exception: BaseException | None) -> tuple[BaseException, TracebackType | None] | None:
+    return None if exception is None else (exception, exception.__traceback__)
+
+
+def _checked(client: Any) -> Any:
+    meta = getattr(client, "meta", None)
+    if getattr(getattr(meta, "service_model", None), "service_name", None) != "s3":
+        raise TypeError(f"client must be a boto3 S3 client, not {type(client).__name__}")
+    return client
+
+
+def _encoders(encoding: str | None) -> tuple[Callable[[str], bytes], Callable[[], bytes]]:
+    """What encodes a ``str`` after all those before, and what it leaves for the end of the file."""
+    if encoding is None:
+        return _refuse_str, bytes
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise ValueError(f"encoding={encoding!r} can't be used: {error}") from None
+    codec = codecs.lookup(encoding)
+    if codec.name in _STATELESS:
+        return operator.methodcaller("encode", codec.name), bytes
+    encoder = codec.incrementalencoder()
+    return encoder.encode, lambda: encoder.encode("", final=True)
+
+
+def _refuse_str(data: str) -> bytes:
+    raise TypeError("write() takes bytes only, not str: the writer was made with encoding=None")
+
+
+_OWN_NAMES = frozenset(inspect.signature(MultipartUploadWriter).parameters)

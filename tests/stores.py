@@ -1,0 +1,225 @@
+"""The S3 stores that the tests and the demo run against, and the one place where their quirks are written down.
+
+All of them come from packages and bind to 127.0.0.1 only; data goes into a temporary folder.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+KEY_ID, SECRET = "test-key-id", "test-secret-key"
+REGION = "us-east-1"
+BUCKET = "test-bucket"
+START_SECONDS = 40
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """What a store does otherwise than S3."""
+
+    checks_checksums: bool = True
+    keeps_checksums: bool = True
+    checks_conditions: bool = True
+    checks_credentials: bool = True
+    knows_missing_buckets: bool = True
+    checks_customer_keys: bool = True
+    checks_part_size: bool = True
+    marks_multipart_etags: bool = True
+    takes_tags: bool = True
+
+
+@dataclass(frozen=True)
+class Store:
+    """A running store with an empty bucket."""
+
+    name: str
+    endpoint: str | None
+    quirks: Quirks
+
+    def client(self, **changes: Any) -> Any:
+        """A client for it; ``changes`` are botocore's Config or, of a client, region_name and the keys."""
+        arguments = {
+            "aws_access_key_id": KEY_ID,
+            "aws_secret_access_key": SECRET,
+            "region_name": REGION,
+            "endpoint_url": self.endpoint,
+        }
+        arguments.update({name: changes.pop(name) for name in list(changes) if name in arguments})
+        settings = {
+            "retries": {"mode": "standard", "total_max_attempts": 1},
+            "s3": {"addressing_style": "path"},
+        }
+        return boto3.session.Session().client("s3", config=Config(**{**settings, **changes}), **arguments)
+
+
+SEAWEEDFS = Quirks(knows_missing_buckets=False)
+RCLONE = Quirks(
+    checks_checksums=False,
+    keeps_checksums=False,
+    checks_conditions=False,
+    checks_customer_keys=False,
+    checks_part_size=False,
+    marks_multipart_etags=False,
+    takes_tags=False,
+)
+MOTO = Quirks(checks_checksums=False, checks_credentials=False, checks_customer_keys=False)
+
+
+@contextmanager
+def seaweedfs() -> Iterator[Store]:
+    """SeaweedFS, the reference: it checks checksums, conditions and customer keys."""
+    services = ("master", "volume", "filer", "admin")
+    ports = [_free_port() for _ in range(1 + 2 * len(services))]
+    with _folder() as folder:
+        config = folder / "s3.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "identities": [
+                        {
+                            "name": "test",
+                            "credentials": [{"accessKey": KEY_ID, "secretKey": SECRET}],
+                            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+                        }
+                    ]
+                }
+            )
+        )
+        (folder / "data").mkdir()
+        command = [
+            _program("weed"),
+            "-logtostderr=true",
+            "mini",
+            f"-dir={folder / 'data'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-s3.port={ports[0]}",
+            f"-s3.config={config}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.iam=false",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-master.telemetry=false",
+        ]
+        for number, service in enumerate(services):
+            command += [f"-{service}.port={ports[1 + 2 * number]}", f"-{service}.port.grpc={ports[2 + 2 * number]}"]
+        with _running(command, folder):
+            yield _ready(Store("seaweedfs", f"http://127.0.0.1:{ports[0]}", SEAWEEDFS))
+
+
+@contextmanager
+def rclone() -> Iterator[Store]:
+    """rclone's S3 server: the awkward store that users also have."""
+    port = _free_port()
+    with _folder() as folder:
+        (folder / "data").mkdir()
+        command = [
+            _program("rclone"),
+            "serve",
+            "s3",
+            "--config=/dev/null",
+            f"--auth-key={KEY_ID},{SECRET}",
+            f"--addr=127.0.0.1:{port}",
+            str(folder / "data"),
+        ]
+        with _running(command, folder):
+            yield _ready(Store("rclone", f"http://127.0.0.1:{port}", RCLONE))
+
+
+@contextmanager
+def moto_server() -> Iterator[Store]:
+    """moto as a server: AWS's error codes."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield _ready(Store("moto", f"http://{host}:{port}", MOTO))
+    finally:
+        server.stop()
+
+
+@contextmanager
+def moto_in_process() -> Iterator[Store]:
+    """moto within this process, as users have it in their tests."""
+    from moto import mock_aws
+
+    with mock_aws():
+        yield _ready(Store("mock_aws", None, MOTO))
+
+
+STORES = {"seaweedfs": seaweedfs, "rclone": rclone, "moto": moto_server, "mock_aws": moto_in_process}
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise FileNotFoundError(f"{name} is not on the PATH: is its package installed?")
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="s3writer-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _running(command: list[str], folder: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / "log").open("wb"))
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=_environment(folder))
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, "HOME": str(folder)}
+
+
+def _ready(store: Store) -> Store:
+    """The store once it takes a bucket, or the last error after `START_SECONDS`."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            client = store.client()
+            client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="ready", Body=b"ready")
+            client.delete_object(Bucket=BUCKET, Key="ready")
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "BucketAlreadyOwnedByYou":
+                continue
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return store
