@@ -37,12 +37,20 @@ _ABORT_ATTEMPTS = 3
 _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
 
 
+class PartBuffer(io.BytesIO):
+    """The bytes of one part. A file of the standard library closes itself when the garbage collector comes, which may
+    be before the writer that is part of the same garbage has looked at it; this one does not."""
+
+    def __del__(self) -> None:
+        pass
+
+
 @dataclass(slots=True)
 class _Sent:
     """A part that S3 has, and the buffer that its bytes no longer need."""
 
     receipt: Receipt
-    buffer: io.BytesIO
+    buffer: PartBuffer
 
 
 class Upload:
@@ -55,7 +63,7 @@ class Upload:
         self._plan = plan
         self._progress = progress
         self._sender: Sender[_Sent] = Sender()
-        self._spare: list[io.BytesIO] = []
+        self._spare: list[PartBuffer] = []
         self._upload_id: str | None = None
         self._error: BaseException | None = None
         self._process = os.getpid()
@@ -83,7 +91,7 @@ class Upload:
         """The size in bytes of the part that is next to be filled."""
         return self._plan.size(self.session.next_part())
 
-    def send(self, buffer: io.BytesIO) -> io.BytesIO:
+    def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part; an empty buffer in exchange. Waits while the pipeline is full."""
         self._start(buffer)
         following = self.session.next_part()
@@ -94,9 +102,9 @@ class Upload:
                 *self._address,
             )
         self._collect(self._plan.in_flight(following))
-        return self._spare.pop() if self._spare else io.BytesIO()
+        return self._spare.pop() if self._spare else PartBuffer()
 
-    def commit(self, tail: io.BytesIO) -> UploadResult:
+    def commit(self, tail: PartBuffer) -> UploadResult:
         """Publish what was sent and what ``tail`` holds; if that fails, abort and raise."""
         self.session.move(State.COMMITTING)
         try:
@@ -119,6 +127,9 @@ class Upload:
             if error is None:
                 raise
             self._note(error, left)
+        except BaseException as interrupt:
+            interrupt.add_note(str(self._left_behind("aborting was interrupted").strerror))
+            raise
         finally:
             self._end(State.ABORTED, error)
 
@@ -134,7 +145,7 @@ class Upload:
     def _address(self) -> tuple[str, str]:
         return self._store.bucket, self._store.key
 
-    def _start(self, buffer: io.BytesIO) -> None:
+    def _start(self, buffer: PartBuffer) -> None:
         """Hand the bytes of ``buffer`` to a worker."""
         self._collect(self._plan.max_concurrency - 1)
         if self._upload_id is None:
@@ -164,7 +175,7 @@ class Upload:
         if self._progress:
             self._progress(size)
 
-    def _publish(self, tail: io.BytesIO) -> UploadResult:
+    def _publish(self, tail: PartBuffer) -> UploadResult:
         if self._upload_id is None:
             self.session.size = tail.tell()
             with tail.getbuffer() as whole, whole[: self.session.size] as data:
@@ -240,16 +251,14 @@ class Upload:
         upload_id = self._upload_id
         try:
             was_there = self._store.abort(upload_id)
-            for _ in range(_ABORT_ATTEMPTS):
-                if not self._store.has_parts(upload_id):
-                    break
+            attempts = 1
+            while (stays := self._store.has_parts(upload_id)) and attempts < _ABORT_ATTEMPTS:
                 self._store.abort(upload_id)
-            else:
-                raise self._left_behind(f"S3 still shows parts after {_ABORT_ATTEMPTS + 1} attempts")
+                attempts += 1
         except NotCommittedError as error:
             raise self._left_behind(str(error.strerror)) from error
-        if still_sending:
-            raise self._left_behind(f"{still_sending} parts were still being sent after {_ABORT_WAIT_SECONDS:g} s")
+        if stays or still_sending:
+            raise self._left_behind(f"parts were still arriving after {attempts} attempts")
         return was_there
 
     def _left_behind(self, reason: str) -> NotCommittedError:

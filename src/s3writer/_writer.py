@@ -37,7 +37,7 @@ from s3writer._arguments import Arguments, check_address
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from s3writer._session import State, UploadResult
 from s3writer._store import Store, algorithm_for
-from s3writer._upload import Upload
+from s3writer._upload import PartBuffer, Upload
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -138,7 +138,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._is_taken = False
         self._dying_wrapper: weakref.ref[Any] | None = None
         self._raised_before = _raised(sys.exception())
-        self._buffer = io.BytesIO()
+        self._buffer = PartBuffer()
         self._put = self._buffer.write
         self._room = plan.size(1)
         self._upload = Upload(store, plan, progress)
@@ -315,7 +315,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _mark_closed(self) -> None:
         self._room = _NO_ROOM
         self._raised_before = None
-        self._buffer = io.BytesIO()
+        self._buffer = PartBuffer()
         super().close()
 
     def _check_open(self) -> None:

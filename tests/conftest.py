@@ -1,0 +1,89 @@
+"""Running stores, a bucket that must hold no unfinished upload after any test, and Django's settings."""
+
+import gc
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.stores import BUCKET, STORES, Store
+
+hypothesis.settings.register_profile(
+    "s3writer",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("s3writer")
+
+
+class Running(dict[str, Store]):
+    """The stores of this session, each started when it is first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__()
+        self._stack = stack
+
+    def __missing__(self, name: str) -> Store:
+        self[name] = self._stack.enter_context(STORES[name]())
+        return self[name]
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Running]:
+    """All stores, started on demand."""
+    with ExitStack() as stack:
+        yield Running(stack)
+
+
+@pytest.fixture(params=list(STORES))
+def any_store(request: pytest.FixtureRequest, running: Running) -> Iterator[Store]:
+    """Each of the stores in turn."""
+    if request.param == "mock_aws":
+        with STORES["mock_aws"]() as store:
+            yield store
+            assert_nothing_left(store)
+    else:
+        yield running[request.param]
+        assert_nothing_left(running[request.param])
+
+
+@pytest.fixture
+def store(running: Running) -> Iterator[Store]:
+    """The reference: the store that checks the most."""
+    yield running["seaweedfs"]
+    assert_nothing_left(running["seaweedfs"])
+
+
+@pytest.fixture
+def client(store: Store) -> Any:
+    """A client of the reference store."""
+    return store.client()
+
+
+@pytest.fixture
+def key() -> str:
+    """A key of this test's own."""
+    return f"{uuid.uuid4().hex}/Grüße.bin"
+
+
+def assert_nothing_left(store: Store) -> None:
+    """No upload is unfinished, once those that finalisers abort in the background are gone."""
+    gc.collect()
+    join_aborts()
+    uploads = store.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    for upload in uploads:
+        store.client().abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    assert uploads == []
+
+
+def join_aborts() -> None:
+    """Wait for the aborts that finalisers began."""
+    for thread in threading.enumerate():
+        if thread.name == "s3writer-abort":
+            thread.join(60)
+            assert not thread.is_alive()

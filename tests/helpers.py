@@ -1,0 +1,43 @@
+"""What many tests need: bytes, a look into the bucket, and the endings that a writer may meet."""
+
+import hashlib
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from s3writer import MultipartUploadWriter
+from tests.stores import BUCKET
+
+MIB = 1024**2
+
+
+class Boom(Exception):
+    """An exception of the user's own."""
+
+
+def data(size: int, seed: int = 0) -> bytes:
+    """Bytes that repeat nowhere near a part's boundary, the same for the same arguments."""
+    block = b"".join(hashlib.sha256(f"{seed} {number}".encode()).digest() for number in range(1024))
+    block += b"odd"
+    return (block * (size // len(block) + 1))[:size]
+
+
+def writer(client: Any, key: str, **options: Any) -> MultipartUploadWriter:
+    """A writer to the test bucket."""
+    return MultipartUploadWriter(BUCKET, key, client=client, **options)
+
+
+def content(client: Any, key: str) -> bytes | None:
+    """The object's bytes, None if there is no such object."""
+    try:
+        return bytes(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            return None
+        raise
+
+
+def uploads(client: Any, key: str) -> list[str]:
+    """The ids of the key's unfinished uploads."""
+    answer = client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
+    return [upload["UploadId"] for upload in answer.get("Uploads", []) if upload["Key"] == key]

@@ -1,0 +1,395 @@
+"""close() publishes, or aborts: each way out of a writer, and what is in the bucket afterwards."""
+
+import contextlib
+import gc
+import gzip
+import io
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from s3writer import AccessDeniedError, MultipartUploadWriter, NotCommittedError
+from tests.conftest import join_aborts
+from tests.helpers import MIB, Boom, content, data, uploads, writer
+from tests.stores import BUCKET
+from tests.wire import Wire, refuse
+
+SMALL, LARGE = data(1000), data(6 * MIB)
+OLD = b"yesterday's object"
+
+
+def with_writer(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with stream:
+        stream.write(payload)
+        raise error
+
+
+def with_text_wrapper(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with io.TextIOWrapper(stream, encoding="latin-1") as text:
+        text.write(payload.decode("latin-1"))
+        raise error
+
+
+def with_buffered_wrapper(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with io.BufferedWriter(stream) as buffered:
+        buffered.write(payload)
+        raise error
+
+
+def with_writer_and_text_wrapper(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with stream, io.TextIOWrapper(stream, encoding="latin-1") as text:
+        text.write(payload.decode("latin-1"))
+        raise error
+
+
+def with_writer_and_gzip(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with stream, gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=0) as packed:
+        packed.write(payload)
+        raise error
+
+
+def try_finally(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    try:
+        stream.write(payload)
+        raise error
+    finally:
+        stream.close()
+
+
+def closing(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with contextlib.closing(stream):
+        stream.write(payload)
+        raise error
+
+
+def exit_stack(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stream)
+        stack.callback(stream.close)
+        stream.write(payload)
+        raise error
+
+
+def exit_stack_whose_cleanup_fails(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    def clean_up() -> None:
+        raise error
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stream)
+        stack.callback(clean_up)
+        stream.write(payload)
+
+
+def except_block(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    stream.write(payload)
+    try:
+        raise error
+    except BaseException:
+        stream.close()
+        raise
+
+
+WAYS_OUT: list[Callable[[MultipartUploadWriter, bytes, BaseException], None]] = [
+    with_writer,
+    with_text_wrapper,
+    with_buffered_wrapper,
+    with_writer_and_text_wrapper,
+    with_writer_and_gzip,
+    try_finally,
+    closing,
+    exit_stack,
+    exit_stack_whose_cleanup_fails,
+    except_block,
+]
+
+
+@pytest.fixture(params=[None, OLD], ids=["new key", "old object"])
+def before(request: pytest.FixtureRequest, client: Any, key: str) -> bytes | None:
+    """What is under the key beforehand."""
+    if request.param is not None:
+        client.put_object(Bucket=BUCKET, Key=key, Body=request.param)
+    return request.param  # type: ignore[no-any-return]  # a fixture's parameter has no type
+
+
+@pytest.mark.parametrize("payload", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("error", [Boom("halfway"), KeyboardInterrupt(), SystemExit(3)], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("way_out", WAYS_OUT, ids=lambda way: way.__name__)
+def test_an_exception_leaves_the_key_as_it_was_and_goes_on(
+    client: Any, key: str, before: bytes | None, way_out: Any, error: BaseException, payload: bytes
+) -> None:
+    stream = writer(client, key)
+    error = type(error)(*error.args)
+    with pytest.raises(type(error)) as caught:
+        way_out(stream, payload, error)
+    assert caught.value is error
+    assert stream.closed
+    assert content(client, key) == before
+    assert uploads(client, key) == []
+    assert error.__notes__ == [
+        f"s3://{BUCKET}/{key} was not published: its writer was closed while this exception was in flight"
+    ]
+
+
+def test_a_generator_closed_early_publishes_nothing(client: Any, key: str, before: bytes | None) -> None:
+    def rows() -> Iterator[int]:
+        with writer(client, key) as stream:
+            while True:
+                yield stream.write(LARGE)
+
+    generator = rows()
+    next(generator)
+    generator.close()
+    assert content(client, key) == before
+    assert uploads(client, key) == []
+
+
+def test_a_generator_that_is_dropped_publishes_nothing(client: Any, key: str, before: bytes | None) -> None:
+    def rows() -> Iterator[int]:
+        with io.TextIOWrapper(writer(client, key)) as text:
+            yield text.write("x" * 6 * MIB)
+
+    next(rows())
+    gc.collect()
+    assert content(client, key) == before
+    assert uploads(client, key) == []
+
+
+def test_an_abort_by_close_is_logged(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Boom), writer(client, key):
+        raise Boom
+    (record,) = caplog.records
+    assert record.name == "s3writer"
+    assert record.levelno == logging.WARNING
+    assert key in record.getMessage()
+
+
+def dropped(stream: MultipartUploadWriter, payload: bytes) -> object:
+    stream.write(payload)
+    return stream
+
+
+def dropped_text_wrapper(stream: MultipartUploadWriter, payload: bytes) -> object:
+    text = io.TextIOWrapper(stream, encoding="latin-1")
+    text.write(payload.decode("latin-1"))
+    return text
+
+
+def dropped_buffered_wrapper(stream: MultipartUploadWriter, payload: bytes) -> object:
+    buffered = io.BufferedWriter(stream)
+    buffered.write(payload)
+    return buffered
+
+
+def dropped_text_over_buffered(stream: MultipartUploadWriter, payload: bytes) -> object:
+    text = io.TextIOWrapper(io.BufferedWriter(stream), encoding="latin-1")
+    text.write(payload.decode("latin-1"))
+    return text
+
+
+@pytest.mark.parametrize("payload", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("in_cycle", [False, True], ids=["no cycle", "cycle"])
+@pytest.mark.parametrize(
+    "drop",
+    [dropped, dropped_text_wrapper, dropped_buffered_wrapper, dropped_text_over_buffered],
+    ids=lambda drop: drop.__name__,
+)
+def test_what_is_dropped_without_close_publishes_nothing(
+    client: Any, key: str, before: bytes | None, drop: Any, in_cycle: bool, payload: bytes
+) -> None:
+    holder: list[object] = [drop(writer(client, key), payload)]
+    if in_cycle:
+        holder.append(holder)
+    with pytest.warns(ResourceWarning, match=key):
+        del holder
+        gc.collect()
+    join_aborts()
+    assert content(client, key) == before
+    assert uploads(client, key) == []
+
+
+def test_a_wrapper_that_dies_while_the_writer_lives_publishes_nothing(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    text = io.TextIOWrapper(stream)
+    text.write("x" * 6 * MIB)
+    with pytest.warns(ResourceWarning, match="closed by a wrapper"):
+        del text
+    assert stream.closed
+    stream.close()
+    join_aborts()
+    assert content(client, key) is None
+    with pytest.raises(ValueError, match="closed"):
+        stream.commit()
+
+
+def test_a_wrapper_without_a_close_of_its_own_may_die_before_the_writer_publishes(client: Any, key: str) -> None:
+    class Shared:
+        def __init__(self, stream: MultipartUploadWriter) -> None:
+            self._stream = stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def close(self) -> None:
+            """Not mine to close."""
+
+    stream = writer(client, key)
+    text = io.TextIOWrapper(Shared(stream), write_through=True)  # type: ignore[type-var]  # a duck, as xml.sax has it
+    text.write("kept")
+    del text
+    stream.close()
+    assert content(client, key) == b"kept"
+
+
+def test_a_detached_wrapper_leaves_the_writer_to_be_closed(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    text = io.TextIOWrapper(stream)
+    text.write("kept")
+    text.detach()
+    del text
+    stream.close()
+    assert content(client, key) == b"kept"
+
+
+def test_a_writer_opened_and_closed_in_an_except_block_publishes(client: Any, key: str) -> None:
+    try:
+        raise Boom
+    except Boom:
+        with writer(client, key) as stream:
+            stream.write(b"the report of a failure")
+    assert content(client, key) == b"the report of a failure"
+
+
+def test_the_exception_that_was_there_before_counts_when_it_is_raised_again(client: Any, key: str) -> None:
+    def fail_again(error: Boom) -> None:
+        raise error
+
+    def report() -> None:
+        try:
+            raise Boom
+        except Boom as error:
+            with contextlib.closing(writer(client, key)) as stream:
+                stream.write(b"half a report")
+                fail_again(error)
+
+    with pytest.raises(Boom):
+        report()
+    assert content(client, key) is None
+
+
+def test_the_exception_that_was_there_before_counts_when_it_leaves_the_with_block(client: Any, key: str) -> None:
+    def report() -> None:
+        try:
+            raise Boom
+        except Boom:
+            with writer(client, key) as stream:
+                stream.write(b"half a report")
+                raise
+
+    with pytest.raises(Boom):
+        report()
+    assert content(client, key) is None
+
+
+def test_an_exception_that_was_handled_does_not_count(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        try:
+            raise Boom
+        except Boom:
+            stream.write(b"made good")
+    assert content(client, key) == b"made good"
+
+
+def test_commit_publishes_in_an_except_block(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    stream.write(LARGE)
+    try:
+        raise Boom
+    except Boom:
+        result = stream.commit()
+    assert result == stream.result == stream.commit()
+    assert (result.size, result.parts) == (len(LARGE), 2)
+    assert stream.closed
+    assert content(client, key) == LARGE
+
+
+@pytest.mark.parametrize("payload", [SMALL, LARGE], ids=["small", "large"])
+def test_each_wrapper_left_in_the_ordinary_way_publishes(client: Any, key: str, payload: bytes) -> None:
+    with writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) == payload
+
+    with io.TextIOWrapper(writer(client, key), encoding="latin-1", newline="") as text:
+        text.write(payload[1:].decode("latin-1"))
+    assert content(client, key) == payload[1:]
+
+    with io.BufferedWriter(writer(client, key)) as buffered:
+        buffered.write(payload[2:])
+    assert content(client, key) == payload[2:]
+
+    with writer(client, key) as stream, gzip.GzipFile(fileobj=stream, mode="wb") as packed:
+        packed.write(payload)
+    assert gzip.decompress(content(client, key) or b"") == payload
+
+    with contextlib.closing(writer(client, key)) as stream:
+        stream.write(payload[3:])
+    assert content(client, key) == payload[3:]
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writer(client, key)).write(payload[4:])
+    assert content(client, key) == payload[4:]
+
+
+def test_abort_publishes_nothing_and_may_be_repeated(client: Any, key: str, before: bytes | None) -> None:
+    stream = writer(client, key)
+    stream.write(LARGE)
+    stream.abort()
+    stream.abort()
+    stream.close()
+    assert stream.closed
+    assert content(client, key) == before
+    assert uploads(client, key) == []
+    with pytest.raises(ValueError, match="no result"):
+        _ = stream.result
+
+
+def test_abort_inside_a_with_block_publishes_nothing(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(LARGE)
+        stream.abort()
+    assert content(client, key) is None
+
+
+def test_abort_after_publishing_changes_nothing(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(SMALL)
+    stream.abort()
+    assert content(client, key) == SMALL
+    assert stream.result.size == len(SMALL)
+
+
+def test_an_abort_that_is_refused_leaves_the_first_error_standing(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(Boom, match="first") as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+        raise Boom("first")
+    (upload_id,) = uploads(client, key)
+    assert any(upload_id in note and "AccessDenied" in note for note in caught.value.__notes__)
+    assert content(client, key) is None
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_abort_raises_what_it_could_not_remove(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
+    stream = writer(client, key)
+    stream.write(LARGE)
+    with pytest.raises(NotCommittedError, match="could not be aborted") as caught:
+        stream.abort()
+    assert [caught.value.upload_id] == uploads(client, key)
+    assert isinstance(caught.value.__cause__, AccessDeniedError)
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=caught.value.upload_id)
