@@ -52,6 +52,13 @@ def any_store(request: pytest.FixtureRequest, running: Running) -> Iterator[Stor
         assert_nothing_left(running[request.param])
 
 
+@pytest.fixture(params=[name for name in STORES if name != "mock_aws"])
+def server(request: pytest.FixtureRequest, running: Running) -> Iterator[Store]:
+    """Each of the stores that are reached over a connection."""
+    yield running[request.param]
+    assert_nothing_left(running[request.param])
+
+
 @pytest.fixture
 def store(running: Running) -> Iterator[Store]:
     """The reference: the store that checks the most."""

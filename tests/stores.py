@@ -58,10 +58,12 @@ class Store:
             "endpoint_url": self.endpoint,
         }
         arguments.update({name: changes.pop(name) for name in list(changes) if name in arguments})
-        settings = {
+        settings: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": 1},
             "s3": {"addressing_style": "path"},
         }
+        if not self.quirks.keeps_checksums:
+            settings["response_checksum_validation"] = "when_required"
         return boto3.session.Session().client("s3", config=Config(**{**settings, **changes}), **arguments)
 
 
@@ -75,7 +77,7 @@ RCLONE = Quirks(
     marks_multipart_etags=False,
     takes_tags=False,
 )
-MOTO = Quirks(checks_checksums=False, checks_credentials=False, checks_customer_keys=False)
+MOTO = Quirks(checks_checksums=False, keeps_checksums=False, checks_credentials=False, checks_customer_keys=False)
 
 
 @contextmanager
@@ -142,16 +144,10 @@ def rclone() -> Iterator[Store]:
 
 @contextmanager
 def moto_server() -> Iterator[Store]:
-    """moto as a server: AWS's error codes."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield _ready(Store("moto", f"http://{host}:{port}", MOTO))
-    finally:
-        server.stop()
+    """moto as a server, in a process of its own: AWS's error codes."""
+    port = _free_port()
+    with _folder() as folder, _running([_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)], folder):
+        yield _ready(Store("moto", f"http://127.0.0.1:{port}", MOTO))
 
 
 @contextmanager

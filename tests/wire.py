@@ -32,7 +32,6 @@ class Wire:
 
     def lose_answer(self, request: AWSPreparedRequest) -> AWSResponse | None:
         """The store acts, and its answer gets lost."""
-        request.reset_stream()
         self._client._endpoint.http_session.send(request)
         raise ConnectionClosedError(endpoint_url=request.url)
 

@@ -47,19 +47,22 @@ class Body:
 
     ``read`` hands out slices of at least 1 MiB, whatever size it is asked for: http.client asks for 8 KiB, urllib3 for
     16 KiB, and either sends what it gets. ``check`` is called before each piece and may raise to stop the sending.
-    ``handed_over`` turns true once all bytes were given out to be sent. What is read only to be hashed doesn't count:
-    botocore's own signer does that between ``tell`` and ``seek``, awscrt's with ``readinto``.
+    ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed for the signature: that
+    is what is read between ``begin_sending`` and the ``seek`` before the next attempt.
     """
 
     def __init__(self, data: memoryview, check: Callable[[], None]) -> None:
         self._data = data
         self._check = check
         self._position = 0
-        self._hashing = False
+        self._is_sending = False
         self.handed_over = False
 
     def __len__(self) -> int:
         return len(self._data)
+
+    def begin_sending(self) -> None:
+        self._is_sending = True
 
     def read(self, size: int | None = -1) -> bytes | memoryview:
         self._check()
@@ -68,7 +71,7 @@ class Body:
             self._position = len(self._data)
         else:
             self._position = min(start + max(size, _SLICE_BYTES), len(self._data))
-        if self._position == len(self._data) and not self._hashing:
+        if self._is_sending and self._position == len(self._data):
             self.handed_over = True
         piece = self._data[start : self._position]
         return piece.tobytes() if size is None or size < 0 else piece
@@ -80,11 +83,10 @@ class Body:
         return len(piece)
 
     def tell(self) -> int:
-        self._hashing = True
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._hashing = False
+        self._is_sending = False
         self._position = (0, self._position, len(self._data))[whence] + offset
         return self._position
 
@@ -115,6 +117,7 @@ class Store:
         """Publish ``data`` as the whole object, in one request."""
         checksums = self._checksums(data)
         body = Body(data, lambda: None)
+        self._client.meta.events.register_first(f"before-send.s3.{PUT}", _begin_sending, unique_id="s3writer")
         answer = self._commit(
             "publishing", PUT, lambda: body.handed_over, Body=body, **checksums, **self._metadata(), **self._condition()
         )
@@ -274,6 +277,13 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
         return named(checksum)
     wants_none = client.meta.config.request_checksum_calculation == "when_required"
     return None if wants_none and not is_ours else BEST
+
+
+def _begin_sending(request: Any, **_: Any) -> None:
+    """botocore calls this when a request is signed and about to go out."""
+    body = getattr(request.body, "_raw", request.body)
+    if isinstance(body, Body):
+        body.begin_sending()
 
 
 def _is_checksum(name: str) -> bool:

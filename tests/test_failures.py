@@ -1,0 +1,232 @@
+"""A request that fails: what is raised, once and then again, and that nothing is doubled, published or left."""
+
+import gc
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from s3writer import (
+    AbortedError,
+    AccessDeniedError,
+    ChecksumMismatchError,
+    NotCommittedError,
+    ObjectTooLargeError,
+    S3WriterError,
+    ThrottledError,
+)
+from s3writer._plan import MAX_PARTS
+from tests.helpers import MIB, content, data, uploads, writer
+from tests.wire import Wire, cut, delay, interrupt, refuse
+
+DENIED = refuse(403, "AccessDenied")
+
+
+def write_until_it_fails(stream: Any) -> BaseException:
+    for number in range(20):
+        try:
+            stream.write(data(6 * MIB, seed=number))
+        except Exception as error:
+            return error
+    raise AssertionError("no write failed")
+
+
+def test_a_failed_part_then_close_then_close_again_then_collection(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", DENIED, nth=2)
+    stream = writer(client, key, max_concurrency=1)
+    first = write_until_it_fails(stream)
+    assert isinstance(first, AccessDeniedError)
+    assert not stream.closed
+    assert uploads(client, key) == []
+    with pytest.raises(AbortedError) as again:
+        stream.close()
+    assert again.value.__cause__ is first
+    assert stream.closed
+    stream.close()
+    del stream
+    gc.collect()
+    assert content(client, key) is None
+    assert "CompleteMultipartUpload" not in wire.sent
+
+
+def test_a_failed_write_repeated_by_the_caller_is_an_error_and_never_doubles_bytes(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", DENIED, nth=2)
+    stream = writer(client, key, max_concurrency=1)
+    write_until_it_fails(stream)
+    for chunk in (data(6 * MIB), b"small", "text", b""):
+        with pytest.raises(AbortedError):
+            stream.write(chunk)
+    with pytest.raises(AbortedError):
+        stream.commit()
+    assert content(client, key) is None
+
+
+def test_a_failed_write_inside_with_raises_its_own_error(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", DENIED, nth=1)
+    with pytest.raises(AccessDeniedError, match="uploading part 1"), writer(client, key) as stream:
+        for _ in range(20):
+            stream.write(data(6 * MIB))
+    assert uploads(client, key) == []
+
+
+def test_a_failed_write_that_the_caller_swallowed_is_raised_by_with(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", DENIED, nth=1)
+    with pytest.raises(AbortedError) as caught, writer(client, key, max_concurrency=1) as stream:
+        first = write_until_it_fails(stream)
+    assert caught.value.__cause__ is first
+    assert content(client, key) is None
+
+
+def test_the_last_part_refused_in_close(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", DENIED, nth=2)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    with pytest.raises(AccessDeniedError):
+        stream.close()
+    stream.close()
+    assert stream.closed
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "CompleteMultipartUpload"])
+def test_create_or_complete_refused_for_good_then_collection(client: Any, key: str, operation: str) -> None:
+    wire = Wire(client)
+    wire.on(operation, DENIED)
+    stream = writer(client, key)
+    with pytest.raises(AccessDeniedError) as caught:
+        stream.write(data(6 * MIB))
+        stream.close()
+    assert caught.value.upload_id is None
+    if not stream.closed:
+        with pytest.raises(AbortedError):
+            stream.close()
+    del stream
+    gc.collect()
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_single_request_refused(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", DENIED)
+    stream = writer(client, key)
+    stream.write(b"small")
+    with pytest.raises(AccessDeniedError, match="publishing"):
+        stream.close()
+    stream.close()
+    assert content(client, key) is None
+
+
+def test_what_could_not_be_aborted_is_in_the_first_error(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", refuse(503, "SlowDown"), nth=2)
+    wire.on("AbortMultipartUpload", DENIED)
+    stream = writer(client, key, max_concurrency=1)
+    first = write_until_it_fails(stream)
+    assert isinstance(first, ThrottledError)
+    assert [first.upload_id] == uploads(client, key)
+    assert any(str(first.upload_id) in note for note in first.__notes__)
+    again = pickle.loads(pickle.dumps(first))
+    assert (again.upload_id, again.__notes__) == (first.upload_id, first.__notes__)
+    with pytest.raises(AbortedError):
+        stream.close()
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=first.bucket, Key=key, UploadId=first.upload_id)
+
+
+def test_an_abort_waits_for_parts_in_flight_and_none_lands_after_it(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", delay(0.5))
+    stream = writer(client, key)
+    stream.write(data(21 * MIB))
+    stream.abort()
+    assert [name for name in wire.sent if name != "UploadPart"] == [
+        "CreateMultipartUpload",
+        "AbortMultipartUpload",
+        "ListParts",
+    ]
+    assert wire.sent.index("AbortMultipartUpload") > max(
+        index for index, name in enumerate(wire.sent) if name == "UploadPart"
+    )
+    assert not [thread for thread in threading.enumerate() if thread.name == "s3writer-part"]
+    assert uploads(client, key) == []
+
+
+def test_a_part_that_shows_after_the_abort_is_aborted_again(client: Any, key: str) -> None:
+    shown = b"<ListPartsResult><Part><PartNumber>1</PartNumber><Size>5</Size></Part></ListPartsResult>"
+    wire = Wire(client)
+
+    def late(request: Any) -> Any:
+        answer = refuse(200, "")(request)
+        answer.raw.seek(0)
+        answer.raw.truncate()
+        answer.raw.write(shown)
+        answer.raw.seek(0)
+        return answer
+
+    wire.on("ListParts", late, nth=1)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    stream.abort()
+    assert [name for name in wire.sent if "Part" not in name or name == "ListParts"][-4:] == [
+        "AbortMultipartUpload",
+        "ListParts",
+        "AbortMultipartUpload",
+        "ListParts",
+    ] or wire.sent.count("AbortMultipartUpload") == 2
+
+
+def test_ctrl_c_in_a_write_that_waits_kills_the_writer(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", interrupt, nth=1)
+    stream = writer(client, key, max_concurrency=1)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(5):
+            stream.write(data(6 * MIB))
+    with pytest.raises(AbortedError):
+        stream.write(b"again")
+    with pytest.raises(AbortedError):
+        stream.close()
+    assert uploads(client, key) == []
+
+
+def test_a_part_that_the_store_has_otherwise_is_an_error(client: Any, key: str) -> None:
+    def alter(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ChecksumCRC32"] = "AAAAAA=="
+
+    client.meta.events.register("after-call.s3.UploadPart", alter)
+    with pytest.raises(ChecksumMismatchError, match="ChecksumCRC32"), writer(client, key, checksum="CRC32") as stream:
+        stream.write(data(6 * MIB))
+    assert uploads(client, key) == []
+
+
+def test_part_10001_is_refused_with_what_to_set(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
+    stream = writer(client, key)
+    stream.write(data(10 * MIB))
+    with pytest.raises(ObjectTooLargeError, match=r"expected_size.*max_memory.*part_size") as caught:
+        stream.write(b"one more")
+    assert f"{MAX_PARTS:,} parts" in str(caught.value)
+    with pytest.raises(NotCommittedError):
+        stream.close()
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_an_object_of_exactly_all_parts_is_published(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
+    with writer(client, key) as stream:
+        stream.write(data(10 * MIB))
+    assert content(client, key) == data(10 * MIB)
+
+
+def test_no_connection_is_told_and_leaves_nothing_to_clean(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CreateMultipartUpload", cut)
+    with pytest.raises(ConnectionError) as caught, writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    assert isinstance(caught.value, S3WriterError)
+    assert wire.sent == ["CreateMultipartUpload"]

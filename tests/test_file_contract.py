@@ -1,0 +1,280 @@
+"""The io contract of a binary file that is only written, clause by clause."""
+
+import array
+import csv
+import io
+import json
+import os
+import threading
+import zipfile
+from typing import Any
+
+import pytest
+
+from s3writer import MultipartUploadWriter, NotCommittedError
+from tests.helpers import MIB, Boom, content, data, uploads, writer
+from tests.stores import BUCKET
+
+
+def test_it_is_a_raw_file_that_is_only_written(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        assert isinstance(stream, io.RawIOBase)
+        assert (stream.writable(), stream.readable(), stream.seekable(), stream.isatty()) == (True, False, False, False)
+        assert (stream.name, stream.mode, stream.closed) == (f"s3://{BUCKET}/{key}", "wb", False)
+        assert not hasattr(stream, "getvalue")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda stream: stream.fileno(),
+        lambda stream: stream.seek(0),
+        lambda stream: stream.truncate(),
+        lambda stream: stream.read(),
+        lambda stream: stream.read(5),
+        lambda stream: stream.readall(),
+        lambda stream: stream.readline(),
+        lambda stream: stream.readlines(),
+        lambda stream: stream.readinto(bytearray(5)),
+        lambda stream: next(stream),
+    ],
+    ids=["fileno", "seek", "truncate", "read", "read5", "readall", "readline", "readlines", "readinto", "next"],
+)
+def test_what_it_can_not_do_is_an_unsupported_operation_and_does_no_harm(client: Any, key: str, use: Any) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"un")
+        with pytest.raises(io.UnsupportedOperation):
+            use(stream)
+        stream.write(b"harmed")
+    assert content(client, key) == b"unharmed"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda stream: stream.write(b""),
+        lambda stream: stream.write(b"late"),
+        lambda stream: stream.write("late"),
+        lambda stream: stream.write(bytearray(b"late")),
+        lambda stream: stream.writelines([b"late"]),
+        lambda stream: stream.flush(),
+        lambda stream: stream.tell(),
+        lambda stream: stream.isatty(),
+        lambda stream: stream.writable(),
+        lambda stream: stream.readable(),
+        lambda stream: stream.seekable(),
+        lambda stream: stream.readinto(bytearray(1)),
+        lambda stream: stream.__enter__(),
+    ],
+)
+def test_a_closed_writer_takes_nothing(client: Any, key: str, use: Any) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"in time")
+    with pytest.raises(ValueError, match="closed"):
+        use(stream)
+    stream.close()
+    assert content(client, key) == b"in time"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5 * MIB, 5 * MIB + 1])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_write_returns_the_number_of_bytes_it_took_and_tell_adds_them_up(
+    client: Any, key: str, kind: Any, size: int
+) -> None:
+    with writer(client, key) as stream:
+        assert stream.write(kind(data(size))) == size
+        assert stream.write(kind(b"more")) == 4
+        assert stream.tell() == size + 4
+    assert content(client, key) == data(size) + b"more"
+    assert stream.result.size == size + 4
+
+
+def test_write_counts_bytes_not_items_and_takes_any_contiguous_buffer(client: Any, key: str) -> None:
+    numbers = array.array("d", [1.5, 2.5])
+    table = memoryview(bytes(range(12))).cast("B", (3, 4))
+    empty = memoryview(b"").cast("d")
+    with writer(client, key) as stream:
+        assert stream.write(numbers) == 16
+        assert stream.write(table) == 12
+        assert stream.write(empty) == 0
+    assert content(client, key) == numbers.tobytes() + bytes(range(12))
+
+
+def test_a_buffer_with_gaps_is_refused_before_anything_is_taken(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        with pytest.raises(BufferError, match="C-contiguous"):
+            stream.write(memoryview(b"gaps")[::2])
+        stream.write(b"whole")
+    assert content(client, key) == b"whole"
+
+
+@pytest.mark.parametrize("wrong", [None, 5, 2.5, ["bytes"], object()])
+def test_what_is_no_buffer_is_a_type_error_and_does_no_harm(client: Any, key: str, wrong: Any) -> None:
+    with writer(client, key) as stream:
+        with pytest.raises(TypeError):
+            stream.write(wrong)
+        stream.write(b"whole")
+    assert content(client, key) == b"whole"
+
+
+@pytest.mark.parametrize("size", [100, 6 * MIB])
+def test_the_caller_may_reuse_its_buffer_as_soon_as_write_returns(client: Any, key: str, size: int) -> None:
+    buffer = bytearray(data(size))
+    with writer(client, key) as stream:
+        stream.write(buffer)
+        buffer[:] = bytes(size)
+        buffer.extend(b"it may also grow")
+    assert content(client, key) == data(size)
+
+
+def test_str_is_encoded_and_counted_in_characters(client: Any, key: str) -> None:
+    class Safe(str):
+        """As Django's SafeString."""
+
+    with writer(client, key) as stream:
+        assert stream.write("Grüße, ") == 7
+        assert stream.write(b"bytes, ") == 7
+        assert stream.write(Safe("𝄞")) == 1
+    assert content(client, key) == "Grüße, bytes, 𝄞".encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "iso2022_jp", "utf-7", "latin-1"])
+def test_str_in_pieces_is_encoded_like_the_whole(client: Any, key: str, encoding: str) -> None:
+    text = "Grüße" if encoding == "latin-1" else "日本語 text"
+    with writer(client, key, encoding=encoding) as stream:
+        for character in text:
+            stream.write(character)
+    assert (content(client, key) or b"").decode(encoding) == text
+
+
+def test_str_that_can_not_be_encoded_is_refused_before_anything_is_taken(client: Any, key: str) -> None:
+    with writer(client, key, encoding="ascii") as stream:
+        with pytest.raises(UnicodeEncodeError):
+            stream.write("Grüße")
+        stream.write("whole")
+    assert content(client, key) == b"whole"
+
+
+def test_encoding_none_refuses_str(client: Any, key: str) -> None:
+    with writer(client, key, encoding=None) as stream:
+        with pytest.raises(TypeError, match="encoding=None"):
+            stream.write("text")
+        stream.write(b"bytes")
+    assert content(client, key) == b"bytes"
+
+
+def test_writelines_writes_all_lines(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.writelines([b"one\n", bytearray(b"two\n")])
+    assert content(client, key) == b"one\ntwo\n"
+
+
+def test_flush_is_an_honest_nothing(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"kept")
+        stream.flush()
+        assert content(client, key) is None
+    assert content(client, key) == b"kept"
+
+
+def test_repr_tells_state_and_count_at_any_time(client: Any, key: str) -> None:
+    name = f"s3://{BUCKET}/{key}"
+    stream = writer(client, key)
+    stream.write(b"12345")
+    assert repr(stream) == f"<MultipartUploadWriter {name} open, 5 bytes>"
+    stream.write(data(6 * MIB))
+    assert repr(stream) == f"<MultipartUploadWriter {name} open, {6 * MIB + 5} bytes>"
+    stream.close()
+    assert repr(stream) == f"<MultipartUploadWriter {name} committed, {6 * MIB + 5} bytes>"
+    aborted = writer(client, key)
+    aborted.abort()
+    assert repr(aborted) == f"<MultipartUploadWriter {name} aborted, 0 bytes>"
+    assert "not made" in repr(MultipartUploadWriter.__new__(MultipartUploadWriter))
+
+
+def test_csv_and_json_write_text_through_a_wrapper(client: Any, key: str) -> None:
+    rows = [["id", "name"], ["1", "Grüße\nwith a line"]]
+    with io.TextIOWrapper(writer(client, key), encoding="utf-8", newline="") as text:
+        csv.writer(text).writerows(rows)
+    stored = (content(client, key) or b"").decode()
+    assert list(csv.reader(io.StringIO(stored, newline=""))) == rows
+    with writer(client, key) as stream:
+        json.dump({"rows": rows}, stream)  # type: ignore[arg-type]  # the writer takes str as well
+    assert json.loads(content(client, key) or b"") == {"rows": rows}
+
+
+def test_a_zip_file_written_to_it_can_be_read(client: Any, key: str) -> None:
+    with writer(client, key) as stream, zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.txt", "Grüße")
+        archive.writestr("b.bin", data(6 * MIB))
+    with zipfile.ZipFile(io.BytesIO(content(client, key) or b"")) as archive:
+        assert archive.testzip() is None
+        assert archive.read("a.txt").decode() == "Grüße"
+        assert archive.read("b.bin") == data(6 * MIB)
+
+
+def test_several_threads_may_write_and_each_write_goes_in_whole(client: Any, key: str) -> None:
+    def write(number: int) -> None:
+        for _ in range(4000):
+            stream.write(bytes([number]) * 999)
+            stream.write(bytearray([number]) * 999)
+
+    with writer(client, key) as stream:
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    stored = content(client, key) or b""
+    assert len(stored) == 4 * 4000 * 2 * 999
+    pieces = {stored[start : start + 999] for start in range(0, len(stored), 999)}
+    assert pieces == {bytes([number]) * 999 for number in range(4)}
+
+
+def test_a_call_from_within_its_own_call_is_an_error_and_not_a_deadlock(client: Any, key: str) -> None:
+    def write_again(_: int) -> None:
+        stream.write(data(6 * MIB))
+
+    stream = writer(client, key, progress=write_again, max_concurrency=1)
+    with pytest.raises(RuntimeError, match="within its own call"):
+        for _ in range(4):
+            stream.write(data(6 * MIB))
+    assert uploads(client, key) == []
+    with pytest.raises(NotCommittedError):
+        stream.close()
+
+
+def test_a_pipe_can_be_copied_into_it(client: Any, key: str) -> None:
+    import shutil
+
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb") as reader, os.fdopen(sink, "wb") as feeder:
+        feeder.write(data(60_000))
+        feeder.close()
+        with writer(client, key) as stream:
+            shutil.copyfileobj(reader, stream)
+    assert content(client, key) == data(60_000)
+
+
+def test_progress_tells_each_byte_once_from_the_writing_thread(client: Any, key: str) -> None:
+    calls: list[tuple[int, threading.Thread]] = []
+    size = 23 * MIB
+    with writer(client, key, progress=lambda n: calls.append((n, threading.current_thread()))) as stream:
+        stream.write(data(size))
+    assert sum(count for count, _ in calls) == size
+    assert {thread for _, thread in calls} == {threading.current_thread()}
+    calls.clear()
+    with writer(client, key, progress=lambda n: calls.append((n, threading.current_thread()))) as stream:
+        stream.write(b"small")
+        assert calls == []
+    assert [count for count, _ in calls] == [5]
+
+
+def test_progress_that_raises_aborts_the_upload(client: Any, key: str) -> None:
+    def fail(_: int) -> None:
+        raise Boom
+
+    with pytest.raises(Boom), writer(client, key, progress=fail) as stream:
+        stream.write(data(6 * MIB))
+    assert content(client, key) is None
+    assert uploads(client, key) == []

@@ -1,0 +1,193 @@
+"""Three outcomes and never a fourth: what a lost answer to the commit turns into."""
+
+import pickle
+from typing import Any
+
+import pytest
+
+from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
+from tests.helpers import MIB, content, data, uploads, writer
+from tests.stores import BUCKET, Store
+from tests.wire import Wire, cut, cut_after_sending, interrupt, refuse
+
+SMALL, LARGE = data(1000), data(6 * MIB)
+BOTH = pytest.mark.parametrize(
+    ("payload", "commit"), [(SMALL, "PutObject"), (LARGE, "CompleteMultipartUpload")], ids=["put", "complete"]
+)
+
+
+@pytest.fixture
+def client(server: Store) -> Any:
+    """A client of the store."""
+    return server.client()
+
+
+@BOTH
+def test_an_answer_lost_after_the_store_acted_is_a_success(client: Any, key: str, payload: bytes, commit: str) -> None:
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer)
+    with writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) == payload
+    head = client.head_object(Bucket=BUCKET, Key=key)
+    assert (stream.result.size, stream.result.etag) == (len(payload), head["ETag"])
+
+
+@BOTH
+def test_a_retry_after_a_lost_answer_is_a_success(server: Store, key: str, payload: bytes, commit: str) -> None:
+    client = server.client(retries={"mode": "standard", "total_max_attempts": 3})
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer, nth=1)
+    with writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) == payload
+    assert stream.result.size == len(payload)
+
+
+@BOTH
+def test_a_retry_after_a_lost_answer_is_no_conflict_with_itself(
+    server: Store, key: str, payload: bytes, commit: str
+) -> None:
+    client = server.client(retries={"mode": "standard", "total_max_attempts": 3})
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer, nth=1)
+    with writer(client, key, exclusive=True) as stream:
+        stream.write(payload)
+    assert content(client, key) == payload
+
+
+def test_a_commit_that_never_arrived_is_not_committed(client: Any, key: str) -> None:
+    Wire(client).on("CompleteMultipartUpload", cut)
+    with pytest.raises(ConnectionFailedError) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert caught.value.upload_id is None
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+@BOTH
+def test_an_internal_error_of_the_store_is_not_committed(client: Any, key: str, payload: bytes, commit: str) -> None:
+    Wire(client).on(commit, refuse(500, "InternalError"))
+    with pytest.raises(NotCommittedError, match="InternalError"), writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_small_object_that_never_left_is_not_committed(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", cut)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert content(client, key) is None
+
+
+def test_a_small_object_sent_into_a_breaking_connection_is_unknown(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", cut_after_sending)
+    with pytest.raises(OutcomeUnknownError) as caught, writer(client, key) as stream:
+        stream.write(SMALL)
+    assert (caught.value.size, caught.value.upload_id) == (len(SMALL), None)
+    assert caught.value.token is not None
+    assert caught.value.token in str(caught.value)
+    stream.close()
+
+
+@BOTH
+def test_an_outcome_that_can_not_be_looked_up_is_unknown_and_carries_what_settles_it(
+    client: Any, key: str, payload: bytes, commit: str
+) -> None:
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer)
+    wire.on("HeadObject", refuse(403, "403"))
+    with pytest.raises(OutcomeUnknownError, match="not known") as caught, writer(client, key) as stream:
+        stream.write(payload)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert stream.closed
+    assert f"{stream!r}".endswith(f"unknown, {len(payload)} bytes>")
+    wire.on("HeadObject", lambda request: None)
+    head = client.head_object(Bucket=BUCKET, Key=key)
+    assert (error.bucket, error.key, error.size) == (BUCKET, key, head["ContentLength"])
+    assert error.token in head["Metadata"].values()
+
+
+@BOTH
+def test_without_a_token_a_lost_answer_is_unknown(client: Any, key: str, payload: bytes, commit: str) -> None:
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer)
+    with pytest.raises(OutcomeUnknownError) as caught, writer(client, key, commit_token=False) as stream:
+        stream.write(payload)
+    assert caught.value.token is None
+    assert client.head_object(Bucket=BUCKET, Key=key)["Metadata"] == {}
+
+
+def test_the_object_of_yesterday_proves_nothing(client: Any, key: str) -> None:
+    client.put_object(Bucket=BUCKET, Key=key, Body=LARGE)
+    Wire(client).on("CompleteMultipartUpload", cut)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(LARGE)
+    assert uploads(client, key) == []
+
+
+def test_an_upload_that_somebody_else_aborted_is_not_committed(client: Any, key: str) -> None:
+    with pytest.raises(NotCommittedError), writer(client, key) as stream:
+        stream.write(LARGE)
+        while not (ids := uploads(client, key)):
+            pass
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=ids[0])
+    assert content(client, key) is None
+
+
+def test_a_refusal_needs_no_second_look(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError), writer(client, key) as stream:
+        stream.write(LARGE)
+    assert "HeadObject" not in wire.sent
+
+
+@BOTH
+def test_ctrl_c_during_the_commit_goes_on_and_leaves_nothing(
+    client: Any, key: str, payload: bytes, commit: str
+) -> None:
+    Wire(client).on(commit, interrupt)
+    stream = writer(client, key)
+    stream.write(payload)
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    assert stream.closed
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+@BOTH
+def test_ctrl_c_after_the_store_acted_says_that_the_object_is_there(
+    client: Any, key: str, payload: bytes, commit: str
+) -> None:
+    wire = Wire(client)
+
+    def act_then_interrupt(request: Any) -> Any:
+        try:
+            wire.lose_answer(request)
+        except Exception:
+            raise KeyboardInterrupt from None
+
+    wire.on(commit, act_then_interrupt)
+    stream = writer(client, key)
+    stream.write(payload)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        stream.close()
+    assert "was published all the same" in caught.value.__notes__[0]
+    assert content(client, key) == payload
+    assert stream.result.size == len(payload)
+
+
+def test_ctrl_c_whose_outcome_can_not_be_looked_up_says_so(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", interrupt)
+    wire.on("HeadObject", refuse(403, "403"))
+    stream = writer(client, key)
+    stream.write(LARGE)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        stream.close()
+    assert "is not known" in caught.value.__notes__[0]
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
