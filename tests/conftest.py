@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.helpers import unfinished
 from tests.stores import BUCKET, STORES, Store
 
 hypothesis.settings.register_profile(
@@ -82,10 +83,10 @@ def assert_nothing_left(store: Store) -> None:
     """No upload is unfinished, once those that finalisers abort in the background are gone."""
     gc.collect()
     join_aborts()
-    uploads = store.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
-    for upload in uploads:
+    left = unfinished(store.client())
+    for upload in left:
         store.client().abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
-    assert uploads == []
+    assert left == []
 
 
 def join_aborts() -> None:

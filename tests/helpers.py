@@ -39,5 +39,15 @@ def content(client: Any, key: str) -> bytes | None:
 
 def uploads(client: Any, key: str) -> list[str]:
     """The ids of the key's unfinished uploads."""
-    answer = client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
-    return [upload["UploadId"] for upload in answer.get("Uploads", []) if upload["Key"] == key]
+    return [upload["UploadId"] for upload in unfinished(client) if upload["Key"] == key]
+
+
+def unfinished(client: Any) -> list[dict[str, Any]]:
+    """All unfinished uploads of the bucket. rclone says NoSuchUpload of a bucket that never had any."""
+    try:
+        answer = client.list_multipart_uploads(Bucket=BUCKET)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchUpload":
+            return []
+        raise
+    return list(answer.get("Uploads", []))

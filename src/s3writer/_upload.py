@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -34,7 +35,9 @@ _ABORT_WAIT_SECONDS = 60.0
 #: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
 _ABORT_ATTEMPTS = 3
 
+#: What `_abort_all` looks after when the interpreter ends.
 _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
+_aborts: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 
 class PartBuffer(io.BytesIO):
@@ -72,6 +75,11 @@ class Upload:
     def is_ours(self) -> bool:
         """False in a forked child, which must leave its parent's upload alone."""
         return os.getpid() == self._process
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process may still publish or abort it."""
+        return self.is_ours and self.session.state is State.OPEN
 
     def check_process(self) -> None:
         """Raise in a forked child."""
@@ -136,10 +144,12 @@ class Upload:
     def abandon(self) -> None:
         """Abort without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
         or urllib3's that an abort needs; a thread of its own is not inside anything."""
-        if self._upload_id is None or not self.is_ours:
+        if self._upload_id is None:
             self.abort()
-        else:
-            threading.Thread(target=self._abort_quietly, name="s3writer-abort").start()
+        elif not sys.is_finalizing():
+            thread = threading.Thread(target=self._abort_quietly, name="s3writer-abort", daemon=True)
+            _aborts.add(thread)
+            thread.start()
 
     @property
     def _address(self) -> tuple[str, str]:
@@ -290,8 +300,10 @@ class Upload:
 
 def _abort_all() -> None:
     """At the interpreter's exit: what is still under way was never closed."""
+    for thread in list(_aborts):
+        thread.join(_ABORT_WAIT_SECONDS)
     for upload in list(_under_way):
-        if upload.is_ours:
+        if upload.is_open:
             logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
         upload._abort_quietly()
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
-from s3writer._session import State, UploadResult
+from s3writer._session import UploadResult
 from s3writer._store import Store, algorithm_for
 from s3writer._upload import PartBuffer, Upload
 
@@ -254,7 +254,7 @@ class MultipartUploadWriter(io.RawIOBase):
         return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {size} bytes>"
 
     def __del__(self) -> None:
-        if not self.closed and hasattr(self, "_upload") and self._upload.is_ours:
+        if not self.closed and hasattr(self, "_upload") and self._upload.is_open:
             self._abandon(f"{self!r} was never closed: it is aborted")
 
     def _dealloc_warn(self, source: object) -> None:
@@ -269,8 +269,10 @@ class MultipartUploadWriter(io.RawIOBase):
             return
         if exception is None or self._was_raised_before(exception):
             self._finish(self._commit)
-        else:
+        elif self._upload.is_open:
             self._finish(lambda: self._give_up(exception))
+        else:
+            self._mark_closed()
 
     def _finish(self, last: Callable[[], Outcome]) -> Outcome:
         """Do the ``last`` thing, alone, and be closed whatever comes of it."""
@@ -294,8 +296,6 @@ class MultipartUploadWriter(io.RawIOBase):
 
     def _give_up(self, exception: BaseException) -> None:
         """Abort because of an exception that goes on to somebody else."""
-        if self._upload.session.state is not State.OPEN:
-            return
         note = f"{self.name} was not published: its writer was closed while this exception was in flight"
         exception.add_note(note)
         logger.warning("%s: %s", note, type(exception).__name__)

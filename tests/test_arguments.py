@@ -1,0 +1,153 @@
+"""Bad input gets a clear error at once, before S3 hears of it, and good input goes where it belongs."""
+
+import io
+from typing import Any
+
+import boto3
+import pytest
+
+import s3writer
+from s3writer import MultipartUploadWriter
+from tests.helpers import MIB, content, data, writer
+from tests.stores import BUCKET
+from tests.wire import Wire
+
+OWNER = "123456789012"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ContentTyp": "text/plain"}, "ContentTyp .* did you mean ContentType"),
+        ({"content_type": "text/plain"}, "content_type .* did you mean ContentType"),
+        ({"sse_customer_key": b"k"}, "did you mean SSECustomerKey"),
+        ({"part_sise": 5 * MIB}, "did you mean part_size"),
+        ({"xyzzy": 1}, "xyzzy is no argument of S3's uploads$"),
+        ({"IfNoneMatch": "*"}, "IfNoneMatch .* use exclusive=True"),
+        ({"ChecksumAlgorithm": "SHA1"}, "ChecksumAlgorithm .* use checksum="),
+        ({"ChecksumCRC32": "AAAAAA=="}, "ChecksumCRC32 .* use checksum="),
+        ({"Body": b"bytes"}, "Body .* write to the writer"),
+        ({"Bucket": "other"}, "Bucket .* first positional"),
+        ({"ContentLength": 5}, "ContentLength .* the writer sets it"),
+        ({"Range": "bytes=0-1"}, "Range is no argument"),
+        ({"progress": "no"}, "progress must be callable, not str"),
+        ({"client": "s3"}, "client must be a boto3 S3 client, not str"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_one(client: Any, key: str, arguments: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        MultipartUploadWriter(BUCKET, key, **{"client": client, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ContentType": 5}, "ContentType can't be a int: S3 takes a string"),
+        ({"Metadata": {"n": 5}}, "Metadata can't be a dict"),
+        ({"Metadata": None}, "Metadata can't be an empty NoneType: S3 takes a map"),
+        ({"SSECustomerKey": 5}, "SSECustomerKey must be bytes or str"),
+        ({"part_size": 1}, "part_size=1 .* 5 MiB to 5 GiB"),
+        ({"checksum": "MD4"}, "checksum='MD4'"),
+        ({"encoding": "no-such"}, "encoding='no-such'"),
+        ({"encoding": "base64"}, "encoding='base64'"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_name(client: Any, key: str, arguments: Any, message: str) -> None:
+    wire = Wire(client)
+    with pytest.raises(ValueError, match=message):
+        writer(client, key, **arguments)
+    assert wire.sent == []
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "error", "message"),
+    [
+        ("", "key", ValueError, "bucket=''"),
+        ("no/slash", "key", ValueError, "bucket='no/slash'"),
+        (None, "key", TypeError, "bucket must be a str"),
+        (BUCKET, "", ValueError, "key is 0 bytes .* 1 to 1024"),
+        (BUCKET, "ü" * 513, ValueError, "key is 1026 bytes .* 1 to 1024"),
+        (BUCKET, b"key", TypeError, "key must be a str"),
+    ],
+)
+def test_an_impossible_address_is_refused(client: Any, bucket: Any, key: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        MultipartUploadWriter(bucket, key, client=client)
+
+
+def test_another_services_client_is_refused(key: str) -> None:
+    sqs = boto3.client("sqs", region_name="us-east-1")
+    with pytest.raises(TypeError, match="client must be a boto3 S3 client"):
+        MultipartUploadWriter(BUCKET, key, client=sqs)
+
+
+def test_each_argument_goes_to_every_call_that_takes_it_and_to_no_other(client: Any, key: str) -> None:
+    wire = Wire(client)
+    header = "x-amz-expected-bucket-owner"
+    with pytest.raises(RuntimeError), writer(client, key, ExpectedBucketOwner=OWNER, ContentType="text/csv") as stream:
+        stream.write(data(6 * MIB))
+        raise RuntimeError
+    with writer(client, key, ExpectedBucketOwner=OWNER, ContentType="text/csv") as stream:
+        stream.write(data(6 * MIB))
+    assert all(header in request.headers for request in wire.requests)
+    assert {"AbortMultipartUpload", "ListParts", "CompleteMultipartUpload"} < set(wire.sent)
+    typed = {
+        name for name, sent in zip(wire.sent, wire.requests, strict=True) if sent.headers.get("Content-Type") == b"text/csv"
+    }
+    assert typed == {"CreateMultipartUpload"}
+
+
+def test_a_condition_goes_to_the_commit_alone(client: Any, key: str) -> None:
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"old")
+    etag = client.head_object(Bucket=BUCKET, Key=key)["ETag"]
+    wire = Wire(client)
+    with writer(client, key, IfMatch=etag) as stream:
+        stream.write(data(6 * MIB))
+    conditional = [name for name, sent in zip(wire.sent, wire.requests, strict=True) if "If-Match" in sent.headers]
+    assert conditional == ["CompleteMultipartUpload"]
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_a_condition_that_does_not_hold_is_told(client: Any, key: str) -> None:
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"old")
+    with pytest.raises(s3writer.PreconditionFailedError), writer(client, key, IfMatch='"other"') as stream:
+        stream.write(b"new")
+    assert content(client, key) == b"old"
+
+
+def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> None:
+    odd = f"{key}?not=a query#nor a fragment"
+    with s3writer.open(f"s3://{BUCKET}/{odd}", client=client) as stream:
+        assert stream.mode == "wb"
+        stream.write(b"bytes")
+    assert content(client, odd) == b"bytes"
+    with s3writer.open(f"s3://{BUCKET}/{key}", "w", newline="\r\n", client=client) as text:
+        assert isinstance(text, io.TextIOWrapper)
+        text.write("Grüße\n")
+    assert content(client, key) == "Grüße\r\n".encode()
+    for mode in ("xb", "x"):
+        exclusive: Any = s3writer.open
+        with pytest.raises(FileExistsError), exclusive(f"s3://{BUCKET}/{key}", mode, client=client):
+            pass
+    assert content(client, key) == "Grüße\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("s3://bucket/key", "rb"), "mode='rb' is not one of wb, xb, w, x"),
+        (("s3://bucket/key", "ab"), "mode='ab'"),
+        (("https://bucket/key",), "not of the form s3://bucket/key"),
+        (("s3://bucket",), "not of the form s3://bucket/key"),
+        (("s3://bucket/",), "key is 0 bytes"),
+    ],
+)
+def test_open_refuses_what_it_can_not_open(client: Any, arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        s3writer.open(*arguments, client=client)
+
+
+def test_open_refuses_text_options_for_bytes(client: Any) -> None:
+    untyped: Any = s3writer.open
+    with pytest.raises(ValueError, match="for text, not for mode='wb'"):
+        untyped("s3://bucket/key", "wb", encoding="utf-8", client=client)

@@ -1,0 +1,40 @@
+"""Digests against published values, and the whole's from its parts' against the digest of the whole."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3writer._checksums import ALGORITHMS, named
+
+CRCS = [algorithm for algorithm in ALGORITHMS.values() if algorithm.crc]
+
+#: Of b"123456789": the check values of the CRC catalogue (reveng), and FIPS 180.
+CHECK = {
+    "CRC32": "cbf43926",
+    "CRC32C": "e3069283",
+    "CRC64NVME": "ae8b14860a799888",
+    "SHA1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441",
+    "SHA256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_digest_has_its_published_value(name: str) -> None:
+    value = named(name).value(memoryview(b"123456789"))
+    assert base64.b64decode(value).hex() == CHECK[name]
+
+
+@pytest.mark.parametrize("algorithm", CRCS, ids=lambda algorithm: algorithm.name)
+@given(pieces=st.lists(st.binary(max_size=300), max_size=12))
+def test_the_whole_objects_crc_follows_from_its_parts(algorithm: object, pieces: list[bytes]) -> None:
+    crc32 = named(algorithm.name)  # type: ignore[attr-defined]  # parametrize is not typed
+    assert crc32.crc is not None
+    parts = [(crc32.value(memoryview(piece)), len(piece)) for piece in pieces]
+    assert crc32.crc.combine(parts) == crc32.value(memoryview(b"".join(pieces)))
+
+
+def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="checksum='MD4' is not one of .*CRC32.* 'auto' or None"):
+        named("MD4")

@@ -1,0 +1,147 @@
+"""What the end of a process, an unhandled exception and a fork do to a writer that is still open."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import content, uploads
+from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
+
+HEAD = """
+import gc, io, os, sys, threading
+import boto3
+from botocore.config import Config
+import s3writer
+
+endpoint, key_id, secret, region, bucket, key = sys.argv[1:]
+client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=key_id, aws_secret_access_key=secret,
+                      region_name=region, config=Config(s3={"addressing_style": "path"}))
+stream = s3writer.MultipartUploadWriter(bucket, key, client=client)
+stream.write(bytes(6 * 1024 ** 2))
+"""
+
+
+def run(store: Store, key: str, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", HEAD + script, str(store.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("", 0),
+        ("text = io.TextIOWrapper(stream); text.write('x')", 0),
+        ("raise RuntimeError('unhandled')", 1),
+        ("sys.exit(3)", 3),
+        ("del stream", 0),
+        ("cycle = [stream]; cycle.append(cycle); del cycle, stream", 0),
+        ("threading.Thread(target=lambda kept: None, args=(stream,)).start()", 0),
+    ],
+    ids=["still open", "in a wrapper", "unhandled exception", "sys.exit", "dropped", "in a cycle", "in a thread"],
+)
+def test_the_end_of_the_process_aborts_what_is_open(
+    store: Store, client: Any, key: str, tmp_path: Path, script: str, code: int
+) -> None:
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == code, ended.stderr
+    assert "aborted" in ended.stderr
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_writer_closed_at_exit_still_publishes(store: Store, client: Any, key: str, tmp_path: Path) -> None:
+    ended = run(store, key, "import atexit; atexit.register(stream.close)", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert content(client, key) == bytes(6 * 1024**2)
+
+
+def test_a_forked_child_that_frees_its_copy_changes_nothing(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+child = os.fork()
+if child == 0:
+    del stream
+    gc.collect()
+    sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+stream.write(b"the parent goes on")
+stream.close()
+"""
+    ended = run(store, key, script, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert content(client, key) == bytes(6 * 1024**2) + b"the parent goes on"
+
+
+def test_a_forked_child_can_neither_publish_nor_abort(store: Store, client: Any, key: str, tmp_path: Path) -> None:
+    script = """
+stream._lock.acquire()  # as if another thread were writing while this one forks
+child = os.fork()
+if child == 0:
+    refused = 0
+    for use in (lambda: stream.write(bytes(6 * 1024 ** 2)), stream.commit, stream.close):
+        try:
+            use()
+        except io.UnsupportedOperation as error:
+            assert "only that process" in str(error)
+            refused += 1
+        except ValueError:
+            refused += 1
+    stream.abort()
+    os._exit(refused)
+stream._lock.release()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+with stream:
+    stream.write(b"the parent goes on")
+"""
+    ended = run(store, key, script, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert content(client, key) == bytes(6 * 1024**2) + b"the parent goes on"
+
+
+def test_a_forked_child_can_leave_the_with_block_by_an_exception(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+with stream:
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+    ended = run(store, key, script, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert content(client, key) == bytes(6 * 1024**2)
+
+
+def test_the_default_client_is_one_a_process_and_a_forked_child_makes_its_own(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+os.environ.update(AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID=key_id, AWS_SECRET_ACCESS_KEY=secret, AWS_REGION=region)
+stream.abort()
+from s3writer._client import default_client
+found = set()
+threads = [threading.Thread(target=lambda: found.add(id(default_client()))) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(found) == 1
+def publish(payload):
+    with s3writer.MultipartUploadWriter(bucket, key) as own:
+        own.write(payload)
+    assert own.result.checksum is not None
+publish(b"parent")
+ours = default_client()
+child = os.fork()
+if child == 0:
+    assert default_client() is not ours
+    publish(b"child")
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+    ended = run(store, key, script, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert content(client, key) == b"child"

@@ -1,0 +1,77 @@
+"""Bounded parallel sending."""
+
+import threading
+import time
+
+import pytest
+
+from s3writer._sender import Sender, Stopped
+
+
+def test_results_come_back_to_the_owner() -> None:
+    sender: Sender[int] = Sender()
+    for number in range(5):
+        sender.start(lambda number=number: number)  # type: ignore[misc]  # a default binds the loop's variable
+    assert sorted(sender.wait(0)) == [0, 1, 2, 3, 4]
+    assert sender.outstanding == 0
+
+
+def test_wait_returns_once_few_enough_are_running() -> None:
+    sender: Sender[str] = Sender()
+    gate = threading.Event()
+
+    def slow() -> str:
+        gate.wait(30)
+        return "slow"
+
+    sender.start(slow)
+    sender.start(lambda: "fast")
+    assert sender.wait(1) == ["fast"]
+    gate.set()
+    assert sender.wait(0) == ["slow"]
+
+
+def test_the_first_failure_is_raised_to_the_owner() -> None:
+    def fail() -> int:
+        raise LookupError("first")
+
+    sender: Sender[int] = Sender()
+    sender.start(fail)
+    with pytest.raises(LookupError, match="first"):
+        sender.wait(0)
+
+
+def test_stop_makes_jobs_stop_at_their_next_check_and_waits_for_them() -> None:
+    sender: Sender[int] = Sender()
+    checked = threading.Event()
+
+    def job() -> int:
+        while True:
+            sender.check()
+            checked.set()
+            time.sleep(0.001)
+
+    sender.start(job)
+    assert checked.wait(30)
+    assert sender.stop(30) == 0
+    with pytest.raises(Stopped):
+        sender.wait(0)
+
+
+def test_stop_tells_how_many_would_not_stop_in_time() -> None:
+    sender: Sender[None] = Sender()
+    gate = threading.Event()
+    sender.start(lambda: gate.wait(30) and None)
+    assert sender.stop(0) == 1
+    gate.set()
+    assert sender.stop(30) == 0
+
+
+def test_where_no_thread_is_to_be_had_the_job_runs_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sender: Sender[str] = Sender()
+    sender.start(lambda: threading.current_thread().name)
+    assert sender.wait(0) == [threading.current_thread().name]
