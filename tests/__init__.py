@@ -1,0 +1,1 @@
+"""Promises, each kept or broken by a real store."""

@@ -125,7 +125,7 @@ def seaweedfs() -> Iterator[Store]:
 
 @contextmanager
 def rclone() -> Iterator[Store]:
-    """rclone's S3 server: the awkward store that users also have."""
+    """Rclone's S3 server: the awkward store that users also have."""
     port = _free_port()
     with _folder() as folder:
         (folder / "data").mkdir()
@@ -144,7 +144,7 @@ def rclone() -> Iterator[Store]:
 
 @contextmanager
 def moto_server() -> Iterator[Store]:
-    """moto as a server, in a process of its own: AWS's error codes."""
+    """Moto as a server, in a process of its own: AWS's error codes."""
     port = _free_port()
     with _folder() as folder, _running([_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)], folder):
         yield _ready(Store("moto", f"http://127.0.0.1:{port}", MOTO))
@@ -152,7 +152,7 @@ def moto_server() -> Iterator[Store]:
 
 @contextmanager
 def moto_in_process() -> Iterator[Store]:
-    """moto within this process, as users have it in their tests."""
+    """Moto within this process, as users have it in their tests."""
     from moto import mock_aws
 
     with mock_aws():

@@ -92,7 +92,9 @@ def test_each_argument_goes_to_every_call_that_takes_it_and_to_no_other(client: 
     assert all(header in request.headers for request in wire.requests)
     assert {"AbortMultipartUpload", "ListParts", "CompleteMultipartUpload"} < set(wire.sent)
     typed = {
-        name for name, sent in zip(wire.sent, wire.requests, strict=True) if sent.headers.get("Content-Type") == b"text/csv"
+        name
+        for name, sent in zip(wire.sent, wire.requests, strict=True)
+        if sent.headers.get("Content-Type") == b"text/csv"
     }
     assert typed == {"CreateMultipartUpload"}
 

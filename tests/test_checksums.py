@@ -1,6 +1,8 @@
 """Digests against published values, and the whole's from its parts' against the digest of the whole."""
 
 import base64
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -36,5 +38,16 @@ def test_the_whole_objects_crc_follows_from_its_parts(algorithm: object, pieces:
 
 
 def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="checksum='MD4' is not one of .*CRC32.* 'auto' or None"):
+    with pytest.raises(ValueError, match=r"checksum='MD4' is not one of .*CRC32.* 'auto' or None"):
         named("MD4")
+
+
+def test_without_awscrt_the_best_is_crc32() -> None:
+    script = "import sys; sys.modules['awscrt'] = None; from s3writer import _checksums; print(_checksums.BEST.name)"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "CRC32\n"
+    )
+
+
+def test_composite_checksums_are_not_combined() -> None:
+    assert {name for name, algorithm in ALGORITHMS.items() if algorithm.crc is None} == {"SHA1", "SHA256"}

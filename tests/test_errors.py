@@ -115,3 +115,20 @@ def test_no_secret_is_in_a_message_a_repr_or_the_log(
         writer(client, key, SSECustomerKey=[secret])
     assert secret not in str(refused.value)
     assert content(client, key) is None
+
+
+def test_what_botocore_or_a_handler_of_the_users_raises_is_told_too(client: Any, key: str) -> None:
+    def fail(**_: Any) -> None:
+        raise ZeroDivisionError("in a handler")
+
+    client.meta.events.register("before-parameter-build.s3.PutObject", fail)
+    with pytest.raises(NotCommittedError, match="in a handler") as caught, writer(client, key) as stream:
+        stream.write(b"small")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_the_users_own_calls_through_the_same_client_are_left_alone(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"ours")
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"theirs")
+    assert content(client, key) == b"theirs"

@@ -17,8 +17,10 @@ from s3writer import (
     ThrottledError,
 )
 from s3writer._plan import MAX_PARTS
+from tests.conftest import join_aborts
 from tests.helpers import MIB, content, data, uploads, writer
-from tests.wire import Wire, cut, delay, interrupt, refuse
+from tests.stores import BUCKET
+from tests.wire import Wire, answer, cut, delay, interrupt, refuse
 
 DENIED = refuse(403, "AccessDenied")
 
@@ -157,25 +159,22 @@ def test_an_abort_waits_for_parts_in_flight_and_none_lands_after_it(client: Any,
 def test_a_part_that_shows_after_the_abort_is_aborted_again(client: Any, key: str) -> None:
     shown = b"<ListPartsResult><Part><PartNumber>1</PartNumber><Size>5</Size></Part></ListPartsResult>"
     wire = Wire(client)
-
-    def late(request: Any) -> Any:
-        answer = refuse(200, "")(request)
-        answer.raw.seek(0)
-        answer.raw.truncate()
-        answer.raw.write(shown)
-        answer.raw.seek(0)
-        return answer
-
-    wire.on("ListParts", late, nth=1)
+    wire.on("ListParts", answer(200, shown), nth=1)
     stream = writer(client, key)
     stream.write(data(6 * MIB))
     stream.abort()
-    assert [name for name in wire.sent if "Part" not in name or name == "ListParts"][-4:] == [
-        "AbortMultipartUpload",
-        "ListParts",
-        "AbortMultipartUpload",
-        "ListParts",
-    ] or wire.sent.count("AbortMultipartUpload") == 2
+    assert wire.sent[-4:] == ["AbortMultipartUpload", "ListParts", "AbortMultipartUpload", "ListParts"]
+
+
+def test_parts_that_keep_arriving_are_told(client: Any, key: str) -> None:
+    shown = b"<ListPartsResult><Part><PartNumber>1</PartNumber><Size>5</Size></Part></ListPartsResult>"
+    wire = Wire(client)
+    wire.on("ListParts", answer(200, shown))
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    with pytest.raises(NotCommittedError, match="parts were still arriving") as caught:
+        stream.abort()
+    assert caught.value.upload_id is not None
 
 
 def test_ctrl_c_in_a_write_that_waits_kills_the_writer(client: Any, key: str) -> None:
@@ -214,9 +213,7 @@ def test_part_10001_is_refused_with_what_to_set(client: Any, key: str, monkeypat
     assert uploads(client, key) == []
 
 
-def test_an_object_of_exactly_all_parts_is_published(
-    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_of_exactly_all_parts_is_published(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
     with writer(client, key) as stream:
         stream.write(data(10 * MIB))
@@ -230,3 +227,95 @@ def test_no_connection_is_told_and_leaves_nothing_to_clean(client: Any, key: str
         stream.write(data(6 * MIB))
     assert isinstance(caught.value, S3WriterError)
     assert wire.sent == ["CreateMultipartUpload"]
+
+
+def test_an_abort_that_fails_once_is_tried_again(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", refuse(500, "InternalError"), nth=1)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    stream.abort()
+    assert wire.sent.count("AbortMultipartUpload") == 2
+    assert uploads(client, key) == []
+
+
+def test_ctrl_c_while_aborting_names_what_may_be_left(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", interrupt)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        stream.abort()
+    (upload_id,) = uploads(client, key)
+    assert upload_id in caught.value.__notes__[0]
+    assert stream.closed
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_running_out_of_memory_while_copying_kills_the_writer(client: Any, key: str) -> None:
+    def run_out(_: object) -> int:
+        raise MemoryError
+
+    stream = writer(client, key)
+    stream._put = run_out
+    with pytest.raises(MemoryError):
+        stream.write(b"small")
+    with pytest.raises(AbortedError):
+        stream.write(b"small")
+    with pytest.raises(AbortedError):
+        stream.close()
+
+
+def test_a_finaliser_that_can_not_abort_says_so_in_the_log(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", DENIED)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del stream
+        gc.collect()
+    join_aborts()
+    (upload_id,) = uploads(client, key)
+    assert [record for record in caplog.records if upload_id in record.getMessage()]
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_a_buffer_that_somebody_still_holds_is_not_used_again(client: Any, key: str) -> None:
+    held = []
+
+    def hold(params: dict[str, Any], **_: Any) -> None:
+        held.append(params["Body"]._data[:])
+
+    client.meta.events.register("provide-client-params.s3.UploadPart", hold)
+    with writer(client, key, max_concurrency=1, max_memory=10 * MIB) as stream:
+        stream.write(data(26 * MIB))
+    assert b"".join(held) == content(client, key) == data(26 * MIB)
+
+
+def test_abort_after_a_failed_write_has_nothing_left_to_do(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", DENIED, nth=1)
+    stream = writer(client, key, max_concurrency=1)
+    write_until_it_fails(stream)
+    sent = len(wire.sent)
+    stream.abort()
+    assert stream.closed
+    assert len(wire.sent) == sent
+
+
+def test_a_finaliser_starts_no_thread_while_the_interpreter_ends(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    monkeypatch.setattr("sys.is_finalizing", lambda: True)
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del stream
+        gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name == "s3writer-abort"]
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)

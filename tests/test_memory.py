@@ -45,7 +45,18 @@ print(peak() - idle, stream.result.size)
 @pytest.mark.parametrize("max_memory", [16 * MIB, 64 * MIB])
 @pytest.mark.parametrize("shape", ["long stream", "one write", "slow store"])
 def test_memory_stays_within_max_memory(store: Store, tmp_path: Path, shape: str, max_memory: int) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(store.endpoint), KEY_ID, SECRET, REGION, BUCKET, shape, str(max_memory)]
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        str(store.endpoint),
+        KEY_ID,
+        SECRET,
+        REGION,
+        BUCKET,
+        shape,
+        str(max_memory),
+    ]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100).stdout
     used, size = map(int, output.split())
     assert size == 200 * MIB

@@ -74,6 +74,19 @@ def test_an_internal_error_of_the_store_is_not_committed(client: Any, key: str, 
     assert uploads(client, key) == []
 
 
+def test_a_small_object_that_the_store_answers_with_an_internal_error_is_not_committed(client: Any, key: str) -> None:
+    def read_then_fail(request: Any) -> Any:
+        request.body.read(1024**2)
+        return refuse(500, "InternalError")(request)
+
+    wire = Wire(client)
+    wire.on("PutObject", read_then_fail)
+    with pytest.raises(NotCommittedError, match="InternalError"), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert wire.sent[-1] == "HeadObject"
+    assert content(client, key) is None
+
+
 def test_a_small_object_that_never_left_is_not_committed(client: Any, key: str) -> None:
     Wire(client).on("PutObject", cut)
     with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
@@ -178,6 +191,32 @@ def test_ctrl_c_after_the_store_acted_says_that_the_object_is_there(
     assert "was published all the same" in caught.value.__notes__[0]
     assert content(client, key) == payload
     assert stream.result.size == len(payload)
+
+
+def test_ctrl_c_while_the_outcome_is_looked_up_says_that_it_is_not_known(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", wire.lose_answer)
+    wire.on("HeadObject", interrupt)
+    stream = writer(client, key)
+    stream.write(LARGE)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        stream.close()
+    assert "is not known" in caught.value.__notes__[0]
+    assert content(client, key) == LARGE
+
+
+def test_a_key_that_holds_another_object_while_the_upload_is_gone_is_unknown(client: Any, key: str) -> None:
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"old")
+    wire = Wire(client)
+    for operation in ("CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"):
+        wire.on(operation, refuse(404, "NoSuchUpload"))
+    with pytest.raises(OutcomeUnknownError, match="another object") as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    (upload_id,) = uploads(client, key)
+    assert caught.value.upload_id == upload_id
+    assert content(client, key) == b"old"
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
 def test_ctrl_c_whose_outcome_can_not_be_looked_up_says_so(client: Any, key: str) -> None:

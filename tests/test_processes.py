@@ -58,6 +58,23 @@ def test_a_writer_closed_at_exit_still_publishes(store: Store, client: Any, key:
     assert content(client, key) == bytes(6 * 1024**2)
 
 
+def test_a_writer_made_after_the_last_chance_to_abort_does_not_hang_the_exit(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    late = "import atexit\ndef late():\n    global stream\n    stream = make()\natexit.register(late)\n"
+    script = (
+        late
+        + HEAD.replace("stream = ", "def make():\n  stream = ").replace("stream.write", "  stream.write")
+        + "  return stream\n"
+    )
+    command = [sys.executable, "-c", script, str(store.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert content(client, key) is None
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_forked_child_that_frees_its_copy_changes_nothing(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:
@@ -124,6 +141,7 @@ def test_the_default_client_is_one_a_process_and_a_forked_child_makes_its_own(
 os.environ.update(AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID=key_id, AWS_SECRET_ACCESS_KEY=secret, AWS_REGION=region)
 stream.abort()
 from s3writer._client import default_client
+boto3.DEFAULT_SESSION = None
 found = set()
 threads = [threading.Thread(target=lambda: found.add(id(default_client()))) for _ in range(8)]
 for thread in threads: thread.start()

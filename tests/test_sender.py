@@ -59,9 +59,9 @@ def test_stop_makes_jobs_stop_at_their_next_check_and_waits_for_them() -> None:
 
 
 def test_stop_tells_how_many_would_not_stop_in_time() -> None:
-    sender: Sender[None] = Sender()
+    sender: Sender[bool] = Sender()
     gate = threading.Event()
-    sender.start(lambda: gate.wait(30) and None)
+    sender.start(lambda: gate.wait(30))
     assert sender.stop(0) == 1
     gate.set()
     assert sender.stop(30) == 0

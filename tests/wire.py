@@ -45,14 +45,19 @@ class Wire:
         return action(request) if action else None
 
 
-def refuse(status: int, code: str, message: str = "refused by the test") -> Action:
-    """The store's answer is no, and it did nothing."""
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+def answer(status: int, body: bytes) -> Action:
+    """The store answers this, and does nothing."""
 
     def action(request: AWSPreparedRequest) -> AWSResponse | None:
         return AWSResponse(request.url, status, {"content-type": "application/xml"}, _Raw(body))
 
     return action
+
+
+def refuse(status: int, code: str, message: str = "refused by the test") -> Action:
+    """The store's answer is no, and it did nothing."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return answer(status, body.encode())
 
 
 def cut(request: AWSPreparedRequest) -> AWSResponse | None:

@@ -63,7 +63,8 @@ class Arguments:
 
     def of(self, operation: str) -> dict[str, Any]:
         """The arguments that ``operation`` takes. Calls that only look or abort get what UploadPart takes as well:
-        keys, owner and payer, but no conditions."""
+        keys, owner and payer, but no conditions.
+        """
         members = self._members[operation]
         wanted = members if operation in _WRITING else members.keys() & self._members[PART].keys()
         return {name: value for name, value in self._given.items() if name in wanted}

@@ -3,8 +3,8 @@
 A CRC is linear: the CRC of two strings laid end to end follows from the CRCs of both and the length of the second,
 without a look at the bytes. ``crc(a + b) = crc(a) * x**(8 * len(b)) + crc(b)``, as polynomials over GF(2) modulo the
 CRC's generator (M. Adler's ``crc32_combine`` in zlib; the conditioning with all ones cancels out). So the whole
-object's checksum, S3's type FULL_OBJECT, costs no second pass. Hashes have no such rule, and S3 keeps them part by part,
-type COMPOSITE.
+object's checksum, S3's type FULL_OBJECT, costs no second pass. Hashes have no such rule, and S3 keeps them part by
+part, type COMPOSITE.
 
 CRC64NVME and CRC32C come from awscrt (the extra ``s3writer[crt]``), CRC32 and the hashes from the standard library.
 S3's algorithms: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
@@ -87,13 +87,9 @@ ALGORITHMS = {algorithm.name: algorithm for algorithm in (_CRC32, _SHA1, _SHA256
 BEST = _CRC32
 
 if _crt is not None:
-    BEST = Algorithm(
-        "CRC64NVME", lambda data: _crt.crc64nvme(data).to_bytes(8), Crc(64, 0x9A6C9329AC4BC9B5)
-    )
+    BEST = Algorithm("CRC64NVME", lambda data: _crt.crc64nvme(data).to_bytes(8), Crc(64, 0x9A6C9329AC4BC9B5))
     ALGORITHMS[BEST.name] = BEST
-    ALGORITHMS["CRC32C"] = Algorithm(
-        "CRC32C", lambda data: _crt.crc32c(data).to_bytes(4), Crc(32, 0x82F63B78)
-    )
+    ALGORITHMS["CRC32C"] = Algorithm("CRC32C", lambda data: _crt.crc32c(data).to_bytes(4), Crc(32, 0x82F63B78))
 
 
 def named(name: str) -> Algorithm:

@@ -23,7 +23,7 @@ Every error survives pickling, ``errno`` included; what went wrong while cleanin
 """
 
 import errno
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 
 class S3WriterError(OSError):

@@ -21,9 +21,7 @@ _BY_CODE: dict[str, type[errors.NotCommittedError]] = {
         ),
         errors.PreconditionFailedError: "PreconditionFailed 412",
         errors.ConflictError: "ConditionalRequestConflict OperationAborted 409",
-        errors.ChecksumMismatchError: (
-            "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"
-        ),
+        errors.ChecksumMismatchError: ("BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"),
         errors.ThrottledError: "SlowDown ServiceUnavailable RequestLimitExceeded Throttling ThrottlingException 503",
         errors.ObjectTooLargeError: "EntityTooLarge",
     }.items()

@@ -32,7 +32,8 @@ def open(
 ) -> MultipartUploadWriter | io.TextIOWrapper:
     """Open ``s3://bucket/key`` for writing, as the built-in ``open`` would.
 
-    Parameters:
+    Parameters
+    ----------
         url: everything behind ``s3://bucket/`` is the key, to the letter.
         mode: "wb" for a `MultipartUploadWriter`, "w" for an ``io.TextIOWrapper`` around one; "xb" and "x" publish only
             if the key does not exist.
@@ -40,6 +41,7 @@ def open(
         **options: those of `MultipartUploadWriter`.
 
     Raises ValueError (TypeError) for an impossible URL, mode or option.
+
     """
     if mode not in _MODES:
         raise ValueError(f"mode={mode!r} is not one of {', '.join(_MODES)}: objects are only written, and as a whole")

@@ -53,6 +53,7 @@ class UploadResult:
         size: bytes.
         parts: of how many parts the object was made; 1 when it went in a single request.
         checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None when no checksum was asked for.
+
     """
 
     bucket: str

@@ -1,6 +1,7 @@
 """S3 itself: one object in the making, as the few calls that make it.
 
-What boto changes ends here. Errors leave as this package's own; a commit whose answer was lost leaves as `LostAnswer`.
+What boto changes ends here. Errors leave as this package's own; a commit whose answer was lost leaves as
+`LostAnswerError`.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,10 +32,11 @@ _METHODS = {
 }
 
 
-class LostAnswer(Exception):
+class LostAnswerError(Exception):
     """A commit may or may not have happened. ``error`` is what to raise if it turns out that it did not: this
     package's word for the fault, or the interrupt that came in between. ``answered`` says whether S3 gave any answer
-    to the last attempt."""
+    to the last attempt.
+    """
 
     def __init__(self, error: BaseException, *, answered: bool) -> None:
         super().__init__(str(error))
@@ -160,9 +162,7 @@ class Store:
         if self._algorithm and self._algorithm.crc:
             parts = ((receipt.checksums[self._algorithm.field], receipt.size) for receipt in receipts)
             whole = {"ChecksumType": "FULL_OBJECT", self._algorithm.field: self._algorithm.crc.combine(parts)}
-        manifest = [
-            {"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts
-        ]
+        manifest = [{"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts]
         is_text = self._arguments.takes(COMPLETE, "MpuObjectSize").type_name == "string"
         answer = self._commit(
             "publishing",
@@ -232,17 +232,15 @@ class Store:
             refusal.__cause__ = error
             if _faults.is_refusal(error) or not handed_over():
                 raise refusal from error
-            raise LostAnswer(refusal, answered=_faults.is_answer(error)) from error
+            raise LostAnswerError(refusal, answered=_faults.is_answer(error)) from error
         except BaseException as interrupt:
             if not handed_over():
                 raise
-            raise LostAnswer(interrupt, answered=False) from interrupt
+            raise LostAnswerError(interrupt, answered=False) from interrupt
 
     def _send(self, operation: str, parameters: dict[str, Any]) -> Any:
         given = self._arguments.of(operation)
-        return getattr(self._client, _METHODS[operation])(
-            Bucket=self.bucket, Key=self.key, **{**given, **parameters}
-        )
+        return getattr(self._client, _METHODS[operation])(Bucket=self.bucket, Key=self.key, **{**given, **parameters})
 
     def _checksums(self, data: memoryview) -> dict[str, str]:
         return {self._algorithm.field: self._algorithm.value(data)} if self._algorithm else {}
@@ -280,7 +278,7 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
 
 
 def _begin_sending(request: Any, **_: Any) -> None:
-    """botocore calls this when a request is signed and about to go out."""
+    """Botocore calls this when a request is signed and about to go out."""
     body = getattr(request.body, "_raw", request.body)
     if isinstance(body, Body):
         body.begin_sending()

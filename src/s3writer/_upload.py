@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from s3writer._errors import (
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
-from s3writer._store import TOKEN_NAME, LostAnswer, Store
+from s3writer._store import TOKEN_NAME, LostAnswerError, Store
 
 logger = logging.getLogger("s3writer")
 
@@ -34,6 +35,7 @@ logger = logging.getLogger("s3writer")
 _ABORT_WAIT_SECONDS = 60.0
 #: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
 _ABORT_ATTEMPTS = 3
+_ABORT_PAUSE_SECONDS = 0.2
 
 #: What `_abort_all` looks after when the interpreter ends.
 _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
@@ -42,7 +44,8 @@ _aborts: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 class PartBuffer(io.BytesIO):
     """The bytes of one part. A file of the standard library closes itself when the garbage collector comes, which may
-    be before the writer that is part of the same garbage has looked at it; this one does not."""
+    be before the writer that is part of the same garbage has looked at it; this one does not.
+    """
 
     def __del__(self) -> None:
         pass
@@ -100,7 +103,7 @@ class Upload:
         return self._plan.size(self.session.next_part())
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
-        """Send what ``buffer`` holds as the next part; an empty buffer in exchange. Waits while the pipeline is full."""
+        """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
         self._start(buffer)
         following = self.session.next_part()
         if self.session.is_full():
@@ -117,7 +120,7 @@ class Upload:
         self.session.move(State.COMMITTING)
         try:
             result = self._publish(tail)
-        except LostAnswer as lost:
+        except LostAnswerError as lost:
             result = self._settle(lost)
         except BaseException as error:
             self.abort(error)
@@ -143,7 +146,8 @@ class Upload:
 
     def abandon(self) -> None:
         """Abort without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
-        or urllib3's that an abort needs; a thread of its own is not inside anything."""
+        or urllib3's that an abort needs; a thread of its own is not inside anything.
+        """
         if self._upload_id is None:
             self.abort()
         elif not sys.is_finalizing():
@@ -190,8 +194,7 @@ class Upload:
             self.session.size = tail.tell()
             with tail.getbuffer() as whole, whole[: self.session.size] as data:
                 return self._store.put(data)
-        if tail.tell():
-            self._start(tail)
+        self._start(tail)
         self._collect(0)
         return self._store.complete(self._upload_id, self.session.manifest())
 
@@ -202,17 +205,19 @@ class Upload:
             self._acknowledge(result.size)
         return result
 
-    def _settle(self, lost: LostAnswer) -> UploadResult:
+    def _settle(self, lost: LostAnswerError) -> UploadResult:
         """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
-        `OutcomeUnknownError` if S3 does not show which. An interrupt goes on in any case, with a note."""
+        `OutcomeUnknownError` if S3 does not show which. An interrupt goes on in any case, with a note.
+        """
         interrupt = None if isinstance(lost.error, Exception) else lost.error
         try:
             result = self._find_out(lost)
-        except NotCommittedError as reason:
+        except BaseException as reason:
             unknown = self._unknown(reason)
             self._end(State.UNKNOWN, unknown)
-            if interrupt is None:
+            if interrupt is None and isinstance(reason, Exception):
                 raise unknown from lost.error
+            interrupt = interrupt or reason
             interrupt.add_note(str(unknown))
             raise interrupt from None
         if result is None:
@@ -225,7 +230,7 @@ class Upload:
             raise interrupt from None
         return result
 
-    def _find_out(self, lost: LostAnswer) -> UploadResult | None:
+    def _find_out(self, lost: LostAnswerError) -> UploadResult | None:
         """The result if the object is there, None if it surely is not, or `NotCommittedError` if neither is sure."""
         store, size, parts = self._store, self.session.size, max(1, self.session.next_part() - 1)
         result = store.recognize(store.head(), size, parts)
@@ -242,9 +247,9 @@ class Upload:
             return result
         raise NotCommittedError("the upload is gone, and the key holds another object", *self._address)
 
-    def _unknown(self, reason: NotCommittedError) -> OutcomeUnknownError:
+    def _unknown(self, reason: BaseException) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"whether {self._store.url} was published is not known: the answer was lost, and then {reason.strerror}. "
+            f"whether {self._store.url} was published is not known: the answer was lost, and then {reason!r}. "
             f"Look at the object: it is this writer's if it has {self.session.size} bytes and {self._store.token} "
             f"as {TOKEN_NAME} in its metadata",
             *self._address,
@@ -254,22 +259,21 @@ class Upload:
         )
 
     def _remove(self) -> bool:
-        """Remove the upload from S3; whether S3 knew it, or `NotCommittedError` with its id if it may still be there."""
+        """Remove the upload from S3; whether S3 knew it. `NotCommittedError` with its id if it may still be there."""
         still_sending = self._sender.stop(_ABORT_WAIT_SECONDS)
         if self._upload_id is None:
             return False
-        upload_id = self._upload_id
-        try:
-            was_there = self._store.abort(upload_id)
-            attempts = 1
-            while (stays := self._store.has_parts(upload_id)) and attempts < _ABORT_ATTEMPTS:
-                self._store.abort(upload_id)
-                attempts += 1
-        except NotCommittedError as error:
-            raise self._left_behind(str(error.strerror)) from error
-        if stays or still_sending:
-            raise self._left_behind(f"parts were still arriving after {attempts} attempts")
-        return was_there
+        was_there, reason = False, ""
+        for attempt in range(_ABORT_ATTEMPTS):
+            time.sleep(attempt * _ABORT_PAUSE_SECONDS)
+            try:
+                was_there |= self._store.abort(self._upload_id)
+                if not self._store.has_parts(self._upload_id) and not still_sending:
+                    return was_there
+                reason = "parts were still arriving"
+            except NotCommittedError as error:
+                reason = str(error.strerror)
+        raise self._left_behind(reason)
 
     def _left_behind(self, reason: str) -> NotCommittedError:
         return NotCommittedError(
@@ -302,9 +306,8 @@ def _abort_all() -> None:
     """At the interpreter's exit: what is still under way was never closed."""
     for thread in list(_aborts):
         thread.join(_ABORT_WAIT_SECONDS)
-    for upload in list(_under_way):
-        if upload.is_open:
-            logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
+    for upload in [upload for upload in _under_way if upload.is_open]:
+        logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
         upload._abort_quietly()
 
 

@@ -59,7 +59,8 @@ class MultipartUploadWriter(io.RawIOBase):
     Nothing is visible in S3 before that, and nothing becomes visible if anything went wrong: then the key is left as
     it was and the upload is aborted. See `close` for what counts.
 
-    Parameters:
+    Parameters
+    ----------
         bucket: name or access point ARN.
         key: 1 to 1024 bytes in UTF-8.
         client: a boto3 S3 client; its configuration is respected. None: one made from the environment, shared by the
@@ -84,11 +85,13 @@ class MultipartUploadWriter(io.RawIOBase):
         **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
             to every call that takes it.
 
-    Raises:
+    Raises
+    ------
         TypeError, ValueError: a parameter is impossible; the message names it and its limits. S3 is not asked.
 
     It is safe to write from several threads: each ``write`` goes in whole or, across a part's boundary, in one piece.
     (On a free-threaded build of Python use a lock of your own.)
+
     """
 
     __slots__ = ("_put", "_room")
@@ -190,7 +193,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._check_open()
         return False
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, _buffer: Any, /) -> int:
         """Raise io.UnsupportedOperation, and so do all other ways of reading."""
         self._check_open()
         raise io.UnsupportedOperation("not readable")
@@ -398,7 +401,7 @@ def _encoders(encoding: str | None) -> tuple[Callable[[str], bytes], Callable[[]
     return encoder.encode, lambda: encoder.encode("", final=True)
 
 
-def _refuse_str(data: str) -> bytes:
+def _refuse_str(_: str) -> bytes:
     raise TypeError("write() takes bytes only, not str: the writer was made with encoding=None")
 
 

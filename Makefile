@@ -1,0 +1,66 @@
+# Each target makes what it needs: a machine with Python 3.11, pip and make is enough.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
+NEWEST := .venv/bin
+OLDEST := .venv-oldest/bin
+PIP := -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test check test-newest test-oldest docs clean
+
+help:  ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fail on purpose.
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo
+
+test: check test-newest test-oldest  ## All checks, and all tests of the built wheel on the newest and oldest boto3.
+
+check: .venv/wheel  ## Format, lint, types, and the levels of the house.
+	$(NEWEST)/ruff format --check .
+	$(NEWEST)/ruff check .
+	$(NEWEST)/mypy
+	$(NEWEST)/lint-imports
+
+test-newest: .venv/wheel  ## The newest boto3, with awscrt, and coverage.
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+
+test-oldest: .venv-oldest/wheel  ## The oldest boto3 that is supported, without awscrt and Django.
+	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --ignore tests/test_django.py
+
+docs: .venv/docs  ## The documentation, into site/.
+	$(NEWEST)/mkdocs build --strict
+
+clean:  ## Remove everything that was made.
+	rm -rf .venv .venv-oldest dist site .coverage* .*_cache .hypothesis
+
+dist/wheel: $(SOURCES) .venv/tools
+	rm -rf dist
+	PIP_CONSTRAINT=constraints/newest.txt $(NEWEST)/python $(PIP) wheel --no-deps --wheel-dir dist .
+	touch $@
+
+.venv/wheel: dist/wheel
+	$(NEWEST)/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+	touch $@
+
+.venv-oldest/wheel: dist/wheel .venv-oldest/tools
+	$(OLDEST)/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+	touch $@
+
+.venv/tools: constraints/newest.txt
+	$(PYTHON) -m venv .venv
+	$(NEWEST)/python $(PIP) install -c $< pip
+	$(NEWEST)/python $(PIP) install -c $< --group test --group check --group demo 'boto3[crt]'
+	touch $@
+
+.venv-oldest/tools: constraints/oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST)/python $(PIP) install -c $< pip
+	$(OLDEST)/python $(PIP) install -c $< --group test boto3
+	touch $@
+
+.venv/docs: .venv/wheel
+	$(NEWEST)/python $(PIP) install -c constraints/newest.txt --group docs
+	touch $@

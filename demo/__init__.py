@@ -1,0 +1,1 @@
+"""The demonstration; see __main__."""

@@ -1,0 +1,1 @@
+"""A Django application of several tables, for real serializers to serialize."""
