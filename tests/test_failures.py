@@ -67,7 +67,7 @@ def test_a_failed_write_repeated_by_the_caller_is_an_error_and_never_doubles_byt
 
 def test_a_failed_write_inside_with_raises_its_own_error(client: Any, key: str) -> None:
     Wire(client).on("UploadPart", DENIED, nth=1)
-    with pytest.raises(AccessDeniedError, match="uploading part 1"), writer(client, key) as stream:
+    with pytest.raises(AccessDeniedError, match="uploading part"), writer(client, key) as stream:
         for _ in range(20):
             stream.write(data(6 * MIB))
     assert uploads(client, key) == []

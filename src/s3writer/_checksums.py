@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 try:
     from awscrt import checksums as _crt
@@ -23,22 +24,42 @@ except ImportError:
     _crt = None
 
 
+class Digest:
+    """The digest of bytes that come in pieces; ``size`` tells how many have come."""
+
+    def __init__(self, update: Callable[[memoryview, Any], Any], state: Any, finish: Callable[[Any], bytes]) -> None:
+        self.size = 0
+        self._update = update
+        self._state = state
+        self._finish = finish
+
+    def update(self, data: memoryview) -> None:
+        """Take ``data`` as the next bytes."""
+        self._state = self._update(data, self._state)
+        self.size += len(data)
+
+    def value(self) -> str:
+        """The digest as S3 writes it: base64 of the big-endian bytes."""
+        return base64.b64encode(self._finish(self._state)).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """One of S3's checksum algorithms: its name there, the digest of some bytes, and its CRC if it is one."""
+    """One of S3's checksum algorithms: its name there, how to begin a digest, and its CRC if it is one.
+
+    ``outruns_memory`` is true of those that are faster than memory, so that bytes are best digested while they are
+    still in the processor's cache.
+    """
 
     name: str
-    digest: Callable[[memoryview], bytes]
+    start: Callable[[], Digest]
     crc: "Crc | None" = None
+    outruns_memory: bool = False
 
     @property
     def field(self) -> str:
         """The name of S3's parameter and answer field that carries a value."""
         return f"Checksum{self.name}"
-
-    def value(self, data: memoryview) -> str:
-        """The digest of ``data`` as S3 writes it: base64 of the big-endian bytes."""
-        return base64.b64encode(self.digest(data)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +99,29 @@ def _shift(crc: Crc, length: int) -> int:
     return result
 
 
-_CRC32 = Algorithm("CRC32", lambda data: zlib.crc32(data).to_bytes(4), Crc(32, 0xEDB88320))
-_SHA1 = Algorithm("SHA1", lambda data: hashlib.sha1(data, usedforsecurity=False).digest())
-_SHA256 = Algorithm("SHA256", lambda data: hashlib.sha256(data).digest())
+def _crc(name: str, function: Callable[..., int], crc: Crc, *, outruns_memory: bool) -> Algorithm:
+    def start() -> Digest:
+        return Digest(function, 0, lambda value: value.to_bytes(crc.width // 8))
 
-ALGORITHMS = {algorithm.name: algorithm for algorithm in (_CRC32, _SHA1, _SHA256)}
-#: What a writer uses that is not told otherwise.
-BEST = _CRC32
+    return Algorithm(name, start, crc, outruns_memory)
 
+
+def _hash(name: str) -> Algorithm:
+    def update(data: memoryview, state: Any) -> Any:
+        state.update(data)
+        return state
+
+    return Algorithm(name, lambda: Digest(update, hashlib.new(name), lambda state: state.digest()))
+
+
+_ALL = [_crc("CRC32", zlib.crc32, Crc(32, 0xEDB88320), outruns_memory=False), _hash("SHA1"), _hash("SHA256")]
 if _crt is not None:
-    BEST = Algorithm("CRC64NVME", lambda data: _crt.crc64nvme(data).to_bytes(8), Crc(64, 0x9A6C9329AC4BC9B5))
-    ALGORITHMS[BEST.name] = BEST
-    ALGORITHMS["CRC32C"] = Algorithm("CRC32C", lambda data: _crt.crc32c(data).to_bytes(4), Crc(32, 0x82F63B78))
+    _ALL.append(_crc("CRC32C", _crt.crc32c, Crc(32, 0x82F63B78), outruns_memory=True))
+    _ALL.append(_crc("CRC64NVME", _crt.crc64nvme, Crc(64, 0x9A6C9329AC4BC9B5), outruns_memory=True))
+
+ALGORITHMS = {algorithm.name: algorithm for algorithm in _ALL}
+#: What a writer uses that is not told otherwise.
+BEST = ALGORITHMS["CRC32"] if _crt is None else ALGORITHMS["CRC64NVME"]
 
 
 def named(name: str) -> Algorithm:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from s3writer import _faults
 from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
-from s3writer._checksums import BEST, Algorithm, named
+from s3writer._checksums import BEST, Algorithm, Digest, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError
 from s3writer._session import Receipt, UploadResult
 
@@ -115,9 +115,18 @@ class Store:
         self._algorithm = algorithm
         self._exclusive = exclusive
 
-    def put(self, data: memoryview) -> UploadResult:
+    def start_digest(self) -> Digest | None:
+        """A digest for the next part, or None without checksums."""
+        return self._algorithm.start() if self._algorithm else None
+
+    @property
+    def digests_early(self) -> bool:
+        """Whether bytes are best digested as soon as they are written."""
+        return self._algorithm is not None and self._algorithm.outruns_memory
+
+    def put(self, data: memoryview, digest: Digest | None) -> UploadResult:
         """Publish ``data`` as the whole object, in one request."""
-        checksums = self._checksums(data)
+        checksums = self._checksums(data, digest)
         body = Body(data, lambda: None)
         self._client.meta.events.register_first(f"before-send.s3.{PUT}", _begin_sending, unique_id="s3writer")
         answer = self._commit(
@@ -134,9 +143,11 @@ class Store:
         answer = self._call("beginning the upload to", CREATE, **declared, **self._metadata())
         return str(answer["UploadId"])
 
-    def upload_part(self, upload_id: str, number: int, data: memoryview, check: Callable[[], None]) -> Receipt:
-        """Send part ``number``; ``check`` may raise to stop it on its way."""
-        checksums = self._checksums(data)
+    def upload_part(
+        self, upload_id: str, number: int, data: memoryview, digest: Digest | None, check: Callable[[], None]
+    ) -> Receipt:
+        """Send part ``number``, of which ``digest`` has seen a beginning; ``check`` may raise to stop it on its way."""
+        checksums = self._checksums(data, digest)
         answer = self._call(
             f"uploading part {number} to",
             PART,
@@ -242,8 +253,11 @@ class Store:
         given = self._arguments.of(operation)
         return getattr(self._client, _METHODS[operation])(Bucket=self.bucket, Key=self.key, **{**given, **parameters})
 
-    def _checksums(self, data: memoryview) -> dict[str, str]:
-        return {self._algorithm.field: self._algorithm.value(data)} if self._algorithm else {}
+    def _checksums(self, data: memoryview, digest: Digest | None) -> dict[str, str]:
+        if self._algorithm is None or digest is None:
+            return {}
+        digest.update(data[digest.size :])
+        return {self._algorithm.field: digest.value()}
 
     def _metadata(self) -> dict[str, Any]:
         if self.token is None:

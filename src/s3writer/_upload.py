@@ -70,6 +70,7 @@ class Upload:
         self._progress = progress
         self._sender: Sender[_Sent] = Sender()
         self._spare: list[PartBuffer] = []
+        self._digest = store.start_digest()
         self._upload_id: str | None = None
         self._error: BaseException | None = None
         self._process = os.getpid()
@@ -101,6 +102,14 @@ class Upload:
     def room(self) -> int:
         """The size in bytes of the part that is next to be filled."""
         return self._plan.size(self.session.next_part())
+
+    def digest(self, buffer: PartBuffer) -> None:
+        """Digest what has come into ``buffer`` since the last call, while it is in the processor's cache. What is not
+        digested here is digested when the part is sent, which for slow algorithms is better: it is done in parallel.
+        """
+        if self._digest is not None and self._store.digests_early:
+            with buffer.getbuffer() as whole, whole[self._digest.size : buffer.tell()] as fresh:
+                self._digest.update(fresh)
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
@@ -168,10 +177,11 @@ class Upload:
         upload_id, store, check = self._upload_id, self._store, self._sender.check
         size = buffer.tell()
         number = self.session.allot(size)
+        digest, self._digest = self._digest, store.start_digest()
 
         def send_part() -> _Sent:
             with buffer.getbuffer() as whole, whole[:size] as data:
-                return _Sent(store.upload_part(upload_id, number, data, check), buffer)
+                return _Sent(store.upload_part(upload_id, number, data, digest, check), buffer)
 
         self._sender.start(send_part)
 
@@ -193,7 +203,7 @@ class Upload:
         if self._upload_id is None:
             self.session.size = tail.tell()
             with tail.getbuffer() as whole, whole[: self.session.size] as data:
-                return self._store.put(data)
+                return self._store.put(data, self._digest)
         self._start(tail)
         self._collect(0)
         return self._store.complete(self._upload_id, self.session.manifest())

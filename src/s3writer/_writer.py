@@ -49,6 +49,9 @@ Outcome = TypeVar("Outcome")
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
 _NO_ROOM = -1
 
+#: After so many bytes at the most the checksum catches up, while they are in the processor's second-level cache.
+_PIECE_BYTES = 256 * 1024
+
 #: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
 _STATELESS = {"utf-8", "ascii", "iso8859-1"}
 
@@ -143,7 +146,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._raised_before = _raised(sys.exception())
         self._buffer = PartBuffer()
         self._put = self._buffer.write
-        self._room = plan.size(1)
+        self._room = _PIECE_BYTES
         self._upload = Upload(store, plan, progress)
 
     def write(self, data: "ReadableBuffer | str", /) -> int:
@@ -157,17 +160,15 @@ class MultipartUploadWriter(io.RawIOBase):
         if type(data) is not bytes:
             return self._write_other(data)
         try:
-            size = len(data)
-            room = self._room - size
+            room = self._room - len(data)
             if room >= 0:
                 self._room = room
-                self._put(data)
-                return size
+                return self._put(data)
         except BaseException as error:
             self._fail(error)
             raise
         self._write_across(memoryview(data))
-        return size
+        return len(data)
 
     def flush(self) -> None:
         """Do nothing (S3 takes no short part before the last), but raise ValueError if closed."""
@@ -348,19 +349,23 @@ class MultipartUploadWriter(io.RawIOBase):
 
     def _fill(self, view: memoryview) -> None:
         """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
-        room, self._room = self._room, _NO_ROOM
+        self._room = _NO_ROOM
         try:
-            while len(view) > room:
-                self._put(view[:room])
-                view = view[room:]
-                self._buffer = self._upload.send(self._buffer)
-                self._put = self._buffer.write
-                room = self._upload.room()
-            self._put(view)
+            while True:
+                room = self._upload.room() - self._buffer.tell()
+                piece = view[: min(room, _PIECE_BYTES)]
+                self._put(piece)
+                self._upload.digest(self._buffer)
+                view = view[len(piece) :]
+                if not view:
+                    break
+                if len(piece) == room:
+                    self._buffer = self._upload.send(self._buffer)
+                    self._put = self._buffer.write
         except BaseException as error:
             self._fail(error)
             raise
-        self._room = room - len(view)
+        self._room = min(room - len(piece), _PIECE_BYTES)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

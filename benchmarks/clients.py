@@ -1,0 +1,256 @@
+"""One upload by one library, in a process of its own: what it wrote, and the CPU and wall seconds and memory it took.
+
+    python clients.py LIBRARY JOB
+
+LIBRARY is a name in `WRITERS`; JOB is JSON: endpoint, ca, size, chunk, part_size, concurrency, and for what needs
+them more. It prints JSON. Each library gets the same part size and the same number of parts in flight.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+MIB = 1024**2
+BUCKET, KEY = "bench", "object"
+CREDENTIALS = {"aws_access_key_id": "key-id", "aws_secret_access_key": "secret"}
+
+Write = Callable[[bytes], object]
+
+
+def boto_client(job: dict[str, Any], **config: Any) -> Any:
+    """boto3's client for the sink, as anybody would make it, with enough connections."""
+    import boto3
+    from botocore.config import Config
+
+    settings = Config(s3={"addressing_style": "path"}, max_pool_connections=job["concurrency"] + 2, **config)
+    return boto3.client(
+        "s3", endpoint_url=job["endpoint"], region_name="us-east-1", verify=job["ca"], config=settings, **CREDENTIALS
+    )
+
+
+@contextlib.contextmanager
+def s3writer(job: dict[str, Any]) -> Iterator[Any]:
+    """s3writer: with equal parts as the others, or with its own defaults."""
+    os.environ.update(
+        AWS_ENDPOINT_URL=job["endpoint"],
+        AWS_ACCESS_KEY_ID="key-id",
+        AWS_SECRET_ACCESS_KEY="secret",
+        AWS_REGION="us-east-1",
+    )
+    if job["ca"]:
+        os.environ["AWS_CA_BUNDLE"] = job["ca"]
+    from s3writer import MultipartUploadWriter
+
+    equal: dict[str, Any] = {
+        "part_size": job["part_size"],
+        "max_concurrency": job["concurrency"],
+        "max_memory": job["part_size"] * (job["concurrency"] + 1),
+        "equal_parts": True,
+    }
+    with MultipartUploadWriter(
+        BUCKET, KEY, **({} if job.get("defaults") else equal), **job.get("options", {})
+    ) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def smart_open(job: dict[str, Any]) -> Iterator[Any]:
+    """smart_open sends one part at a time."""
+    import smart_open as library
+
+    parameters = {"client": boto_client(job), "min_part_size": job["part_size"]}
+    with library.open(f"s3://{BUCKET}/{KEY}", "wb", transport_params=parameters) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def s3fs(job: dict[str, Any]) -> Iterator[Any]:
+    """s3fs sends one part at a time."""
+    import s3fs as library
+
+    filesystem = library.S3FileSystem(
+        key="key-id",
+        secret="secret",
+        client_kwargs={"endpoint_url": job["endpoint"], "region_name": "us-east-1", "verify": job["ca"]},
+        config_kwargs={"s3": {"addressing_style": "path"}},
+        max_concurrency=job["concurrency"],
+    )
+    with filesystem.open(f"{BUCKET}/{KEY}", "wb", block_size=job["part_size"]) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def boto3(job: dict[str, Any]) -> Iterator[Any]:
+    """boto3's upload_fileobj at the other end of a pipe."""
+    from boto3.s3.transfer import TransferConfig
+
+    client = boto_client(job)
+    source, sink = os.pipe()
+    config = TransferConfig(
+        multipart_threshold=job["part_size"], multipart_chunksize=job["part_size"], max_concurrency=job["concurrency"]
+    )
+    with os.fdopen(source, "rb") as reader:
+        thread = threading.Thread(target=lambda: client.upload_fileobj(reader, BUCKET, KEY, Config=config))
+        thread.start()
+        with os.fdopen(sink, "wb") as stream:
+            yield stream
+        thread.join()
+
+
+@contextlib.contextmanager
+def obstore(job: dict[str, Any]) -> Iterator[Any]:
+    """obstore's buffered writer, in Rust."""
+    import obstore as library
+    from obstore.store import S3Store
+
+    store = S3Store(
+        BUCKET,
+        endpoint=job["endpoint"],
+        region="us-east-1",
+        access_key_id="key-id",
+        secret_access_key="secret",
+        client_options={"allow_http": True, "allow_invalid_certificates": True},
+    )
+    with library.open_writer(store, KEY, buffer_size=job["part_size"], max_concurrency=job["concurrency"]) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def pyarrow(job: dict[str, Any]) -> Iterator[Any]:
+    """pyarrow's S3 filesystem, in C++."""
+    import pyarrow.fs
+
+    parts = urlsplit(job["endpoint"])
+    options = {"tls_ca_file_path": job["ca"]} if job["ca"] else {}
+    filesystem = pyarrow.fs.S3FileSystem(
+        access_key="key-id",
+        secret_key="secret",
+        region="us-east-1",
+        endpoint_override=parts.netloc,
+        scheme=parts.scheme,
+        **options,
+    )
+    with filesystem.open_output_stream(f"{BUCKET}/{KEY}") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def opendal(job: dict[str, Any]) -> Iterator[Any]:
+    """opendal, in Rust; it sends no checksums."""
+    import opendal as library
+
+    operator = library.Operator(
+        "s3",
+        bucket=BUCKET,
+        endpoint=job["endpoint"],
+        region="us-east-1",
+        access_key_id="key-id",
+        secret_access_key="secret",
+    )
+    with operator.open(KEY, "wb", chunk=job["part_size"], concurrent=job["concurrency"]) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def sockets(job: dict[str, Any]) -> Iterator[Any]:
+    """The floor: the same bytes, straight into as many sockets, from as many threads."""
+    yield _Sockets(job)
+
+
+class _Sockets:
+    """Each thread makes its share of the bytes and sends it, with no more HTTP than the sink needs."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.job = job
+
+    def run(self, chunks: Callable[[int], Iterator[bytes]]) -> None:
+        part, count = self.job["part_size"], self.job["concurrency"]
+        parts = self.job["size"] // part
+        errors: list[BaseException] = []
+
+        def send(number: int) -> None:
+            try:
+                with self._connect() as connection:
+                    for _ in range(number, parts, count):
+                        head = f"PUT /{BUCKET}/{KEY}?partNumber=1 HTTP/1.1\r\nContent-Length: {part}\r\n\r\n"
+                        connection.sendall(head.encode())
+                        for chunk in chunks(part):
+                            connection.sendall(chunk)
+                        if not connection.recv(65536):
+                            raise ConnectionError
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    def _connect(self) -> socket.socket:
+        parts = urlsplit(self.job["endpoint"])
+        connection = socket.create_connection((parts.hostname, parts.port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if parts.scheme == "http":
+            return connection
+        return ssl.create_default_context(cafile=self.job["ca"]).wrap_socket(connection, server_hostname=parts.hostname)
+
+
+WRITERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    writer.__name__: writer for writer in (s3writer, smart_open, s3fs, boto3, obstore, pyarrow, opendal, sockets)
+}
+
+
+class Fresh:
+    """Bytes that nobody has seen: slices of a random block at ever new offsets, each a new object."""
+
+    def __init__(self, chunk: int) -> None:
+        self.chunk = chunk
+        self.block = os.urandom(4 * MIB + chunk)
+
+    def __call__(self, size: int) -> Iterator[bytes]:
+        offset = 0
+        for _ in range(size // self.chunk):
+            offset = (offset + 4099) % (4 * MIB)
+            yield self.block[offset : offset + self.chunk]
+
+
+def peak_memory() -> int:
+    """The process's largest resident set so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(library: str, job: dict[str, Any]) -> dict[str, float]:
+    """Write ``size`` bytes in chunks, after a small object that warms everything up."""
+    chunks = Fresh(job["chunk"])
+    writer = WRITERS[library]
+    with writer({**job, "size": job["part_size"]}) as stream:
+        stream.run(chunks) if library == "sockets" else stream.write(b"warm")
+    idle, wall, cpu = peak_memory(), time.perf_counter(), time.process_time()
+    with writer(job) as stream:
+        if library == "sockets":
+            stream.run(chunks)
+        else:
+            write: Write = stream.write
+            for chunk in chunks(job["size"]):
+                write(chunk)
+    return {
+        "wall": time.perf_counter() - wall,
+        "cpu": time.process_time() - cpu,
+        "memory": peak_memory() - idle,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], json.loads(sys.argv[2]))))
