@@ -7,6 +7,8 @@ them more. It prints JSON. Each library gets the same part size and the same num
 """
 
 import contextlib
+import csv
+import io
 import json
 import os
 import resource
@@ -231,23 +233,90 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def write_chunks(stream: Any, job: dict[str, Any]) -> None:
+    """Fresh bytes, ``chunk`` at a time."""
+    write: Write = stream.write
+    for chunk in Fresh(job["chunk"])(job["size"]):
+        write(chunk)
+
+
+def write_small(stream: Any, job: dict[str, Any]) -> None:
+    """The same few bytes, over and over."""
+    write, line = stream.write, b"x" * job["chunk"]
+    for _ in range(job["size"] // len(line)):
+        write(line)
+
+
+def write_at_once(stream: Any, job: dict[str, Any]) -> None:
+    """Everything in a single write."""
+    stream.write(job["bytes"])
+
+
+def dump_json(stream: Any, job: dict[str, Any]) -> None:
+    """json.dump, through a text wrapper, of rows as a web service has them."""
+    rows = [
+        {"id": number, "name": f"Grüße {number}", "tags": ["a", "b"], "price": number / 7} for number in range(1000)
+    ]
+    text = io.TextIOWrapper(stream, encoding="utf-8")
+    for _ in range(job["size"] // 75_000):
+        json.dump(rows, text)
+    text.flush()
+    text.detach()
+
+
+def write_csv(stream: Any, job: dict[str, Any]) -> None:
+    """csv.writer, through a text wrapper."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    row = csv.writer(text).writerow
+    for number in range(job["size"] // 50):
+        row([number, "some text of a row", 3.25, "Grüße", None])
+    text.flush()
+    text.detach()
+
+
+def write_xml(stream: Any, job: dict[str, Any]) -> None:
+    """Django's own XML generator, as its serializer uses it."""
+    from django.utils.xmlutils import SimplerXMLGenerator
+
+    xml = SimplerXMLGenerator(stream, "utf-8")
+    xml.startDocument()
+    for number in range(job["size"] // 100):
+        xml.addQuickElement("field", f"Grüße {number} <&>", {"name": "title", "type": "CharField"})
+    xml.endDocument()
+
+
+SHAPES = {
+    shape.__name__: shape for shape in (write_chunks, write_small, write_at_once, dump_json, write_csv, write_xml)
+}
+
+
+@contextlib.contextmanager
+def bytesio(_: dict[str, Any]) -> Iterator[Any]:
+    """Memory: what a write costs at the least."""
+    yield io.BytesIO()
+
+
+WRITERS["bytesio"] = bytesio
+
+
 def measure(library: str, job: dict[str, Any]) -> dict[str, float]:
-    """Write ``size`` bytes in chunks, after a small object that warms everything up."""
-    chunks = Fresh(job["chunk"])
-    writer = WRITERS[library]
+    """Write ``size`` bytes in the job's shape, after a small object that warms everything up.
+
+    ``writing`` is the time until the last write returned, ``wall`` that until the object was published.
+    """
+    writer, write = WRITERS[library], SHAPES[job.get("shape", "write_chunks")]
+    if write is write_at_once:
+        job["bytes"] = bytes(job["size"])
     with writer({**job, "size": job["part_size"]}) as stream:
-        stream.run(chunks) if library == "sockets" else stream.write(b"warm")
+        stream.run(Fresh(job["chunk"])) if library == "sockets" else stream.write(b"warm")
     idle, wall, cpu = peak_memory(), time.perf_counter(), time.process_time()
     with writer(job) as stream:
-        if library == "sockets":
-            stream.run(chunks)
-        else:
-            write: Write = stream.write
-            for chunk in chunks(job["size"]):
-                write(chunk)
+        stream.run(Fresh(job["chunk"])) if library == "sockets" else write(stream, job)
+        writing = time.perf_counter() - wall
     return {
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
+        "writing": writing,
         "memory": peak_memory() - idle,
     }
 

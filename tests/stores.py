@@ -39,6 +39,7 @@ class Quirks:
     checks_part_size: bool = True
     marks_multipart_etags: bool = True
     takes_tags: bool = True
+    accepts_any_abort: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Store:
         return boto3.session.Session().client("s3", config=Config(**{**settings, **changes}), **arguments)
 
 
-SEAWEEDFS = Quirks(knows_missing_buckets=False)
+SEAWEEDFS = Quirks(knows_missing_buckets=False, accepts_any_abort=True)
 RCLONE = Quirks(
     checks_checksums=False,
     keeps_checksums=False,

@@ -1,6 +1,9 @@
 """Bad input gets a clear error at once, before S3 hears of it, and good input goes where it belongs."""
 
+import base64
+import hashlib
 import io
+from pathlib import PurePosixPath
 from typing import Any
 
 import boto3
@@ -13,6 +16,7 @@ from tests.stores import BUCKET
 from tests.wire import Wire
 
 OWNER = "123456789012"
+KEY_MD5 = base64.b64encode(hashlib.md5(b"k" * 32).digest()).decode()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,9 @@ def test_a_wrong_name_is_refused_with_the_right_one(client: Any, key: str, argum
         ({"ContentType": 5}, "ContentType can't be a int: S3 takes a string"),
         ({"Metadata": {"n": 5}}, "Metadata can't be a dict"),
         ({"Metadata": None}, "Metadata can't be an empty NoneType: S3 takes a map"),
-        ({"SSECustomerKey": 5}, "SSECustomerKey must be bytes or str"),
+        ({"SSECustomerKey": 5}, "SSECustomerKey can't be a int: S3 takes a string"),
+        ({"SSECustomerKey": b"k", "SSECustomerKeyMD5": "m"}, "SSECustomerKey must be base64 text"),
+        ({"SSECustomerKey": "a2V5\n", "SSECustomerKeyMD5": "m"}, "SSECustomerKey must be base64 text"),
         ({"part_size": 1}, "part_size=1 .* 5 MiB to 5 GiB"),
         ({"checksum": "MD4"}, "checksum='MD4'"),
         ({"encoding": "no-such"}, "encoding='no-such'"),
@@ -147,6 +153,44 @@ def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> Non
 def test_open_refuses_what_it_can_not_open(client: Any, arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         s3writer.open(*arguments, client=client)
+
+
+def test_open_refuses_what_is_no_url_and_no_encoding(client: Any) -> None:
+    untyped: Any = s3writer.open
+    with pytest.raises(TypeError, match="url must be a str, not PurePosixPath"):
+        untyped(PurePosixPath("s3:/bucket/key"), client=client)
+    with pytest.raises(LookupError, match="nope"):
+        untyped("s3://bucket/key", "w", encoding="nope", client=client)
+
+
+@pytest.mark.parametrize("key_material", [b"k" * 32, "k" * 32, bytearray(b"k" * 32)])
+def test_a_customer_key_goes_to_each_call_in_the_same_form(client: Any, key: str, key_material: Any) -> None:
+    wire = Wire(client)
+    stream = writer(client, key, SSECustomerAlgorithm="AES256", SSECustomerKey=key_material)
+    stream.write(data(6 * MIB))
+    while "UploadPart" not in wire.sent:
+        pass
+    stream.abort()
+    name = "x-amz-server-side-encryption-customer-key"
+    sent = {operation: request.headers.get(name) for operation, request in zip(wire.sent, wire.requests, strict=True)}
+    assert {sent["CreateMultipartUpload"], sent["UploadPart"], sent["ListParts"]} == {base64.b64encode(b"k" * 32)}
+
+
+def test_a_customer_key_that_comes_with_its_md5_is_left_as_it_is(client: Any, key: str) -> None:
+    text = base64.b64encode(b"k" * 32).decode()
+    given = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": text, "SSECustomerKeyMD5": KEY_MD5}
+    with writer(client, key, **given) as stream:
+        stream.write(b"secret")
+    read = client.get_object(Bucket=BUCKET, Key=key, SSECustomerAlgorithm="AES256", SSECustomerKey=b"k" * 32)
+    assert read["Body"].read() == b"secret"
+
+
+def test_arguments_may_change_after_the_writer_was_made(client: Any, key: str) -> None:
+    metadata = {"origin": "then"}
+    with writer(client, key, Metadata=metadata) as stream:
+        metadata["origin"] = "now"
+        stream.write(b"x")
+    assert client.head_object(Bucket=BUCKET, Key=key)["Metadata"]["origin"] == "then"
 
 
 def test_open_refuses_text_options_for_bytes(client: Any) -> None:

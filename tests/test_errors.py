@@ -90,13 +90,14 @@ def test_nobody_listening_is_no_connection(store: Store, key: str) -> None:
         assert "endpoint_url" in str(caught.value)
 
 
-def test_no_credentials_are_told(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [10, 6 * 1024**2])
+def test_no_credentials_are_told(store: Store, key: str, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     client = store.client(aws_access_key_id=None, aws_secret_access_key=None)
     with pytest.raises(s3writer.CredentialsError, match="Renew"), writer(client, key) as stream:
-        stream.write(b"small")
+        stream.write(data(size))
 
 
 @pytest.mark.parametrize("size", [10, 6 * 1024**2])

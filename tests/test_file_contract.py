@@ -1,12 +1,15 @@
 """The io contract of a binary file that is only written, clause by clause."""
 
 import array
+import copy
 import csv
 import io
 import json
 import os
+import pickle
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from s3writer import MultipartUploadWriter, NotCommittedError
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
+from tests.wire import Wire, delay
 
 
 def test_it_is_a_raw_file_that_is_only_written(client: Any, key: str) -> None:
@@ -147,6 +151,41 @@ def test_str_in_pieces_is_encoded_like_the_whole(client: Any, key: str, encoding
     assert (content(client, key) or b"").decode(encoding) == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "iso2022_jp"])
+def test_an_encoding_leaves_no_mark_where_no_str_was_written(client: Any, key: str, encoding: str) -> None:
+    with writer(client, key, encoding=encoding) as stream:
+        stream.write(b"abc")
+    assert content(client, key) == b"abc"
+
+
+def test_a_long_str_is_encoded_in_pieces(client: Any, key: str) -> None:
+    text = "Grüße 𝄞 " * 200_000
+    with writer(client, key, encoding="utf-16") as stream:
+        assert stream.write(text) == len(text)
+    assert (content(client, key) or b"").decode("utf-16") == text
+    with writer(client, key) as stream:
+        assert stream.write(text) == len(text)
+    assert (content(client, key) or b"").decode() == text
+
+
+def test_a_long_str_whose_end_can_not_be_encoded_aborts_the_upload(client: Any, key: str) -> None:
+    stream = writer(client, key, encoding="ascii")
+    with pytest.raises(UnicodeEncodeError):
+        stream.write("x" * 300_000 + "ü")
+    with pytest.raises(NotCommittedError):
+        stream.write("again")
+    with pytest.raises(NotCommittedError):
+        stream.close()
+
+
+def test_a_long_str_that_can_not_be_encoded_from_the_start_does_no_harm(client: Any, key: str) -> None:
+    with writer(client, key, encoding="ascii") as stream:
+        with pytest.raises(UnicodeEncodeError):
+            stream.write("ü" * 300_000)
+        stream.write("whole")
+    assert content(client, key) == b"whole"
+
+
 def test_str_that_can_not_be_encoded_is_refused_before_anything_is_taken(client: Any, key: str) -> None:
     with writer(client, key, encoding="ascii") as stream:
         with pytest.raises(UnicodeEncodeError):
@@ -244,6 +283,108 @@ def test_a_call_from_within_its_own_call_is_an_error_and_not_a_deadlock(client: 
         stream.close()
 
 
+def test_an_abort_from_within_a_write_is_refused_and_the_writer_goes_on(client: Any, key: str) -> None:
+    def cancel(_: int) -> None:
+        with pytest.raises(RuntimeError, match="within its own call"):
+            stream.abort()
+
+    with writer(client, key, progress=cancel, max_concurrency=1) as stream:
+        for number in range(4):
+            stream.write(data(5 * MIB, seed=number))
+        assert not stream.closed
+    assert content(client, key) == b"".join(data(5 * MIB, seed=number) for number in range(4))
+
+
+def test_of_two_threads_that_close_one_publishes_and_neither_fails(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", delay(0.3))
+    stream = writer(client, key)
+    stream.write(b"once")
+    with ThreadPoolExecutor(2) as pool:
+        for closing in [pool.submit(stream.close), pool.submit(stream.close)]:
+            closing.result()
+    assert content(client, key) == b"once"
+
+
+def test_a_worker_that_logs_into_the_writer_is_refused_and_does_not_wait_for_ever(client: Any, key: str) -> None:
+    refused: list[BaseException] = []
+
+    def log(**_: Any) -> None:
+        try:
+            stream.write(bytearray(b"a line of the log"))
+        except RuntimeError as error:
+            refused.append(error)
+
+    client.meta.events.register("before-send.s3.UploadPart", log)
+    with writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    assert len(refused) == 2
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_tell_counts_each_byte_once_also_within_progress(client: Any, key: str) -> None:
+    seen: list[int] = []
+    stream: MultipartUploadWriter = writer(
+        client, key, progress=lambda _: seen.append(stream.tell()), max_concurrency=1
+    )
+    with stream:
+        for number in range(1, 6):
+            stream.write(data(4 * MIB))
+            assert stream.tell() == number * 4 * MIB
+    assert max(seen) == 20 * MIB
+
+
+def test_a_closed_writer_lets_go_of_its_memory(client: Any, key: str) -> None:
+    with writer(client, key, part_size=30 * MIB) as stream:
+        stream.write(bytes(20 * MIB))
+    assert len(stream._buffer.getbuffer()) == 0
+    assert stream._put.__self__ is stream._buffer  # type: ignore[attr-defined]  # a bound method
+
+
+def test_a_writer_can_be_neither_copied_nor_pickled(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"one")
+        duplicates: list[Any] = [copy.copy, copy.deepcopy, pickle.dumps]
+        for duplicate in duplicates:
+            with pytest.raises(TypeError, match="cannot pickle or copy"):
+                duplicate(stream)
+    assert content(client, key) == b"one"
+
+
+def test_a_write_of_a_subclass_is_called_once(client: Any, key: str) -> None:
+    class Counting(MultipartUploadWriter):
+        calls = 0
+
+        def write(self, data: Any, /) -> int:
+            self.calls += 1
+            return super().write(data)
+
+    with Counting(BUCKET, key, client=client) as stream:
+        stream.write("text")
+        stream.write(b"bytes")
+    assert stream.calls == 2
+
+
+def test_a_write_that_was_interrupted_after_it_took_its_bytes_kills_the_writer(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = writer(client, key)
+    fill = MultipartUploadWriter._fill
+
+    def fill_then_interrupt(self: MultipartUploadWriter, view: memoryview) -> None:
+        fill(self, view)
+        raise Boom
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MultipartUploadWriter, "_fill", fill_then_interrupt)
+        with pytest.raises(Boom):
+            stream.write(bytearray(b"taken"))
+    with pytest.raises(NotCommittedError):
+        stream.write(b"taken")
+    with pytest.raises(NotCommittedError):
+        stream.close()
+    assert content(client, key) is None
+
+
 def test_a_pipe_can_be_copied_into_it(client: Any, key: str) -> None:
     import shutil
 
@@ -268,6 +409,18 @@ def test_progress_tells_each_byte_once_from_the_writing_thread(client: Any, key:
         stream.write(b"small")
         assert calls == []
     assert [count for count, _ in calls] == [5]
+
+
+def test_progress_that_raises_after_publishing_is_logged(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: int) -> None:
+        raise Boom
+
+    with writer(client, key, progress=fail) as stream:
+        stream.write(b"small")
+    assert content(client, key) == b"small"
+    assert "progress raised after" in caplog.text
 
 
 def test_progress_that_raises_aborts_the_upload(client: Any, key: str) -> None:

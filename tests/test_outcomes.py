@@ -31,6 +31,7 @@ def test_an_answer_lost_after_the_store_acted_is_a_success(client: Any, key: str
     assert content(client, key) == payload
     head = client.head_object(Bucket=BUCKET, Key=key)
     assert (stream.result.size, stream.result.etag) == (len(payload), head["ETag"])
+    assert stream.result.checksum is not None
 
 
 @BOTH
@@ -140,13 +141,62 @@ def test_the_object_of_yesterday_proves_nothing(client: Any, key: str) -> None:
     assert uploads(client, key) == []
 
 
-def test_an_upload_that_somebody_else_aborted_is_not_committed(client: Any, key: str) -> None:
-    with pytest.raises(NotCommittedError), writer(client, key) as stream:
+def test_an_upload_that_somebody_else_aborted_is_no_success(client: Any, key: str) -> None:
+    with pytest.raises((NotCommittedError, OutcomeUnknownError)), writer(client, key) as stream:
         stream.write(LARGE)
         while not (ids := uploads(client, key)):
             pass
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=ids[0])
     assert content(client, key) is None
+
+
+def test_an_object_that_was_published_and_consumed_before_the_answer_got_lost_is_unknown(
+    server: Store, client: Any, key: str
+) -> None:
+    wire = Wire(client)
+
+    def publish_and_consume(request: Any) -> Any:
+        try:
+            wire.lose_answer(request)
+        finally:
+            server.client().delete_object(Bucket=BUCKET, Key=key)
+
+    wire.on("CompleteMultipartUpload", publish_and_consume)
+    with pytest.raises((OutcomeUnknownError, ConnectionFailedError)) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    if not server.quirks.accepts_any_abort:
+        assert isinstance(caught.value, OutcomeUnknownError)
+
+
+def test_an_error_after_a_lost_answer_does_not_settle_a_small_object(server: Store, key: str) -> None:
+    client = server.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(client)
+    wire.on("PutObject", cut_after_sending, nth=1)
+    wire.on("PutObject", refuse(500, "InternalError"), nth=2)
+    with pytest.raises(OutcomeUnknownError), writer(client, key) as stream:
+        stream.write(SMALL)
+
+
+def test_a_lost_answer_to_the_beginning_names_what_may_be_left(
+    server: Store, client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = Wire(client)
+    wire.on("CreateMultipartUpload", wire.lose_answer)
+    with pytest.raises(ConnectionFailedError) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert "may have begun whose id was lost" in caught.value.__notes__[0]
+    wire.on("CreateMultipartUpload", interrupt)
+    with pytest.raises(KeyboardInterrupt) as stopped, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert "may have begun whose id was lost" in stopped.value.__notes__[0]
+    again = server.client(retries={"mode": "standard", "total_max_attempts": 3})
+    wire = Wire(again)
+    wire.on("CreateMultipartUpload", wire.lose_answer, nth=1)
+    with writer(again, key) as stream:
+        stream.write(LARGE)
+    assert "may have begun whose id was lost" in caplog.text
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
 def test_a_refusal_needs_no_second_look(client: Any, key: str) -> None:
@@ -210,7 +260,7 @@ def test_a_key_that_holds_another_object_while_the_upload_is_gone_is_unknown(cli
     wire = Wire(client)
     for operation in ("CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"):
         wire.on(operation, refuse(404, "NoSuchUpload"))
-    with pytest.raises(OutcomeUnknownError, match="another object") as caught, writer(client, key) as stream:
+    with pytest.raises(OutcomeUnknownError, match="does not hold its object") as caught, writer(client, key) as stream:
         stream.write(LARGE)
     (upload_id,) = uploads(client, key)
     assert caught.value.upload_id == upload_id

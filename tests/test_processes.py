@@ -99,7 +99,7 @@ stream._lock.acquire()  # as if another thread were writing while this one forks
 child = os.fork()
 if child == 0:
     refused = 0
-    for use in (lambda: stream.write(bytes(6 * 1024 ** 2)), stream.commit, stream.close):
+    for use in (lambda: stream.write(b"small"), stream.commit, stream.close):
         try:
             use()
         except io.UnsupportedOperation as error:

@@ -3,7 +3,11 @@
 Which call takes what is not written down here: botocore's service model knows.
 """
 
+import base64
+import copy
 import difflib
+import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +40,8 @@ _OURS = {
     "the writer sets it",
 )
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+
 #: S3's user guide, "Object key naming guidelines".
 MAX_KEY_BYTES = 1024
 
@@ -52,14 +58,14 @@ class Arguments:
             operation: model.operation_model(operation).input_shape.members
             for operation in (*_WRITING, ABORT, LIST, HEAD)
         }
-        self._given = dict(given)
+        self._given = _with_customer_key(copy.deepcopy(dict(given)))
         known = {name for operation in _WRITING for name in self._members[operation]}
-        for name, value in given.items():
+        for name in given:
             if name in _OURS or name.startswith("Checksum"):
                 raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
             if name not in known:
                 raise TypeError(f"{name} is no argument of S3's uploads{_nearest(name, known | own_names)}")
-            self._check_value(name, value)
+            self._check_value(name, self._given[name])
 
     def of(self, operation: str) -> dict[str, Any]:
         """The arguments that ``operation`` takes. Calls that only look or abort get what UploadPart takes as well:
@@ -74,10 +80,6 @@ class Arguments:
         return self._members[operation][name]
 
     def _check_value(self, name: str, value: Any) -> None:
-        if name.startswith("SSECustomerKey"):
-            if not isinstance(value, (str, bytes, bytearray)):
-                raise ValueError(f"{name} must be bytes or str, not {type(value).__name__}")
-            return
         shape = next(members[name] for members in self._members.values() if name in members)
         report = ParamValidator().validate(value, shape)
         if report.has_errors():
@@ -93,9 +95,26 @@ def check_address(bucket: str, key: str) -> None:
         validate_bucket_name({"Bucket": bucket})
     except ParamValidationError as error:
         raise ValueError(f"bucket={bucket!r} can't be a bucket's name: {error}") from None
-    length = len(key.encode("utf-8", "surrogatepass"))
+    length = len(key.encode())
     if not 1 <= length <= MAX_KEY_BYTES:
         raise ValueError(f"key is {length} bytes long in UTF-8; S3 takes 1 to {MAX_KEY_BYTES}")
+
+
+def _with_customer_key(given: dict[str, Any]) -> dict[str, Any]:
+    """``given`` with the SSE-C key as S3 takes it: base64, and its MD5 beside it.
+
+    botocore would do that for most calls, but not for ListParts, and it leaves alone, and shows in its errors, a key
+    that comes with an MD5.
+    """
+    key = given.get("SSECustomerKey")
+    if "SSECustomerKeyMD5" in given:
+        if not isinstance(key, str) or not _BASE64.fullmatch(key):
+            raise ValueError("SSECustomerKey must be base64 text when SSECustomerKeyMD5 is given")
+    elif isinstance(key, (str, bytes, bytearray)):
+        raw = key.encode() if isinstance(key, str) else bytes(key)
+        given["SSECustomerKey"] = base64.b64encode(raw).decode()
+        given["SSECustomerKeyMD5"] = base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode()
+    return given
 
 
 def _nearest(name: str, known: frozenset[str] | set[str]) -> str:

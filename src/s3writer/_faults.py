@@ -69,7 +69,7 @@ def translate(
     return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {advice}".rstrip(), bucket, key)
 
 
-def is_refusal(error: Exception) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Whether S3 has decided: it answered the one and only attempt, and its answer was no."""
     if isinstance(error, (botocore.ParamValidationError, botocore.NoCredentialsError)):
         return True
@@ -82,11 +82,6 @@ def is_refusal(error: Exception) -> bool:
         and not about.get("RetryAttempts")
         and code(error) not in _UNDECIDED
     )
-
-
-def is_answer(error: Exception) -> bool:
-    """Whether S3 answered at all, whatever it said."""
-    return isinstance(error, botocore.ClientError)
 
 
 def code(error: Exception) -> str:

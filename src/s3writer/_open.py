@@ -40,7 +40,7 @@ def open(
         encoding, errors, newline: for the modes of text, as in ``io.TextIOWrapper``, with UTF-8 as the default.
         **options: those of `MultipartUploadWriter`.
 
-    Raises ValueError (TypeError) for an impossible URL, mode or option.
+    Raises ValueError (TypeError) for an impossible URL, mode or option, LookupError for an unknown encoding.
 
     """
     if mode not in _MODES:
@@ -48,6 +48,10 @@ def open(
     is_text = "b" not in mode
     if not is_text and (encoding, errors, newline) != (None, None, None):
         raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {type(url).__name__}")
+    if is_text:
+        "".encode(encoding or "utf-8")
     bucket, separator, key = url.removeprefix(_SCHEME).partition("/")
     if not url.startswith(_SCHEME) or not separator:
         raise ValueError(f"url={url!r} is not of the form s3://bucket/key")

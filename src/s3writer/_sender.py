@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
+_this_thread = threading.local()
+
 
 class Stopped(BaseException):
     """Raised by `Sender.check` within a job; no Exception, so that nobody takes it for a fault to be retried."""
@@ -33,12 +35,12 @@ class Sender(Generic[Result]):
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         thread = threading.Thread(target=self._run, args=(job,), name="s3writer-part", daemon=True)
         self.outstanding += 1
+        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError:
+            self._threads.remove(thread)
             self._run(job)
-        else:
-            self._threads.append(thread)
 
     def wait(self, most: int) -> list[Result]:
         """Wait until at most ``most`` jobs are running; the results that have come in, or the first failure raised."""
@@ -67,8 +69,16 @@ class Sender(Generic[Result]):
             raise Stopped
 
     def _run(self, job: Callable[[], Result]) -> None:
+        _this_thread.is_working = True
         try:
             outcome: Result | BaseException = job()
         except BaseException as error:
             outcome = error
+        finally:
+            _this_thread.is_working = False
         self._outcomes.put(outcome)
+
+
+def is_worker() -> bool:
+    """Whether the calling thread is running a job: then it must not wait for the owner, which may wait for it."""
+    return getattr(_this_thread, "is_working", False)

@@ -4,8 +4,9 @@ What boto changes ends here. Errors leave as this package's own; a commit whose 
 `LostAnswerError`.
 """
 
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 
@@ -14,6 +15,8 @@ from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, 
 from s3writer._checksums import BEST, Algorithm, Digest, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError
 from s3writer._session import Receipt, UploadResult
+
+logger = logging.getLogger("s3writer")
 
 #: Under this name a random token goes into the object's metadata.
 TOKEN_NAME = "s3writer-token"
@@ -33,15 +36,17 @@ _METHODS = {
 
 
 class LostAnswerError(Exception):
-    """A commit may or may not have happened. ``error`` is what to raise if it turns out that it did not: this
-    package's word for the fault, or the interrupt that came in between. ``answered`` says whether S3 gave any answer
-    to the last attempt.
+    """A commit may or may not have happened.
+
+    ``error`` is what to raise if it turns out that it did not: this package's word for the fault, or the interrupt
+    that came in between. ``answered`` says whether S3 answered every attempt, ``checksum`` is the whole object's.
     """
 
-    def __init__(self, error: BaseException, *, answered: bool) -> None:
+    def __init__(self, error: BaseException, *, answered: bool, checksum: str | None) -> None:
         super().__init__(str(error))
         self.error = error
         self.answered = answered
+        self.checksum = checksum
 
 
 class Body:
@@ -50,7 +55,8 @@ class Body:
     ``read`` hands out slices of at least 1 MiB, whatever size it is asked for: http.client asks for 8 KiB, urllib3 for
     16 KiB, and either sends what it gets. ``check`` is called before each piece and may raise to stop the sending.
     ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed for the signature: that
-    is what is read between ``begin_sending`` and the ``seek`` before the next attempt.
+    is what is read between ``begin_sending`` and the ``seek`` before the next attempt. (awscrt's signer hashes with
+    ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after that.
     """
 
     def __init__(self, data: memoryview, check: Callable[[], None]) -> None:
@@ -59,6 +65,7 @@ class Body:
         self._position = 0
         self._is_sending = False
         self.handed_over = False
+        self.lost_answers = False
 
     def __len__(self) -> int:
         return len(self._data)
@@ -68,15 +75,14 @@ class Body:
 
     def read(self, size: int | None = -1) -> bytes | memoryview:
         self._check()
-        start = self._position
-        if size is None or size < 0:
-            self._position = len(self._data)
-        else:
-            self._position = min(start + max(size, _SLICE_BYTES), len(self._data))
+        start, reads_all = self._position, size is None or size < 0
+        self._position = len(self._data)
+        if size is not None and not reads_all:
+            self._position = min(start + max(size, _SLICE_BYTES), self._position)
         if self._is_sending and self._position == len(self._data):
             self.handed_over = True
         piece = self._data[start : self._position]
-        return piece.tobytes() if size is None or size < 0 else piece
+        return piece.tobytes() if reads_all else piece
 
     def readinto(self, target: memoryview) -> int:
         piece = self._data[self._position : self._position + len(target)]
@@ -128,11 +134,16 @@ class Store:
         """Publish ``data`` as the whole object, in one request."""
         checksums = self._checksums(data, digest)
         body = Body(data, lambda: None)
-        self._client.meta.events.register_first(f"before-send.s3.{PUT}", _begin_sending, unique_id="s3writer")
-        answer = self._commit(
-            "publishing", PUT, lambda: body.handed_over, Body=body, **checksums, **self._metadata(), **self._condition()
-        )
-        return self._result(answer, len(data), 1, next(iter(checksums.values()), None))
+        events = self._client.meta.events
+        events.register_first(f"before-send.s3.{PUT}", _begin_sending, unique_id="s3writer-send")
+        events.register_first(f"needs-retry.s3.{PUT}", _note_lost_answer, unique_id="s3writer-answer")
+        checksum = next(iter(checksums.values()), None)
+        parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
+        try:
+            answer = self._send(PUT, parameters)
+        except BaseException as error:
+            self._raise(error, body.handed_over, body.lost_answers, checksum)
+        return self._result(answer, len(data), 1, checksum)
 
     def create(self) -> str:
         """Begin a multipart upload; its id."""
@@ -140,7 +151,18 @@ class Store:
         if self._algorithm:
             kind = "FULL_OBJECT" if self._algorithm.crc else "COMPOSITE"
             declared = {"ChecksumAlgorithm": self._algorithm.name, "ChecksumType": kind}
-        answer = self._call("beginning the upload to", CREATE, **declared, **self._metadata())
+        try:
+            answer = self._send(CREATE, {**declared, **self._metadata()})
+        except Exception as error:
+            failure = _faults.translate(error, "beginning the upload to", self.bucket, self.key)
+            if not _faults.is_refusal(error):
+                failure.add_note(self._lost_upload)
+            raise failure from error
+        except BaseException as interrupt:
+            interrupt.add_note(self._lost_upload)
+            raise
+        if answer["ResponseMetadata"].get("RetryAttempts"):
+            logger.warning("%s", self._lost_upload)
         return str(answer["UploadId"])
 
     def upload_part(
@@ -175,17 +197,18 @@ class Store:
             whole = {"ChecksumType": "FULL_OBJECT", self._algorithm.field: self._algorithm.crc.combine(parts)}
         manifest = [{"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts]
         is_text = self._arguments.takes(COMPLETE, "MpuObjectSize").type_name == "string"
-        answer = self._commit(
-            "publishing",
-            COMPLETE,
-            lambda: True,
-            UploadId=upload_id,
-            MultipartUpload={"Parts": manifest},
-            MpuObjectSize=str(size) if is_text else size,
+        checksum = whole.get(self._algorithm.field) if self._algorithm else None
+        parameters = {
+            "UploadId": upload_id,
+            "MultipartUpload": {"Parts": manifest},
+            "MpuObjectSize": str(size) if is_text else size,
             **whole,
             **self._condition(),
-        )
-        checksum = whole.get(self._algorithm.field) if self._algorithm else None
+        }
+        try:
+            answer = self._send(COMPLETE, parameters)
+        except BaseException as error:
+            self._raise(error, True, True, checksum)
         return self._result(answer, size, len(receipts), checksum)
 
     def abort(self, upload_id: str) -> bool:
@@ -215,14 +238,16 @@ class Store:
             raise
         return answer
 
-    def recognize(self, head: Mapping[str, Any] | None, size: int, parts: int) -> UploadResult | None:
+    def recognize(
+        self, head: Mapping[str, Any] | None, size: int, parts: int, checksum: str | None
+    ) -> UploadResult | None:
         """The result of this upload if ``head`` shows its token and ``size``, else None."""
         if head is None or self.token is None or head.get("ContentLength") != size:
             return None
         metadata = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
         if metadata.get(TOKEN_NAME) != self.token:
             return None
-        return self._result(head, size, parts, None)
+        return self._result(head, size, parts, checksum)
 
     @property
     def url(self) -> str:
@@ -235,19 +260,23 @@ class Store:
         except Exception as error:
             raise _faults.translate(error, doing, self.bucket, self.key) from error
 
-    def _commit(self, doing: str, operation: str, handed_over: Callable[[], bool], **parameters: Any) -> Any:
-        try:
-            return self._send(operation, parameters)
-        except Exception as error:
-            refusal = _faults.translate(error, doing, self.bucket, self.key, exclusive=self._exclusive)
-            refusal.__cause__ = error
-            if _faults.is_refusal(error) or not handed_over():
-                raise refusal from error
-            raise LostAnswerError(refusal, answered=_faults.is_answer(error)) from error
-        except BaseException as interrupt:
-            if not handed_over():
-                raise
-            raise LostAnswerError(interrupt, answered=False) from interrupt
+    def _raise(self, error: BaseException, handed_over: bool, lost_answers: bool, checksum: str | None) -> NoReturn:
+        """Say of a commit that raised ``error`` that it did not happen, or that nobody knows."""
+        failure = error
+        if isinstance(error, Exception):
+            failure = _faults.translate(error, "publishing", self.bucket, self.key, exclusive=self._exclusive)
+            failure.__cause__ = error
+        if not handed_over or _faults.is_refusal(error):
+            raise failure
+        answered = isinstance(error, ClientError) and not lost_answers
+        raise LostAnswerError(failure, answered=answered, checksum=checksum) from error
+
+    @property
+    def _lost_upload(self) -> str:
+        return (
+            f"an upload to {self.url} may have begun whose id was lost with S3's answer; look for it among the "
+            "unfinished uploads of this key"
+        )
 
     def _send(self, operation: str, parameters: dict[str, Any]) -> Any:
         given = self._arguments.of(operation)
@@ -292,10 +321,17 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
 
 
 def _begin_sending(request: Any, **_: Any) -> None:
-    """Botocore calls this when a request is signed and about to go out."""
+    """Called by botocore when a request is signed and about to go out."""
     body = getattr(request.body, "_raw", request.body)
     if isinstance(body, Body):
         body.begin_sending()
+
+
+def _note_lost_answer(caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> None:
+    """Called by botocore after each attempt."""
+    body = request_dict.get("body")
+    if caught_exception is not None and isinstance(body, Body):
+        body.lost_answers |= body.handed_over
 
 
 def _is_checksum(name: str) -> bool:

@@ -43,9 +43,20 @@ _aborts: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 
 class PartBuffer(io.BytesIO):
-    """The bytes of one part. A file of the standard library closes itself when the garbage collector comes, which may
-    be before the writer that is part of the same garbage has looked at it; this one does not.
+    """The bytes of one part, up to its position.
+
+    A file of the standard library closes itself when the garbage collector comes, which may be before the writer that
+    is part of the same garbage has looked at it; this one does not.
     """
+
+    def reserve(self, size: int) -> None:
+        """Be empty, with room for ``size`` bytes at once instead of by steps that copy. Memory that was touched before
+        stays in use: touching new memory costs more than copying into it.
+        """
+        if size > len(self.getbuffer()):
+            self.seek(size - 1)
+            self.write(b"\0")
+        self.seek(0)
 
     def __del__(self) -> None:
         pass
@@ -122,7 +133,9 @@ class Upload:
                 *self._address,
             )
         self._collect(self._plan.in_flight(following))
-        return self._spare.pop() if self._spare else PartBuffer()
+        spare = self._spare.pop() if self._spare else PartBuffer()
+        spare.reserve(self.room())
+        return spare
 
     def commit(self, tail: PartBuffer) -> UploadResult:
         """Publish what was sent and what ``tail`` holds; if that fails, abort and raise."""
@@ -170,13 +183,13 @@ class Upload:
 
     def _start(self, buffer: PartBuffer) -> None:
         """Hand the bytes of ``buffer`` to a worker."""
+        size = buffer.tell()
+        number = self.session.allot(size)
         self._collect(self._plan.max_concurrency - 1)
         if self._upload_id is None:
             self._upload_id = self._store.create()
             _under_way.add(self)
         upload_id, store, check = self._upload_id, self._store, self._sender.check
-        size = buffer.tell()
-        number = self.session.allot(size)
         digest, self._digest = self._digest, store.start_digest()
 
         def send_part() -> _Sent:
@@ -189,11 +202,14 @@ class Upload:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
         for sent in self._sender.wait(most):
             self._acknowledge(self.session.record([sent.receipt]))
-            with contextlib.suppress(BufferError):
-                sent.buffer.truncate(sent.receipt.size)
-                sent.buffer.seek(0)
-                self._spare.append(sent.buffer)
+            self._reuse(sent.buffer, sent.receipt.size)
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]
+
+    def _reuse(self, buffer: PartBuffer, size: int) -> None:
+        """Keep a buffer whose part has arrived, unless something still looks at its bytes."""
+        with contextlib.suppress(BufferError):
+            buffer.truncate(size)
+            self._spare.append(buffer)
 
     def _acknowledge(self, size: int) -> None:
         if self._progress:
@@ -212,8 +228,14 @@ class Upload:
         self.result = result
         self._end(State.COMMITTED, None)
         if self._upload_id is None:
-            self._acknowledge(result.size)
+            self._acknowledge_published(result.size)
         return result
+
+    def _acknowledge_published(self, size: int) -> None:
+        try:
+            self._acknowledge(size)
+        except Exception:
+            logger.exception("progress raised after %s was published", self._store.url)
 
     def _settle(self, lost: LostAnswerError) -> UploadResult:
         """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
@@ -243,7 +265,7 @@ class Upload:
     def _find_out(self, lost: LostAnswerError) -> UploadResult | None:
         """The result if the object is there, None if it surely is not, or `NotCommittedError` if neither is sure."""
         store, size, parts = self._store, self.session.size, max(1, self.session.next_part() - 1)
-        result = store.recognize(store.head(), size, parts)
+        result = store.recognize(store.head(), size, parts, lost.checksum)
         if result is not None:
             return result
         if self._upload_id is None:
@@ -251,11 +273,10 @@ class Upload:
                 return None
             raise NotCommittedError("the object is not there, but may yet come", *self._address)
         was_there = self._remove()
-        head = store.head()
-        result = store.recognize(head, size, parts)
-        if result is not None or head is None or (was_there and store.token is not None):
+        result = store.recognize(store.head(), size, parts, lost.checksum)
+        if result is not None or (was_there and store.token is not None):
             return result
-        raise NotCommittedError("the upload is gone, and the key holds another object", *self._address)
+        raise NotCommittedError("the upload is gone, and the key does not hold its object", *self._address)
 
     def _unknown(self, reason: BaseException) -> OutcomeUnknownError:
         return OutcomeUnknownError(

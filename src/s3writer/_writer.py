@@ -13,7 +13,7 @@
   decides nothing: only if the wrapper is still there when ``close()`` comes, it is the wrapper that calls it.
 
 In the fast path of ``write`` nothing but the GIL keeps threads apart: from the load of ``_room`` to the call that
-copies the bytes CPython does not switch threads. Everything else takes turns.
+copies the bytes CPython does not switch threads, unless a tracer runs in between. Everything else takes turns.
 """
 
 import codecs
@@ -22,19 +22,22 @@ import inspect
 import io
 import logging
 import operator
+import os
 import pickle
 import sys
 import threading
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
+from s3writer._errors import AbortedError
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._sender import is_worker
 from s3writer._session import UploadResult
 from s3writer._store import Store, algorithm_for
 from s3writer._upload import PartBuffer, Upload
@@ -44,8 +47,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("s3writer")
 
-Outcome = TypeVar("Outcome")
-
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
 _NO_ROOM = -1
 
@@ -54,6 +55,13 @@ _PIECE_BYTES = 256 * 1024
 
 #: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
 _STATELESS = {"utf-8", "ascii", "iso8859-1"}
+
+
+#: What `write` raises before it has taken anything.
+_NOTHING_TAKEN = (TypeError, ValueError, BufferError, RuntimeError, AbortedError)
+
+#: For forked children, which must not take bytes that only their parent could send.
+_writers: "weakref.WeakSet[MultipartUploadWriter]" = weakref.WeakSet()
 
 
 class MultipartUploadWriter(io.RawIOBase):
@@ -82,7 +90,7 @@ class MultipartUploadWriter(io.RawIOBase):
         equal_parts: keep all parts but the last at ``part_size``, as some S3-compatible stores demand.
         encoding: for ``write`` of ``str``; None refuses ``str``.
         progress: called with a number of bytes each time S3 has acknowledged so many more, by the thread that writes
-            or closes. An exception that it raises aborts the upload.
+            or closes. An exception that it raises aborts the upload; once the object is published, it is logged.
         commit_token: put a random token into the object's metadata, under ``s3writer-token``. It is what proves, if
             the answer to the commit is lost, that the object under the key is this one.
         **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
@@ -92,8 +100,8 @@ class MultipartUploadWriter(io.RawIOBase):
     ------
         TypeError, ValueError: a parameter is impossible; the message names it and its limits. S3 is not asked.
 
-    It is safe to write from several threads: each ``write`` goes in whole or, across a part's boundary, in one piece.
-    (On a free-threaded build of Python use a lock of your own.)
+    It is safe to write from several threads: each ``write`` goes in as one piece. (On a free-threaded build of Python,
+    and under a tracer such as a debugger, use a lock of your own.)
 
     """
 
@@ -139,36 +147,38 @@ class MultipartUploadWriter(io.RawIOBase):
         )
         self.name = store.url
         self.mode = "xb" if exclusive else "wb"
-        self._encode, self._encode_end = _encoders(encoding)
+        self._encode, self._encode_end, self._is_stateless = _encoders(encoding)
         self._lock = threading.RLock()
         self._is_taken = False
         self._dying_wrapper: weakref.ref[Any] | None = None
         self._raised_before = _raised(sys.exception())
-        self._buffer = PartBuffer()
-        self._put = self._buffer.write
+        self._fill_into(PartBuffer())
         self._room = _PIECE_BYTES
         self._upload = Upload(store, plan, progress)
+        _writers.add(self)
 
     def write(self, data: "ReadableBuffer | str", /) -> int:
         """Take all of ``data``, which the caller may reuse afterwards; waits while too many parts are in flight.
 
         Returns the number of bytes taken, for ``str`` the number of characters. Raises ValueError if closed,
-        TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous: then
-        nothing was taken. Any other exception, such as a `NotCommittedError` of a part sent before, means that the
-        upload was aborted; each later ``write`` raises `AbortedError`.
+        TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous,
+        UnicodeEncodeError, and RuntimeError if called from within itself: then nothing was taken (but a ``str`` of
+        more than 256 Ki characters is encoded in pieces, and aborts the upload if a later one fails). Any other
+        exception, such as the `NotCommittedError` of a part sent before, means that the upload was aborted; each later
+        ``write`` raises `AbortedError`.
         """
-        if type(data) is not bytes:
-            return self._write_other(data)
         try:
-            room = self._room - len(data)
-            if room >= 0:
-                self._room = room
-                return self._put(data)
+            if type(data) is bytes:
+                room = self._room - len(data)
+                if room >= 0:
+                    self._room = room
+                    return self._put(data)
+            return self._write_slowly(data)
+        except _NOTHING_TAKEN:
+            raise
         except BaseException as error:
             self._fail(error)
             raise
-        self._write_across(memoryview(data))
-        return len(data)
 
     def flush(self) -> None:
         """Do nothing (S3 takes no short part before the last), but raise ValueError if closed."""
@@ -209,8 +219,9 @@ class MultipartUploadWriter(io.RawIOBase):
     def close(self) -> None:
         """Publish the object, or abort; a closed writer is left alone.
 
-        It aborts, and raises nothing, when an exception is in flight that was raised since the writer was made, or
-        when a garbage-collected wrapper is what calls it. The exception gets a note and a warning is logged. It aborts
+        It aborts, and raises nothing, when an exception is in flight that was raised since the writer was made (in this
+        thread; an ``except`` block counts, see `commit`), or when a garbage-collected wrapper of the standard library
+        is what calls it. The exception gets a note and a warning is logged. It aborts
         and raises `AbortedError` if an earlier ``write`` failed and nothing of that is in flight any more.
 
         Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
@@ -227,7 +238,8 @@ class MultipartUploadWriter(io.RawIOBase):
         if self._upload.result is not None:
             return self._upload.result
         self._check_open()
-        return self._finish(self._commit)
+        self._finish(self._commit)
+        return self.result
 
     def abort(self) -> None:
         """Publish nothing, and close. A writer that is closed or has published is left alone.
@@ -257,6 +269,9 @@ class MultipartUploadWriter(io.RawIOBase):
         size = upload.session.size + self._buffer.tell()
         return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {size} bytes>"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
+
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_upload") and self._upload.is_open:
             self._abandon(f"{self!r} was never closed: it is aborted")
@@ -278,25 +293,30 @@ class MultipartUploadWriter(io.RawIOBase):
         else:
             self._mark_closed()
 
-    def _finish(self, last: Callable[[], Outcome]) -> Outcome:
-        """Do the ``last`` thing, alone, and be closed whatever comes of it."""
-        try:
-            self._upload.check_process()
-            with self._turn():
-                return last()
-        finally:
+    def _finish(self, last: Callable[[], object]) -> None:
+        """Do the ``last`` thing, alone and once, and be closed whatever comes of it."""
+        if not self._upload.is_ours:
             self._mark_closed()
+            self._upload.check_process()
+        with self._turn():
+            if not self.closed:
+                try:
+                    last()
+                finally:
+                    self._mark_closed()
 
     def _was_raised_before(self, exception: BaseException) -> bool:
         """Whether it was in flight when the writer was made, and has not been raised again since."""
         raised = self._raised_before
         return raised is not None and raised[0] is exception and raised[1] is exception.__traceback__
 
-    def _commit(self) -> UploadResult:
+    def _commit(self) -> None:
         self._upload.check()
         self._fill(memoryview(self._encode_end()))
         self._room = _NO_ROOM
-        return self._upload.commit(self._buffer)
+        tail = self._buffer
+        self._fill_into(PartBuffer())
+        self._upload.commit(tail)
 
     def _give_up(self, exception: BaseException) -> None:
         """Abort because of an exception that goes on to somebody else."""
@@ -319,33 +339,45 @@ class MultipartUploadWriter(io.RawIOBase):
     def _mark_closed(self) -> None:
         self._room = _NO_ROOM
         self._raised_before = None
-        self._buffer = PartBuffer()
+        self._fill_into(PartBuffer())
         super().close()
 
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"I/O operation on closed file {self.name}")
 
-    def _write_other(self, data: "ReadableBuffer | str") -> int:
-        """`write` of what is not plain bytes."""
-        if isinstance(data, str):
-            self.write(self._encode(data))
-            return len(data)
-        with memoryview(data) as given:
-            if not given.c_contiguous:
-                raise BufferError("write() takes C-contiguous buffers only")
-            with pickle.PickleBuffer(given).raw() as view:
-                self._write_across(view)
+    def _write_slowly(self, data: "ReadableBuffer | str") -> int:
+        """`write` of what is not plain bytes, or reaches a boundary."""
+        if not isinstance(data, str):
+            with _flat(data) as view:
+                self._write_pieces([view])
                 return view.nbytes
+        if self._is_stateless and len(data) <= _PIECE_BYTES:
+            MultipartUploadWriter.write(self, self._encode(data))
+        else:
+            starts = range(0, len(data), _PIECE_BYTES)
+            self._write_pieces(memoryview(self._encode(data[start : start + _PIECE_BYTES])) for start in starts)
+        return len(data)
 
-    def _write_across(self, view: memoryview) -> None:
-        """Take a ``view`` of any size, alone."""
+    def _write_pieces(self, pieces: Iterable[memoryview]) -> None:
+        """Take all ``pieces``, alone."""
         self._check_open()
         self._upload.check_process()
         with self._turn():
             self._check_open()
             self._upload.check()
-            self._fill(view)
+            before = self.tell()
+            try:
+                for piece in pieces:
+                    self._fill(piece)
+            except UnicodeError as error:
+                if self.tell() != before:
+                    self._fail(error)
+                raise
+
+    def _fill_into(self, buffer: PartBuffer) -> None:
+        self._buffer = buffer
+        self._put = buffer.write
 
     def _fill(self, view: memoryview) -> None:
         """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
@@ -360,8 +392,9 @@ class MultipartUploadWriter(io.RawIOBase):
                 if not view:
                     break
                 if len(piece) == room:
-                    self._buffer = self._upload.send(self._buffer)
-                    self._put = self._buffer.write
+                    full = self._buffer
+                    self._fill_into(PartBuffer())
+                    self._fill_into(self._upload.send(full))
         except BaseException as error:
             self._fail(error)
             raise
@@ -370,6 +403,8 @@ class MultipartUploadWriter(io.RawIOBase):
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """One thread at a time, and not once more from within (``progress``, a signal handler)."""
+        if is_worker():
+            raise RuntimeError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
         with self._lock:
             if self._is_taken:
                 raise RuntimeError(f"{self!r} is used from within its own call")
@@ -391,23 +426,41 @@ def _checked(client: Any) -> Any:
     return client
 
 
-def _encoders(encoding: str | None) -> tuple[Callable[[str], bytes], Callable[[], bytes]]:
-    """What encodes a ``str`` after all those before, and what it leaves for the end of the file."""
+def _flat(data: "ReadableBuffer") -> memoryview:
+    """The bytes of a buffer of any shape and format."""
+    with memoryview(data) as given:
+        if not given.c_contiguous:
+            raise BufferError("write() takes C-contiguous buffers only")
+    return pickle.PickleBuffer(data).raw()
+
+
+def _encoders(encoding: str | None) -> tuple[Callable[[str], bytes], Callable[[], bytes], bool]:
+    """What encodes a ``str`` after all those before, what it leaves for the end of the file, and whether it keeps no
+    state in between.
+    """
     if encoding is None:
-        return _refuse_str, bytes
+        return _refuse_str, bytes, True
     try:
         "".encode(encoding)
     except LookupError as error:
         raise ValueError(f"encoding={encoding!r} can't be used: {error}") from None
     codec = codecs.lookup(encoding)
     if codec.name in _STATELESS:
-        return operator.methodcaller("encode", codec.name), bytes
+        return operator.methodcaller("encode", codec.name), bytes, True
     encoder = codec.incrementalencoder()
-    return encoder.encode, lambda: encoder.encode("", final=True)
+    unused = encoder.getstate()
+    return encoder.encode, lambda: b"" if encoder.getstate() == unused else encoder.encode("", final=True), False
 
 
 def _refuse_str(_: str) -> bytes:
     raise TypeError("write() takes bytes only, not str: the writer was made with encoding=None")
 
+
+def _after_fork() -> None:
+    for writer in _writers:
+        writer._room = _NO_ROOM
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 _OWN_NAMES = frozenset(inspect.signature(MultipartUploadWriter).parameters)

@@ -1,0 +1,172 @@
+"""Measures s3writer and its peers in one interleaved run, and writes docs/benchmarks.md and its plots.
+
+    make bench
+
+Every figure is the median of ROUNDS rounds. In a round each library runs once, in a process of its own, so that what
+the machine does meanwhile falls on all alike; the server is a process of its own as well, and throws everything away.
+"""
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import plots
+import trustme
+
+HERE = Path(__file__).parent
+MIB, GIB = 1024**2, 1024**3
+PEERS = ["obstore", "opendal", "pyarrow", "smart_open", "s3fs", "boto3"]
+PART, IN_FLIGHT = 8 * MIB, 8
+DEFAULTS = "s3writer, its defaults"
+
+
+@dataclass
+class Bench:
+    """Where to run, how often, and what came out: by scenario and library, a list of measurements."""
+
+    pythons: dict[str, str]
+    certificates: Path
+    rounds: int
+    scale: float
+    results: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
+
+    def run(self, scenario: str, libraries: list[str], endpoint: str, **job: Any) -> None:
+        """Each library in turn, ROUNDS times."""
+        found = self.results.setdefault(scenario, {library: [] for library in libraries})
+        job = {"chunk": MIB, "part_size": PART, "concurrency": IN_FLIGHT, **job, "endpoint": endpoint}
+        job["size"] = int(job["size"] * self.scale) // PART * PART or PART
+        job["ca"] = str(self.certificates / "ca.pem") if endpoint.startswith("https") else None
+        for _ in range(self.rounds):
+            for library in libraries:
+                name = "s3writer" if library.startswith("s3writer") else library
+                measured = self.script("clients.py", name, json.dumps({**job, "defaults": library == DEFAULTS}))
+                found[library].append({**measured, "size": job["size"]})
+        took = (f"{name} {self.median(scenario, name, 'wall'):.2f} s" for name in libraries)
+        print(f"{scenario}: {', '.join(took)}", flush=True)
+
+    def script(self, script: str, *arguments: str) -> Any:
+        """What a script of this folder prints, in the environment of the library that it measures."""
+        python = self.pythons.get(arguments[0] if arguments else "", sys.executable)
+        environment = {**os.environ, "SSL_CERT_FILE": str(self.certificates / "ca.pem")}
+        command = [python, str(HERE / script), *arguments]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{ended.stderr}")
+        return json.loads(ended.stdout)
+
+    def median(self, scenario: str, library: str, what: str) -> float:
+        """The median of one figure; ``per_gib`` is the CPU's."""
+        return statistics.median(figure(one, what) for one in self.results[scenario][library])
+
+    def ratio(self, scenario: str, library: str, other: str, what: str) -> str:
+        """Round by round, one library's figure over another's: the median, and the spread."""
+        pairs = zip(self.results[scenario][library], self.results[scenario][other], strict=True)
+        ratios = sorted(figure(one, what) / figure(two, what) for one, two in pairs)
+        return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def figure(measured: dict[str, float], what: str) -> float:
+    """One figure of a measurement, from those that were taken."""
+    if what == "cpu_per_gib":
+        return measured["cpu"] / (measured["size"] / GIB)
+    if what == "rate":
+        return measured["size"] / MIB / measured["wall"]
+    if what == "memory_mib":
+        return measured["memory"] / MIB
+    return measured[what]
+
+
+@contextlib.contextmanager
+def sink(certificates: Path, *options: str, tls: bool = False) -> Iterator[str]:
+    """A sink, and its endpoint."""
+    command = [sys.executable, str(HERE / "sink.py"), *options, *([f"--tls={certificates}"] if tls else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http{'s' if tls else ''}://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def counts(endpoint: str) -> dict[str, int]:
+    """What the sink has counted."""
+    with urllib.request.urlopen(f"{endpoint}/-/counts") as answer:
+        return dict(json.load(answer))
+
+
+def measure_all(bench: Bench) -> dict[str, Any]:
+    """Everything; the figures that are not per library."""
+    other: dict[str, Any] = {}
+    folder = bench.certificates
+    with sink(folder, tls=True) as endpoint:
+        bench.run("tls", ["sockets", "s3writer", DEFAULTS, *PEERS], endpoint, size=GIB)
+    with sink(folder, "--latency=0.03", "--rate=90e6") as endpoint:
+        bench.run("pace", ["s3writer", DEFAULTS, *PEERS], endpoint, size=2 * GIB)
+    with sink(folder) as endpoint:
+        small = ["bytesio", DEFAULTS, *PEERS]
+        bench.run("one part of 100-byte writes", small, endpoint, shape="write_small", chunk=100, size=PART / 2)
+        bench.run("100-byte writes", small, endpoint, shape="write_small", chunk=100, size=64 * MIB)
+        for shape in ("dump_json", "write_csv", "write_xml"):
+            bench.run(shape, ["bytesio", DEFAULTS, "pyarrow", "smart_open"], endpoint, shape=shape, size=32 * MIB)
+        for gib in (1 / 1024, 1 / 16, 1, 4, 20):
+            bench.run(f"length {gib}", [DEFAULTS], endpoint, size=gib * GIB)
+        bench.run("one write of 4 GiB", [DEFAULTS], endpoint, shape="write_at_once", size=4 * GIB)
+        other["many"] = bench.script("many.py", endpoint)
+        other["requests"] = {}
+        for size in (0, 1024, 5 * MIB, 5 * MIB + 1, 100 * MIB):
+            before = sum(counts(endpoint).values()) - counts(endpoint).get("bytes", 0)
+            job = {"endpoint": endpoint, "ca": None, "chunk": max(1, size), "part_size": PART, "concurrency": 1}
+            bench.script("clients.py", "s3writer", json.dumps({**job, "size": size, "defaults": True}))
+            after = sum(counts(endpoint).values()) - counts(endpoint)["bytes"]
+            other["requests"][size] = after - before - 1
+    with sink(folder, "--latency=0.5", "--rate=20e6") as endpoint:
+        bench.run("a slow server", [DEFAULTS], endpoint, size=GIB)
+    other["simulation"] = bench.script("simulate.py")
+    return other
+
+
+def certificates(folder: Path) -> None:
+    """A certificate for 127.0.0.1, made on the spot."""
+    authority = trustme.CA()
+    server = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    server.private_key_pem.write_to_path(folder / "server.key")
+    (folder / "server.pem").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
+
+
+def main() -> None:
+    """Measure, then write the page and the plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--s3fs-python", required=True, help="the interpreter of an environment with s3fs")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, for a quick look")
+    parser.add_argument("--docs", type=Path, default=HERE.parent / "docs")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificates(folder)
+        bench = Bench({"s3fs": options.s3fs_python}, folder, options.rounds, options.scale)
+        other = measure_all(bench)
+        versions = {peer: version(peer.replace("_", "-")) for peer in PEERS if peer != "s3fs"}
+        script = "from importlib.metadata import version; print(version('s3fs'))"
+        versions["s3fs"] = subprocess.check_output([options.s3fs_python, "-c", script], text=True).strip()
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    plots.write_page(bench, other, options.docs, machine=machine, versions=versions, today=today)
+
+
+if __name__ == "__main__":
+    main()
