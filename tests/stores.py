@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class Store:
         }
         if not self.quirks.keeps_checksums:
             settings["response_checksum_validation"] = "when_required"
-        return boto3.session.Session().client("s3", config=Config(**{**settings, **changes}), **arguments)
+        session = boto3.session.Session() if self.endpoint is None else _session()
+        return session.client("s3", config=Config(**{**settings, **changes}), **arguments)
 
 
 SEAWEEDFS = Quirks(knows_missing_buckets=False, accepts_any_abort=True)
@@ -163,6 +165,12 @@ def moto_in_process() -> Iterator[Store]:
 STORES = {"seaweedfs": seaweedfs, "rclone": rclone, "moto": moto_server, "mock_aws": moto_in_process}
 
 
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """One for all clients that talk to a server: each new one reads S3's model again."""
+    return boto3.session.Session()
+
+
 def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
@@ -190,12 +198,8 @@ def _running(command: list[str], folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,0 +1,209 @@
+"""The page and the plots that a run of the benchmarks leaves in docs/."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+import matplotlib.pyplot as plt
+
+if TYPE_CHECKING:
+    from run import Bench
+
+MIB = 1024**2
+THEMES = {"light": {"text": "#1a1a1a", "bar": "#8a8f98"}, "dark": {"text": "#e6e6e6", "bar": "#9aa0aa"}}
+OURS = "#2a9d8f"
+DEFAULTS = "s3writer, its defaults"
+
+
+def write_page(
+    bench: "Bench", other: dict[str, Any], docs: Path, *, machine: str, versions: dict[str, str], today: str
+) -> None:
+    """docs/benchmarks.md, and its plots in docs/plots/."""
+    folder = docs / "plots"
+    folder.mkdir(exist_ok=True)
+    bars(bench, "tls", "cpu_per_gib", "CPU seconds a GiB, over TLS (less is better)", folder / "cpu")
+    bars(bench, "tls", "rate", "MiB/s over TLS (more is better)", folder / "tls")
+    bars(bench, "pace", "rate", "MiB/s at S3's pace (more is better)", folder / "pace")
+    lengths = {float(name.split()[1]): name for name in bench.results if name.startswith("length ")}
+    line(bench, lengths, folder / "length")
+    peers = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    sections = [
+        HEAD.format(today=today, machine=machine, rounds=bench.rounds, peers=peers),
+        picture("cpu", "CPU seconds a GiB"),
+        picture("tls", "throughput over TLS"),
+        table(bench, "tls", ["cpu_per_gib", "rate", "memory_mib"]),
+        ratios(bench),
+        "## At S3's pace\n\n2 GiB, 30 ms before each answer, 90 MB/s on each connection.\n",
+        picture("pace", "throughput at S3's pace"),
+        table(bench, "pace", ["rate", "cpu_per_gib"]),
+        small(bench),
+        lengths_section(bench, lengths),
+        memory(bench),
+        requests(other),
+        many(other),
+        simulation(other),
+    ]
+    (docs / "benchmarks.md").write_text("\n".join(sections))
+
+
+HEAD = """# Benchmarks
+
+Made by `make bench` on {today}: {machine}; medians of {rounds} interleaved rounds, each library in a process of its
+own, against a server that throws everything away in another. All with parts of 8 MiB and 8 of them in flight (where a
+library can), and s3writer's own defaults beside. Peers: {peers}. On these two cores the server competes with the
+client, so ratios mean more than the figures.
+
+## Over TLS
+
+1 GiB of fresh bytes in writes of 1 MiB. *sockets* is the floor: the same bytes from as many threads straight into TLS
+sockets. opendal sends no checksums.
+"""
+
+
+def picture(name: str, text: str) -> str:
+    """Both versions of a plot; the theme shows the one that fits."""
+    return (
+        f"![{text}](plots/{name}-light.svg#only-light)\n![{text}](plots/{name}-dark.svg#only-dark)\n"
+    )
+
+
+COLUMNS = {"cpu_per_gib": "CPU s a GiB", "rate": "MiB/s", "memory_mib": "memory above idle, MiB"}
+
+
+def table(bench: "Bench", scenario: str, columns: list[str]) -> str:
+    """A row a library."""
+    rows = ["| | " + " | ".join(COLUMNS[name] for name in columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    for library in bench.results[scenario]:
+        figures = (bench.median(scenario, library, name) for name in columns)
+        rows.append(f"| {library} | " + " | ".join(f"{figure:.3g}" for figure in figures) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def ratios(bench: "Bench") -> str:
+    """s3writer's defaults over the others', round by round."""
+    rows = ["Ratios of s3writer with its defaults, round by round: median (and spread).\n", "| over | CPU | throughput |"]
+    rows.append("| --- | --- | --- |")
+    for library in bench.results["tls"]:
+        if not library.startswith("s3writer"):
+            cpu = bench.ratio("tls", DEFAULTS, library, "cpu_per_gib")
+            rows.append(f"| {library} | {cpu} | {bench.ratio('tls', DEFAULTS, library, 'rate')} |")
+    return "\n".join(rows) + "\n"
+
+
+def small(bench: "Bench") -> str:
+    """What a small write costs."""
+    rows = ["## Small writes\n", "Nanoseconds a write of 100 bytes, `write` alone: in one part of 4 MiB, where nothing"]
+    rows += ["is sent, and over 64 MiB, where parts are sent meanwhile. *bytesio* is `io.BytesIO`.\n"]
+    rows += ["| | one part | 64 MiB |", "| --- | ---: | ---: |"]
+    one, long = "one part of 100-byte writes", "100-byte writes"
+    for library in bench.results[one]:
+        rows.append(f"| {library} | {nanoseconds(bench, one, library):.0f} | {nanoseconds(bench, long, library):.0f} |")
+    ratio = bench.ratio(one, DEFAULTS, "bytesio", "writing")
+    rows.append(f"\ns3writer over `io.BytesIO` in one part: {ratio}.\n")
+    names = {"dump_json": "json.dump", "write_csv": "csv.writer", "write_xml": "Django's XML generator"}
+    libraries = list(bench.results["dump_json"])
+    rows += [f"Seconds for 32 MiB.\n\n| | {' | '.join(libraries)} |", "| --- |" + " ---: |" * len(libraries)]
+    for shape, name in names.items():
+        figures = (bench.median(shape, library, "wall") for library in libraries)
+        rows.append(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def nanoseconds(bench: "Bench", scenario: str, library: str) -> float:
+    """One write's time."""
+    size = bench.results[scenario][library][0]["size"]
+    return bench.median(scenario, library, "writing") / (size / 100) * 1e9
+
+
+def lengths_section(bench: "Bench", lengths: dict[float, str]) -> str:
+    """Cost against length."""
+    rows = ["## Cost against length\n", picture("length", "CPU seconds against the length of the stream")]
+    rows += ["| stream, GiB | CPU s | CPU s a GiB | memory above idle, MiB |", "| ---: | ---: | ---: | ---: |"]
+    for gib, name in sorted(lengths.items()):
+        cpu, per_gib = (bench.median(name, DEFAULTS, figure) for figure in ("cpu", "cpu_per_gib"))
+        rows.append(f"| {gib:.4g} | {cpu:.3f} | {per_gib:.2f} | {bench.median(name, DEFAULTS, 'memory_mib'):.0f} |")
+    return "\n".join(rows) + "\n"
+
+
+def memory(bench: "Bench") -> str:
+    """The bound, which is 128 MiB by default."""
+    rows = ["## Memory\n", "Peak above idle, with the default `max_memory` of 128 MiB.\n", "| | MiB |", "| --- | ---: |"]
+    for name in ("tls", "length 20", "one write of 4 GiB", "a slow server"):
+        if name in bench.results:
+            label = {"tls": "1 GiB over TLS", "length 20": "20 GiB"}.get(name, name)
+            rows.append(f"| {label} | {max(bench.results[name][DEFAULTS], key=peak)['memory'] / MIB:.0f} |")
+    return "\n".join(rows) + "\n"
+
+
+def peak(measured: dict[str, float]) -> float:
+    """The memory of one measurement."""
+    return measured["memory"]
+
+
+def requests(other: dict[str, Any]) -> str:
+    """Requests an object."""
+    rows = ["## Requests\n", "| bytes | requests |", "| ---: | ---: |"]
+    return "\n".join(rows + [f"| {size:,} | {count} |" for size, count in other["requests"].items()]) + "\n"
+
+
+def many(other: dict[str, Any]) -> str:
+    """A thousand writers."""
+    found = other["many"]
+    return (
+        f"## {found['writers']:,} writers at once\n\nEach written to in turn, 50 times 1,000 bytes: {found['threads']} "
+        f"threads, {found['memory'] / MIB:.0f} MiB above idle, {found['wall']:.1f} s with publishing.\n"
+    )
+
+
+def simulation(other: dict[str, Any]) -> str:
+    """Streams too long to send."""
+    rows = ["## Long streams, simulated\n", "| stream | parts | largest part, MiB | memory, MiB | planning, s |"]
+    rows.append("| --- | ---: | ---: | ---: | ---: |")
+    for name, found in other["simulation"].items():
+        rows.append(
+            f"| {name} | {found['parts']:,} | {found['largest']:.0f} | {found['memory']:.0f} | {found['planning']:.3f} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def bars(bench: "Bench", scenario: str, what: str, title: str, path: Path) -> None:
+    """A bar a library, with the spread, in both themes."""
+    libraries = list(bench.results[scenario])[::-1]
+    medians = [bench.median(scenario, library, what) for library in libraries]
+    for theme, colors in THEMES.items():
+        with figure(colors, title, path.with_name(f"{path.name}-{theme}.svg")) as axes:
+            shades = [OURS if library.startswith("s3writer") else colors["bar"] for library in libraries]
+            drawn = axes.barh(libraries, medians, color=shades)
+            axes.bar_label(drawn, fmt="%.3g", padding=4, color=colors["text"])
+
+
+def line(bench: "Bench", lengths: dict[float, str], path: Path) -> None:
+    """CPU seconds against GiB."""
+    gibs = sorted(lengths)
+    seconds = [bench.median(lengths[gib], DEFAULTS, "cpu") for gib in gibs]
+    for theme, colors in THEMES.items():
+        target = path.with_name(f"{path.name}-{theme}.svg")
+        with figure(colors, "CPU seconds against the length of the stream, GiB", target) as axes:
+            axes.plot(gibs, seconds, marker="o", color=OURS)
+
+
+class figure:  # noqa: N801 - used like a function
+    """One plot, saved as SVG with a transparent ground."""
+
+    def __init__(self, colors: dict[str, str], title: str, path: Path) -> None:
+        self._path = path
+        self._figure, self._axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+        self._axes.set_title(title, color=colors["text"], loc="left")
+        self._axes.tick_params(colors=colors["text"])
+        for side, spine in self._axes.spines.items():
+            spine.set_visible(side == "left")
+            spine.set_color(colors["text"])
+
+    def __enter__(self) -> Any:
+        return self._axes
+
+    def __exit__(self, *_: object) -> None:
+        self._figure.savefig(self._path, transparent=True, metadata={"Date": None})
+        plt.close(self._figure)
