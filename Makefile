@@ -8,7 +8,7 @@ NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check test-newest test-oldest docs clean
+.PHONY: help demo test check test-newest test-oldest bench docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,11 +30,14 @@ test-newest: .venv/wheel  ## The newest boto3, with awscrt, and coverage.
 test-oldest: .venv-oldest/wheel  ## The oldest boto3 that is supported, without awscrt and Django.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --ignore tests/test_django.py
 
+bench: .venv-bench/wheel .venv-bench-s3fs/tools  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
+	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-bench-s3fs/bin/python $(BENCH)
+
 docs: .venv/docs  ## The documentation, into site/.
 	$(NEWEST)/mkdocs build --strict
 
 clean:  ## Remove everything that was made.
-	rm -rf .venv .venv-oldest dist site .coverage* .*_cache .hypothesis
+	rm -rf .venv .venv-* dist site .coverage* .*_cache .hypothesis
 
 dist/wheel: $(SOURCES) .venv/tools
 	rm -rf dist
@@ -59,6 +62,22 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(PYTHON) -m venv .venv-oldest
 	$(OLDEST)/python $(PIP) install -c $< pip
 	$(OLDEST)/python $(PIP) install -c $< --group test boto3
+	touch $@
+
+.venv-bench/wheel: dist/wheel .venv-bench/tools
+	.venv-bench/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+	touch $@
+
+.venv-bench/tools: constraints/bench.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP) install -c $< pip
+	.venv-bench/bin/python $(PIP) install -c $< --group bench 'boto3[crt]'
+	touch $@
+
+.venv-bench-s3fs/tools: constraints/bench-s3fs.txt
+	$(PYTHON) -m venv .venv-bench-s3fs
+	.venv-bench-s3fs/bin/python $(PIP) install -c $< pip
+	.venv-bench-s3fs/bin/python $(PIP) install -c $< --group bench-s3fs
 	touch $@
 
 .venv/docs: .venv/wheel

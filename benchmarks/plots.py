@@ -64,9 +64,7 @@ sockets. opendal sends no checksums.
 
 def picture(name: str, text: str) -> str:
     """Both versions of a plot; the theme shows the one that fits."""
-    return (
-        f"![{text}](plots/{name}-light.svg#only-light)\n![{text}](plots/{name}-dark.svg#only-dark)\n"
-    )
+    return f"![{text}](plots/{name}-light.svg#only-light)\n![{text}](plots/{name}-dark.svg#only-dark)\n"
 
 
 COLUMNS = {"cpu_per_gib": "CPU s a GiB", "rate": "MiB/s", "memory_mib": "memory above idle, MiB"}
@@ -83,7 +81,10 @@ def table(bench: "Bench", scenario: str, columns: list[str]) -> str:
 
 def ratios(bench: "Bench") -> str:
     """s3writer's defaults over the others', round by round."""
-    rows = ["Ratios of s3writer with its defaults, round by round: median (and spread).\n", "| over | CPU | throughput |"]
+    rows = [
+        "Ratios of s3writer with its defaults, round by round: median (and spread).\n",
+        "| over | CPU | throughput |",
+    ]
     rows.append("| --- | --- | --- |")
     for library in bench.results["tls"]:
         if not library.startswith("s3writer"):
@@ -129,7 +130,12 @@ def lengths_section(bench: "Bench", lengths: dict[float, str]) -> str:
 
 def memory(bench: "Bench") -> str:
     """The bound, which is 128 MiB by default."""
-    rows = ["## Memory\n", "Peak above idle, with the default `max_memory` of 128 MiB.\n", "| | MiB |", "| --- | ---: |"]
+    rows = [
+        "## Memory\n",
+        "Peak above idle, with the default `max_memory` of 128 MiB.\n",
+        "| | MiB |",
+        "| --- | ---: |",
+    ]
     for name in ("tls", "length 20", "one write of 4 GiB", "a slow server"):
         if name in bench.results:
             label = {"tls": "1 GiB over TLS", "length 20": "20 GiB"}.get(name, name)
