@@ -168,9 +168,8 @@ def simulation(other: dict[str, Any]) -> str:
     rows = ["## Long streams, simulated\n", "| stream | parts | largest part, MiB | memory, MiB | planning, s |"]
     rows.append("| --- | ---: | ---: | ---: | ---: |")
     for name, found in other["simulation"].items():
-        rows.append(
-            f"| {name} | {found['parts']:,} | {found['largest']:.0f} | {found['memory']:.0f} | {found['planning']:.3f} |"
-        )
+        largest, held = found["largest"], found["memory"]
+        rows.append(f"| {name} | {found['parts']:,} | {largest:.0f} | {held:.0f} | {found['planning']:.3f} |")
     return "\n".join(rows) + "\n"
 
 
