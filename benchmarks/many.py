@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+from bench import IN_FLIGHT, PART
 from clients import peak_memory, s3writer
 
 WRITERS, ROUNDS, LINE = 1000, 50, b"x" * 1000
@@ -16,7 +17,7 @@ WRITERS, ROUNDS, LINE = 1000, 50, b"x" * 1000
 
 def main() -> None:
     """Print JSON."""
-    job = {"endpoint": sys.argv[1], "ca": None, "defaults": True}
+    job = {"endpoint": sys.argv[1], "ca": None, "part_size": PART, "concurrency": IN_FLIGHT, "defaults": True}
     with s3writer(job) as stream:
         stream.write(b"warm")
     idle, began, threads = peak_memory(), time.perf_counter(), 0
