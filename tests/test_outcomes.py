@@ -269,6 +269,15 @@ def test_a_key_that_holds_another_object_while_the_upload_is_gone_is_unknown(cli
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+def test_an_upload_whose_outcome_can_not_be_looked_up_is_aborted_all_the_same(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on("HeadObject", refuse(403, "403"))
+    with pytest.raises(OutcomeUnknownError), writer(client, key) as stream:
+        stream.write(LARGE)
+    assert uploads(client, key) == []
+
+
 def test_ctrl_c_whose_outcome_can_not_be_looked_up_says_so(client: Any, key: str) -> None:
     wire = Wire(client)
     wire.on("CompleteMultipartUpload", interrupt)
@@ -278,5 +287,4 @@ def test_ctrl_c_whose_outcome_can_not_be_looked_up_says_so(client: Any, key: str
     with pytest.raises(KeyboardInterrupt) as caught:
         stream.close()
     assert "is not known" in caught.value.__notes__[0]
-    for upload_id in uploads(client, key):
-        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+    assert uploads(client, key) == []

@@ -265,7 +265,11 @@ class Upload:
     def _find_out(self, lost: LostAnswerError) -> UploadResult | None:
         """The result if the object is there, None if it surely is not, or `NotCommittedError` if neither is sure."""
         store, size, parts = self._store, self.session.size, max(1, self.session.next_part() - 1)
-        result = store.recognize(store.head(), size, parts, lost.checksum)
+        try:
+            result = store.recognize(store.head(), size, parts, lost.checksum)
+        except NotCommittedError:
+            self._remove()
+            raise
         if result is not None:
             return result
         if self._upload_id is None:
@@ -337,7 +341,7 @@ def _abort_all() -> None:
     """At the interpreter's exit: what is still under way was never closed."""
     for thread in list(_aborts):
         thread.join(_ABORT_WAIT_SECONDS)
-    for upload in [upload for upload in _under_way if upload.is_open]:
+    for upload in [upload for upload in _under_way if upload.is_ours]:
         logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
         upload._abort_quietly()
 
