@@ -161,6 +161,8 @@ def test_open_refuses_what_is_no_url_and_no_encoding(client: Any) -> None:
         untyped(PurePosixPath("s3:/bucket/key"), client=client)
     with pytest.raises(LookupError, match="nope"):
         untyped("s3://bucket/key", "w", encoding="nope", client=client)
+    with pytest.raises(ValueError, match="newline"):
+        untyped("s3://bucket/key", "w", newline="bad", client=client)
 
 
 @pytest.mark.parametrize("key_material", [b"k" * 32, "k" * 32, bytearray(b"k" * 32)])

@@ -396,3 +396,13 @@ def test_abort_raises_what_it_could_not_remove(client: Any, key: str) -> None:
     assert "AccessDenied" in str(caught.value)
     wire.on("AbortMultipartUpload", lambda request: None)
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=caught.value.upload_id)
+
+
+def test_an_exception_that_takes_no_note_is_aborted_for_all_the_same(client: Any, key: str) -> None:
+    error = Boom()
+    error.__notes__ = None  # type: ignore[assignment]  # add_note() raises TypeError
+    with pytest.raises(TypeError), writer(client, key) as stream:
+        stream.write(LARGE)
+        raise error
+    assert stream.closed
+    assert uploads(client, key) == []

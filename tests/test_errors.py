@@ -81,6 +81,18 @@ def test_a_stubbed_client_sees_what_is_sent(store: Store) -> None:
     assert (stream.result.etag, stream.result.version_id, stream.result.size) == ('"abc"', "v1", 3)
 
 
+def test_a_stubbed_client_may_leave_out_what_the_writer_can_do_without(store: Store) -> None:
+    client = store.client()
+    with Stubber(client) as stubber:
+        stubber.add_response("create_multipart_upload", {"UploadId": "u"})
+        stubber.add_response("upload_part", {})
+        stubber.add_response("upload_part", {})
+        stubber.add_response("complete_multipart_upload", {})
+        with MultipartUploadWriter(BUCKET, "k", client=client, max_concurrency=1) as stream:
+            stream.write(data(6 * 1024**2))
+    assert (stream.result.size, stream.result.parts) == (6 * 1024**2, 2)
+
+
 def test_nobody_listening_is_no_connection(store: Store, key: str) -> None:
     client = store.client(endpoint_url="http://127.0.0.1:9", connect_timeout=2)
     for size in (10, 6 * 1024**2):

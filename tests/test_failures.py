@@ -1,6 +1,7 @@
 """A request that fails: what is raised, once and then again, and that nothing is doubled, published or left."""
 
 import gc
+import io
 import pickle
 import threading
 from typing import Any
@@ -319,3 +320,13 @@ def test_a_finaliser_starts_no_thread_while_the_interpreter_ends(
     assert not [thread for thread in threading.enumerate() if thread.name == "s3writer-abort"]
     for upload_id in uploads(client, key):
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_a_wrapper_that_dies_after_the_writer_failed_has_nothing_to_warn_of(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", DENIED, nth=1)
+    stream = writer(client, key, max_concurrency=1)
+    wrapper = io.TextIOWrapper(stream)
+    write_until_it_fails(stream)
+    del wrapper
+    assert stream.closed
+    assert content(client, key) is None

@@ -178,6 +178,17 @@ def test_a_long_str_whose_end_can_not_be_encoded_aborts_the_upload(client: Any, 
         stream.close()
 
 
+def test_a_stateful_encoding_that_failed_publishes_no_garbage(client: Any, key: str) -> None:
+    stream = writer(client, key, encoding="iso2022_jp")
+    with pytest.raises(UnicodeEncodeError):
+        stream.write("あ😀")
+    with pytest.raises(NotCommittedError):
+        stream.write("あ")
+    with pytest.raises(NotCommittedError):
+        stream.close()
+    assert content(client, key) is None
+
+
 def test_a_long_str_that_can_not_be_encoded_from_the_start_does_no_harm(client: Any, key: str) -> None:
     with writer(client, key, encoding="ascii") as stream:
         with pytest.raises(UnicodeEncodeError):

@@ -78,7 +78,7 @@ def is_refusal(error: BaseException) -> bool:
     about = error.response.get("ResponseMetadata", {})
     status = about.get("HTTPStatusCode", 0)
     return (
-        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+        HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
         and not about.get("RetryAttempts")
         and code(error) not in _UNDECIDED
     )

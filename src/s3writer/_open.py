@@ -58,4 +58,8 @@ def open(
     writer = MultipartUploadWriter(bucket, key, exclusive="x" in mode, **options)
     if not is_text:
         return writer
-    return io.TextIOWrapper(writer, encoding or "utf-8", errors, newline)
+    try:
+        return io.TextIOWrapper(writer, encoding or "utf-8", errors, newline)
+    except BaseException:
+        writer.abort()
+        raise

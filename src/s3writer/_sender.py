@@ -59,9 +59,10 @@ class Sender(Generic[Result]):
         """Let no job send any more, and wait ``timeout`` seconds for them; how many are running even then."""
         self._stopping = True
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
+        started = [thread for thread in self._threads if thread.ident is not None]
+        for thread in started:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        return sum(thread.is_alive() for thread in started)
 
     def check(self) -> None:
         """Raise `Stopped` if the sender is stopping; for jobs, before each piece that they send."""

@@ -140,10 +140,9 @@ class Store:
         checksum = next(iter(checksums.values()), None)
         parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
         try:
-            answer = self._send(PUT, parameters)
+            return self._result(self._send(PUT, parameters), len(data), 1, checksum)
         except BaseException as error:
             self._raise(error, body.handed_over, body.lost_answers, checksum)
-        return self._result(answer, len(data), 1, checksum)
 
     def create(self) -> str:
         """Begin a multipart upload; its id."""
@@ -161,7 +160,7 @@ class Store:
         except BaseException as interrupt:
             interrupt.add_note(self._lost_upload)
             raise
-        if answer["ResponseMetadata"].get("RetryAttempts"):
+        if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
             logger.warning("%s", self._lost_upload)
         return str(answer["UploadId"])
 
@@ -206,10 +205,9 @@ class Store:
             **self._condition(),
         }
         try:
-            answer = self._send(COMPLETE, parameters)
+            return self._result(self._send(COMPLETE, parameters), size, len(receipts), checksum)
         except BaseException as error:
             self._raise(error, True, True, checksum)
-        return self._result(answer, size, len(receipts), checksum)
 
     def abort(self, upload_id: str) -> bool:
         """Abort the upload; whether S3 knew it."""
@@ -322,16 +320,21 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
 
 def _begin_sending(request: Any, **_: Any) -> None:
     """Called by botocore when a request is signed and about to go out."""
-    body = getattr(request.body, "_raw", request.body)
+    body = _unwrapped(request.body)
     if isinstance(body, Body):
         body.begin_sending()
 
 
 def _note_lost_answer(caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> None:
     """Called by botocore after each attempt."""
-    body = request_dict.get("body")
+    body = _unwrapped(request_dict.get("body"))
     if caught_exception is not None and isinstance(body, Body):
         body.lost_answers |= body.handed_over
+
+
+def _unwrapped(body: Any) -> Any:
+    """What is inside of botocore's AwsChunkedWrapper, if there is one."""
+    return getattr(body, "_raw", body)
 
 
 def _is_checksum(name: str) -> bool:

@@ -35,7 +35,6 @@ from typing import TYPE_CHECKING, Any
 
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
-from s3writer._errors import AbortedError
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from s3writer._sender import is_worker
 from s3writer._session import UploadResult
@@ -56,9 +55,6 @@ _PIECE_BYTES = 256 * 1024
 #: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
 _STATELESS = {"utf-8", "ascii", "iso8859-1"}
 
-
-#: What `write` raises before it has taken anything.
-_NOTHING_TAKEN = (TypeError, ValueError, BufferError, RuntimeError, AbortedError)
 
 #: For forked children, which must not take bytes that only their parent could send.
 _writers: "weakref.WeakSet[MultipartUploadWriter]" = weakref.WeakSet()
@@ -162,23 +158,23 @@ class MultipartUploadWriter(io.RawIOBase):
 
         Returns the number of bytes taken, for ``str`` the number of characters. Raises ValueError if closed,
         TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous,
-        UnicodeEncodeError, and RuntimeError if called from within itself: then nothing was taken (but a ``str`` of
-        more than 256 Ki characters is encoded in pieces, and aborts the upload if a later one fails). Any other
+        UnicodeEncodeError, and RuntimeError if called from within itself: then nothing was taken. (But with an
+        encoding that keeps a state, and in a ``str`` of more than 256 Ki characters, which is encoded in pieces,
+        UnicodeEncodeError aborts the upload.) Any other
         exception, such as the `NotCommittedError` of a part sent before, means that the upload was aborted; each later
         ``write`` raises `AbortedError`.
         """
-        try:
-            if type(data) is bytes:
-                room = self._room - len(data)
+        if type(data) is bytes:
+            try:
+                size = len(data)
+                room = self._room - size
                 if room >= 0:
                     self._room = room
                     return self._put(data)
-            return self._write_slowly(data)
-        except _NOTHING_TAKEN:
-            raise
-        except BaseException as error:
-            self._fail(error)
-            raise
+            except BaseException as error:
+                self._fail(error)
+                raise
+        return self._write_slowly(data)
 
     def flush(self) -> None:
         """Do nothing (S3 takes no short part before the last), but raise ValueError if closed."""
@@ -225,7 +221,8 @@ class MultipartUploadWriter(io.RawIOBase):
         and raises `AbortedError` if an earlier ``write`` failed and nothing of that is in flight any more.
 
         Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
-        `OutcomeUnknownError`. The writer is closed afterwards in any case.
+        `OutcomeUnknownError`; the writer is closed then too. RuntimeError if called from within another call of the
+        writer (``progress``, a signal handler), which goes on.
         """
         self._close(sys.exception())
 
@@ -284,7 +281,9 @@ class MultipartUploadWriter(io.RawIOBase):
         if self.closed:
             return
         if self._dying_wrapper is not None and self._dying_wrapper() is not None:
-            self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is aborted")
+            if self._upload.is_open:
+                self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is aborted")
+            self._mark_closed()
             return
         if exception is None or self._was_raised_before(exception):
             self._finish(self._commit)
@@ -302,6 +301,9 @@ class MultipartUploadWriter(io.RawIOBase):
             if not self.closed:
                 try:
                     last()
+                except BaseException as error:
+                    self._upload.abort(error)
+                    raise
                 finally:
                     self._mark_closed()
 
@@ -320,14 +322,15 @@ class MultipartUploadWriter(io.RawIOBase):
 
     def _give_up(self, exception: BaseException) -> None:
         """Abort because of an exception that goes on to somebody else."""
+        self._upload.abort(exception)
         note = f"{self.name} was not published: its writer was closed while this exception was in flight"
         exception.add_note(note)
         logger.warning("%s: %s", note, type(exception).__name__)
-        self._upload.abort(exception)
 
     def _fail(self, error: BaseException) -> None:
-        self._room = _NO_ROOM
-        self._upload.abort(error)
+        with self._lock:
+            self._room = _NO_ROOM
+            self._upload.abort(error)
 
     def _abandon(self, message: str) -> None:
         """Abort from a finaliser."""
@@ -370,8 +373,8 @@ class MultipartUploadWriter(io.RawIOBase):
             try:
                 for piece in pieces:
                     self._fill(piece)
-            except UnicodeError as error:
-                if self.tell() != before:
+            except BaseException as error:
+                if self.tell() != before or not self._is_stateless:
                     self._fail(error)
                 raise
 
@@ -384,7 +387,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._room = _NO_ROOM
         try:
             while True:
-                room = self._upload.room() - self._buffer.tell()
+                room = max(0, self._upload.room() - self._buffer.tell())
                 piece = view[: min(room, _PIECE_BYTES)]
                 self._put(piece)
                 self._upload.digest(self._buffer)
