@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3writer._checksums import ALGORITHMS, named
+from s3writer._checksums import ALGORITHMS, Algorithm, named
 
 CRCS = [algorithm for algorithm in ALGORITHMS.values() if algorithm.crc]
 
@@ -38,9 +38,10 @@ def test_the_digest_has_its_published_value(name: str) -> None:
 
 @pytest.mark.parametrize("algorithm", CRCS, ids=lambda algorithm: algorithm.name)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=12))
-def test_the_whole_objects_crc_follows_from_its_parts(algorithm: object, pieces: list[bytes]) -> None:
-    name, crc = algorithm.name, algorithm.crc  # type: ignore[attr-defined]  # parametrize is not typed
-    assert crc.combine([(digest(name, piece), len(piece)) for piece in pieces]) == digest(name, *pieces)
+def test_the_whole_objects_crc_follows_from_its_parts(algorithm: Algorithm, pieces: list[bytes]) -> None:
+    assert algorithm.crc is not None
+    parts = [(digest(algorithm.name, piece), len(piece)) for piece in pieces]
+    assert algorithm.crc.combine(parts) == digest(algorithm.name, *pieces)
 
 
 def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:

@@ -348,7 +348,8 @@ def test_a_closed_writer_lets_go_of_its_memory(client: Any, key: str) -> None:
     with writer(client, key, part_size=30 * MIB) as stream:
         stream.write(bytes(20 * MIB))
     assert len(stream._buffer.getbuffer()) == 0
-    assert stream._put.__self__ is stream._buffer  # type: ignore[attr-defined]  # a bound method
+    put: Any = stream._put
+    assert put.__self__ is stream._buffer
 
 
 def test_a_writer_can_be_neither_copied_nor_pickled(client: Any, key: str) -> None:

@@ -48,14 +48,14 @@ def buffered(stream: MultipartUploadWriter, pieces: Iterator[memoryview]) -> Non
             wrapper.write(piece)
 
 
-def text(stream: MultipartUploadWriter, pieces: Iterator[memoryview]) -> None:
+def text(stream: MultipartUploadWriter | io.BufferedWriter, pieces: Iterator[memoryview]) -> None:
     with io.TextIOWrapper(stream, encoding="latin-1", newline="") as wrapper:
         for piece in pieces:
             wrapper.write(bytes(piece).decode("latin-1"))
 
 
 def text_over_buffered(stream: MultipartUploadWriter, pieces: Iterator[memoryview]) -> None:
-    text(io.BufferedWriter(stream), pieces)  # type: ignore[arg-type]  # it is closed in the same way
+    text(io.BufferedWriter(stream), pieces)
 
 
 def as_str(stream: MultipartUploadWriter, pieces: Iterator[memoryview]) -> None:

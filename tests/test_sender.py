@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from s3writer._sender import Sender, Stopped
 def test_results_come_back_to_the_owner() -> None:
     sender: Sender[int] = Sender()
     for number in range(5):
-        sender.start(lambda number=number: number)  # type: ignore[misc]  # a default binds the loop's variable
+        sender.start(partial(int, number))
     assert sorted(sender.wait(0)) == [0, 1, 2, 3, 4]
     assert sender.outstanding == 0
 

@@ -319,7 +319,8 @@ class Upload:
         )
 
     def _note(self, error: BaseException, left: NotCommittedError) -> None:
-        error.add_note(str(left.strerror))
+        with contextlib.suppress(Exception):
+            error.add_note(str(left.strerror))
         logger.warning("%s", left.strerror)
         if isinstance(error, S3WriterError):
             error.upload_id = left.upload_id

@@ -283,7 +283,8 @@ class MultipartUploadWriter(io.RawIOBase):
         if self._dying_wrapper is not None and self._dying_wrapper() is not None:
             if self._upload.is_open:
                 self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is aborted")
-            self._mark_closed()
+            else:
+                self._mark_closed()
             return
         if exception is None or self._was_raised_before(exception):
             self._finish(self._commit)
@@ -324,7 +325,8 @@ class MultipartUploadWriter(io.RawIOBase):
         """Abort because of an exception that goes on to somebody else."""
         self._upload.abort(exception)
         note = f"{self.name} was not published: its writer was closed while this exception was in flight"
-        exception.add_note(note)
+        with contextlib.suppress(Exception):
+            exception.add_note(note)
         logger.warning("%s: %s", note, type(exception).__name__)
 
     def _fail(self, error: BaseException) -> None:
