@@ -5,6 +5,7 @@ What boto changes ends here. Errors leave as this package's own; a commit whose 
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -21,8 +22,11 @@ logger = logging.getLogger("s3writer")
 #: Under this name a random token goes into the object's metadata.
 TOKEN_NAME = "s3writer-token"
 
-#: How much of a part is handed to the socket at once: large enough that calls don't count.
-_SLICE_BYTES = 1024**2
+#: About how much of a part is handed to the socket at once to begin with. A socket's timeout (botocore's are 60
+#: seconds) counts for the whole slice, so on a slow line slices must be small; on a fast one large ones cost less.
+_SLICE_BYTES = 256 * 1024
+#: A slice is twice as large as the last one if that was sent within this time, else half as large.
+_SLICE_SECONDS = 0.2
 
 _METHODS = {
     PUT: "put_object",
@@ -52,8 +56,8 @@ class LostAnswerError(Exception):
 class Body:
     """A part's bytes as the file that botocore reads, in large pieces and without a copy.
 
-    ``read`` hands out slices of at least 1 MiB, whatever size it is asked for: http.client asks for 8 KiB, urllib3 for
-    16 KiB, and either sends what it gets. ``check`` is called before each piece and may raise to stop the sending.
+    ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
+    and either sends what it gets. ``check`` is called before each slice and may raise to stop the sending.
     ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed for the signature: that
     is what is read between ``begin_sending`` and the ``seek`` before the next attempt. (awscrt's signer hashes with
     ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after that.
@@ -63,6 +67,8 @@ class Body:
         self._data = data
         self._check = check
         self._position = 0
+        self._slice_bytes = _SLICE_BYTES
+        self._slice_began = time.monotonic()
         self._is_sending = False
         self.handed_over = False
         self.lost_answers = False
@@ -78,7 +84,7 @@ class Body:
         start, reads_all = self._position, size is None or size < 0
         self._position = len(self._data)
         if size is not None and not reads_all:
-            self._position = min(start + max(size, _SLICE_BYTES), self._position)
+            self._position = min(start + self._next_slice(size), self._position)
         if self._is_sending and self._position == len(self._data):
             self.handed_over = True
         piece = self._data[start : self._position]
@@ -95,8 +101,15 @@ class Body:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._is_sending = False
+        self._slice_bytes = _SLICE_BYTES
         self._position = (0, self._position, len(self._data))[whence] + offset
         return self._position
+
+    def _next_slice(self, least: int) -> int:
+        began, self._slice_began = self._slice_began, time.monotonic()
+        was_fast = self._slice_began - began < _SLICE_SECONDS
+        self._slice_bytes = max(least, self._slice_bytes * 2 if was_fast else self._slice_bytes // 2)
+        return self._slice_bytes
 
 
 class Store:

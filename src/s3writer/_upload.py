@@ -49,15 +49,6 @@ class PartBuffer(io.BytesIO):
     is part of the same garbage has looked at it; this one does not.
     """
 
-    def reserve(self, size: int) -> None:
-        """Be empty, with room for ``size`` bytes at once instead of by steps that copy. Memory that was touched before
-        stays in use: touching new memory costs more than copying into it.
-        """
-        if size > len(self.getbuffer()):
-            self.seek(size - 1)
-            self.write(b"\0")
-        self.seek(0)
-
     def __del__(self) -> None:
         pass
 
@@ -114,13 +105,15 @@ class Upload:
         """The size in bytes of the part that is next to be filled."""
         return self._plan.size(self.session.next_part())
 
-    def digest(self, buffer: PartBuffer) -> None:
-        """Digest what has come into ``buffer`` since the last call, while it is in the processor's cache. What is not
-        digested here is digested when the part is sent, which for slow algorithms is better: it is done in parallel.
+    def digest(self, buffer: PartBuffer, piece: memoryview) -> None:
+        """Digest what has come into ``buffer`` since the last call, and ``piece``, which comes next, while they are in
+        the processor's cache. What is not digested here is digested when the part is sent, which for slow algorithms
+        is better: it is done in parallel.
         """
         if self._digest is not None and self._store.digests_early:
             with buffer.getbuffer() as whole, whole[self._digest.size : buffer.tell()] as fresh:
                 self._digest.update(fresh)
+            self._digest.update(piece)
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
@@ -133,9 +126,7 @@ class Upload:
                 *self._address,
             )
         self._collect(self._plan.in_flight(following))
-        spare = self._spare.pop() if self._spare else PartBuffer()
-        spare.reserve(self.room())
-        return spare
+        return self._spare.pop() if self._spare else PartBuffer()
 
     def commit(self, tail: PartBuffer) -> UploadResult:
         """Publish what was sent and what ``tail`` holds; if that fails, abort and raise."""
@@ -206,9 +197,12 @@ class Upload:
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]
 
     def _reuse(self, buffer: PartBuffer, size: int) -> None:
-        """Keep a buffer whose part has arrived, unless something still looks at its bytes."""
+        """Keep a buffer whose part has arrived, unless something still looks at its bytes. Its memory stays in use:
+        touching new memory costs more than copying into it.
+        """
         with contextlib.suppress(BufferError):
             buffer.truncate(size)
+            buffer.seek(0)
             self._spare.append(buffer)
 
     def _acknowledge(self, size: int) -> None:

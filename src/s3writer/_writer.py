@@ -49,8 +49,11 @@ logger = logging.getLogger("s3writer")
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
 _NO_ROOM = -1
 
-#: After so many bytes at the most the checksum catches up, while they are in the processor's second-level cache.
-_PIECE_BYTES = 256 * 1024
+#: After so many bytes of small writes the checksum catches up, while they are in the processor's second-level cache.
+_ROOM_BYTES = 256 * 1024
+#: A large write is digested and copied in pieces of this size: small enough for that cache, and large enough that
+#: threads don't contend for the GIL, which is let go while a piece is digested.
+_PIECE_BYTES = 1024 * 1024
 
 #: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
 _STATELESS = {"utf-8", "ascii", "iso8859-1"}
@@ -149,7 +152,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._dying_wrapper: weakref.ref[Any] | None = None
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
-        self._room = _PIECE_BYTES
+        self._room = _ROOM_BYTES
         self._upload = Upload(store, plan, progress)
         _writers.add(self)
 
@@ -357,11 +360,11 @@ class MultipartUploadWriter(io.RawIOBase):
             with _flat(data) as view:
                 self._write_pieces([view])
                 return view.nbytes
-        if self._is_stateless and len(data) <= _PIECE_BYTES:
+        if self._is_stateless and len(data) <= _ROOM_BYTES:
             MultipartUploadWriter.write(self, self._encode(data))
         else:
-            starts = range(0, len(data), _PIECE_BYTES)
-            self._write_pieces(memoryview(self._encode(data[start : start + _PIECE_BYTES])) for start in starts)
+            starts = range(0, len(data), _ROOM_BYTES)
+            self._write_pieces(memoryview(self._encode(data[start : start + _ROOM_BYTES])) for start in starts)
         return len(data)
 
     def _write_pieces(self, pieces: Iterable[memoryview]) -> None:
@@ -391,8 +394,8 @@ class MultipartUploadWriter(io.RawIOBase):
             while True:
                 room = max(0, self._upload.room() - self._buffer.tell())
                 piece = view[: min(room, _PIECE_BYTES)]
+                self._upload.digest(self._buffer, piece)
                 self._put(piece)
-                self._upload.digest(self._buffer)
                 view = view[len(piece) :]
                 if not view:
                     break
@@ -403,7 +406,7 @@ class MultipartUploadWriter(io.RawIOBase):
         except BaseException as error:
             self._fail(error)
             raise
-        self._room = min(room - len(piece), _PIECE_BYTES)
+        self._room = min(room - len(piece), _ROOM_BYTES)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

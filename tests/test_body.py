@@ -1,0 +1,54 @@
+"""A part on its way to the socket: in slices that fit the speed of the line, and no byte is missing or sent twice."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3writer._store import Body
+from tests.helpers import MIB, data
+
+WHOLE = data(16 * MIB + 1)
+BLOCK = 16 * 1024
+
+
+def slices(seconds: list[float]) -> list[int]:
+    """The sizes of a part's slices of which each takes so many ``seconds`` to be sent; the last one goes on for all."""
+    times = itertools.accumulate(itertools.chain(seconds, itertools.repeat(seconds[-1])), initial=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.monotonic", lambda: next(times))
+        body = Body(memoryview(WHOLE), lambda: None)
+        read = [bytes(piece) for piece in iter(lambda: body.read(BLOCK), b"")]
+    assert b"".join(read) == WHOLE
+    return [len(piece) for piece in read]
+
+
+def test_slices_double_on_a_fast_line() -> None:
+    sizes = slices([0.01])
+    assert all(later == 2 * earlier for earlier, later in itertools.pairwise(sizes[:-1]))
+    assert len(sizes) <= 6
+
+
+def test_slices_shrink_on_a_slow_line_down_to_what_is_asked_for() -> None:
+    sizes = slices([10.0])
+    assert sizes[0] <= 128 * 1024
+    assert sizes[10] == BLOCK
+
+
+def test_slices_grow_again_when_the_line_recovers() -> None:
+    assert max(slices([10.0] * 10 + [0.01])) > MIB
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 30.0]), min_size=1))
+def test_no_byte_is_missing_or_sent_twice_whatever_the_speed(seconds: list[float]) -> None:
+    slices(seconds)
+
+
+def test_a_retry_begins_with_small_slices() -> None:
+    body = Body(memoryview(WHOLE), lambda: None)
+    first = len(body.read(BLOCK))
+    while body.read(BLOCK):
+        pass
+    body.seek(0)
+    assert len(body.read(BLOCK)) == first
