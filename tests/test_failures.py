@@ -3,7 +3,9 @@
 import gc
 import io
 import pickle
+import signal
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -33,6 +35,14 @@ def write_until_it_fails(stream: Any) -> BaseException:
         except Exception as error:
             return error
     raise AssertionError("no write failed")
+
+
+def wait_for_parts() -> None:
+    """Until nothing is sent or aborted any more."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("s3writer"):
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def test_a_failed_part_then_close_then_close_again_then_collection(client: Any, key: str) -> None:
@@ -330,3 +340,73 @@ def test_a_wrapper_that_dies_after_the_writer_failed_has_nothing_to_warn_of(clie
     del wrapper
     assert stream.closed
     assert content(client, key) is None
+
+
+def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    stream = writer(client, key)
+    stream.write(data(5 * MIB))
+    stream.write(b"the first part goes out")
+    wait_for_parts()
+    with pytest.raises(AccessDeniedError, match="uploading part 1"):
+        stream.write(b"x")
+    with pytest.raises(AbortedError):
+        stream.write(b"x")
+    assert uploads(client, key) == []
+
+
+def test_a_failed_part_wakes_a_write_that_waits_for_a_slot(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", refuse(403, "AccessDenied"), nth=1)
+    wire.on("UploadPart", delay(2), nth=2)
+    stream = writer(client, key, max_concurrency=2, equal_parts=True)
+    with pytest.raises(AccessDeniedError):
+        stream.write(data(30 * MIB))
+    assert wire.sent.count("UploadPart") <= 3
+    assert uploads(client, key) == []
+
+
+def test_a_server_that_hangs_while_aborting_is_not_waited_for(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer._upload._ABORT_SECONDS", 0.5)
+    wire = Wire(client)
+    wire.on("UploadPart", refuse(403, "AccessDenied"))
+    wire.on("AbortMultipartUpload", delay(2))
+    with pytest.raises(AccessDeniedError) as caught, writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    assert "it took more than" in caught.value.__notes__[0]
+    assert uploads(client, key) == [caught.value.upload_id]
+    wait_for_parts()
+    assert uploads(client, key) == []
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_names_what_may_be_left(client: Any, key: str) -> None:
+    began = threading.Event()
+
+    def hang(_: Any) -> None:
+        began.set()
+        time.sleep(3)
+
+    Wire(client).on("AbortMultipartUpload", hang)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+
+    def press_again() -> None:
+        began.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    presser = threading.Thread(target=press_again)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            stream.close()
+    presser.join()
+    left = [note for note in caught.value.__notes__ if "could not be aborted" in note]
+    (upload_id,) = uploads(client, key)
+    assert upload_id in left[0]
+    assert stream.closed
+    wait_for_parts()
+    assert uploads(client, key) == []

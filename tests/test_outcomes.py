@@ -121,6 +121,8 @@ def test_an_outcome_that_can_not_be_looked_up_is_unknown_and_carries_what_settle
     head = client.head_object(Bucket=BUCKET, Key=key)
     assert (error.bucket, error.key, error.size) == (BUCKET, key, head["ContentLength"])
     assert error.token in head["Metadata"].values()
+    assert [part["PartNumber"] for part in error.parts] == ([1, 2] if payload is LARGE else [])
+    assert all(part["ETag"] for part in error.parts)
 
 
 @BOTH

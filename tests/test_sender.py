@@ -76,3 +76,26 @@ def test_where_no_thread_is_to_be_had_the_job_runs_in_place(monkeypatch: pytest.
     sender: Sender[str] = Sender()
     sender.start(lambda: threading.current_thread().name)
     assert sender.wait(0) == [threading.current_thread().name]
+
+
+def test_a_failure_sounds_the_alarm_and_a_result_does_not() -> None:
+    alarms: list[bool] = []
+    sender: Sender[int] = Sender(lambda: alarms.append(sender.has_failed))
+    sender.start(lambda: 1)
+    assert sender.wait(0) == [1]
+    assert (alarms, sender.has_failed) == ([], False)
+    sender.start(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        sender.wait(0)
+    sender.stop(10)
+    assert alarms == [True]
+
+
+def test_wait_gives_up_after_its_timeout() -> None:
+    release = threading.Event()
+    sender: Sender[bool] = Sender()
+    sender.start(lambda: release.wait(30))
+    with pytest.raises(TimeoutError):
+        sender.wait(0, 0.05)
+    release.set()
+    assert sender.wait(0, 30) == [True]

@@ -17,12 +17,13 @@
         │   ├── ChecksumMismatchError        S3 received other bytes than were sent
         │   ├── ObjectTooLargeError          past 10,000 parts
         │   └── AbortedError                 the upload had been aborted before
-        └── OutcomeUnknownError            the answer to the commit was lost: token, size
+        └── OutcomeUnknownError            the answer to the commit was lost: token, size, parts
 
 Every error survives pickling, ``errno`` included; what went wrong while cleaning up is in its notes.
 """
 
 import errno
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -132,7 +133,8 @@ class OutcomeUnknownError(S3WriterError):
 
     Besides ``bucket``, ``key`` and ``upload_id`` it carries what settles the question later: the object is this
     writer's if ``HeadObject`` shows ``size`` bytes and ``token`` under ``s3writer-token`` in its metadata
-    (``token`` is None when the writer was made with ``commit_token=False``).
+    (``token`` is None when the writer was made with ``commit_token=False``). ``parts`` are the upload's, as
+    ``CompleteMultipartUpload`` takes them; empty if the object was sent in a single request.
     """
 
     def __init__(
@@ -143,7 +145,9 @@ class OutcomeUnknownError(S3WriterError):
         upload_id: str | None = None,
         token: str | None = None,
         size: int | None = None,
+        parts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(message, bucket, key, upload_id)
         self.token = token
         self.size = size
+        self.parts = list(parts)

@@ -22,9 +22,14 @@ class Stopped(BaseException):
 
 
 class Sender(Generic[Result]):
-    """Runs jobs for one owner, the only one to call `start`, `wait` and `stop`; jobs may call `check`."""
+    """Runs jobs for one owner, the only one to call `start`, `wait` and `stop`; jobs may call `check`.
 
-    def __init__(self) -> None:
+    ``has_failed`` turns true when a job has raised, and ``alarm`` is called then, by the job's thread.
+    """
+
+    def __init__(self, alarm: Callable[[], object] = lambda: None) -> None:
+        self.has_failed = False
+        self._alarm = alarm
         self._outcomes: SimpleQueue[Result | BaseException] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.outstanding = 0
@@ -42,13 +47,17 @@ class Sender(Generic[Result]):
             self._threads.remove(thread)
             self._run(job)
 
-    def wait(self, most: int) -> list[Result]:
-        """Wait until at most ``most`` jobs are running; the results that have come in, or the first failure raised."""
+    def wait(self, most: int, timeout: float | None = None) -> list[Result]:
+        """Wait until at most ``most`` jobs are running; the results that have come in, or the first failure raised.
+        TimeoutError if nothing comes in for ``timeout`` seconds.
+        """
         results: list[Result] = []
         while True:
             try:
-                outcome = self._outcomes.get(block=self.outstanding > most)
+                outcome = self._outcomes.get(block=self.outstanding > most, timeout=timeout)
             except Empty:
+                if self.outstanding > most:
+                    raise TimeoutError from None
                 return results
             self.outstanding -= 1
             if isinstance(outcome, BaseException):
@@ -78,6 +87,9 @@ class Sender(Generic[Result]):
         finally:
             _this_thread.is_working = False
         self._outcomes.put(outcome)
+        if isinstance(outcome, BaseException):
+            self.has_failed = True
+            self._alarm()
 
 
 def is_worker() -> bool:

@@ -200,6 +200,10 @@ class Store:
                 )
         return Receipt(number, len(data), answer.get("ETag", ""), checksums or answered)
 
+    def manifest(self, receipts: list[Receipt]) -> list[dict[str, Any]]:
+        """The parts as CompleteMultipartUpload wants them."""
+        return [{"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts]
+
     def complete(self, upload_id: str, receipts: list[Receipt]) -> UploadResult:
         """Publish the object that consists of these parts."""
         size = sum(receipt.size for receipt in receipts)
@@ -207,12 +211,11 @@ class Store:
         if self._algorithm and self._algorithm.crc:
             parts = ((receipt.checksums[self._algorithm.field], receipt.size) for receipt in receipts)
             whole = {"ChecksumType": "FULL_OBJECT", self._algorithm.field: self._algorithm.crc.combine(parts)}
-        manifest = [{"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts]
         is_text = self._arguments.takes(COMPLETE, "MpuObjectSize").type_name == "string"
         checksum = whole.get(self._algorithm.field) if self._algorithm else None
         parameters = {
             "UploadId": upload_id,
-            "MultipartUpload": {"Parts": manifest},
+            "MultipartUpload": {"Parts": self.manifest(receipts)},
             "MpuObjectSize": str(size) if is_text else size,
             **whole,
             **self._condition(),

@@ -31,8 +31,10 @@ from s3writer._store import TOKEN_NAME, LostAnswerError, Store
 
 logger = logging.getLogger("s3writer")
 
-#: How long an abort waits for parts that are under way: botocore's default read timeout.
-_ABORT_WAIT_SECONDS = 60.0
+#: How long an abort takes at the most, and how long it waits for parts that are under way, which stop before their
+#: next slice. A server that hangs is not waited for any longer.
+_ABORT_SECONDS = 60.0
+_STOP_SECONDS = 30.0
 #: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
 _ABORT_ATTEMPTS = 3
 _ABORT_PAUSE_SECONDS = 0.2
@@ -64,13 +66,15 @@ class _Sent:
 class Upload:
     """Sends parts and settles the outcome. One thread at a time may use it."""
 
-    def __init__(self, store: Store, plan: Plan, progress: Callable[[int], object] | None) -> None:
+    def __init__(
+        self, store: Store, plan: Plan, progress: Callable[[int], object] | None, alarm: Callable[[], object]
+    ) -> None:
         self.session = Session()
         self.result: UploadResult | None = None
         self._store = store
         self._plan = plan
         self._progress = progress
-        self._sender: Sender[_Sent] = Sender()
+        self._sender: Sender[_Sent] = Sender(alarm)
         self._spare: list[PartBuffer] = []
         self._digest = store.start_digest()
         self._upload_id: str | None = None
@@ -100,6 +104,15 @@ class Upload:
             raise AbortedError(
                 f"{self._store.url} was not published: its upload was aborted before", *self._address
             ) from self._error
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a part has failed of which nobody was told yet; ``alarm`` is called when that turns true."""
+        return self._sender.has_failed
+
+    def poll(self) -> None:
+        """Record the parts that have arrived meanwhile; raise if one has failed."""
+        self._collect(self._plan.in_flight(self.session.next_part()))
 
     def room(self) -> int:
         """The size in bytes of the part that is next to be filled."""
@@ -285,16 +298,30 @@ class Upload:
             self._upload_id,
             self._store.token,
             self.session.size,
+            [] if self._upload_id is None else self._store.manifest(self.session.manifest()),
         )
 
     def _remove(self) -> bool:
-        """Remove the upload from S3; whether S3 knew it. `NotCommittedError` with its id if it may still be there."""
-        still_sending = self._sender.stop(_ABORT_WAIT_SECONDS)
+        """Remove the upload from S3; whether S3 knew it. `NotCommittedError` with its id if it may still be there.
+
+        This is done in a thread of its own, so that neither a server that hangs nor a second Ctrl-C has to wait for it.
+        """
+        remover: Sender[bool] = Sender()
+        remover.start(self._try_to_remove)
+        try:
+            (was_there,) = remover.wait(0, _ABORT_SECONDS)
+        except TimeoutError:
+            raise self._left_behind(f"it took more than {_ABORT_SECONDS:.0f} seconds") from None
+        return was_there
+
+    def _try_to_remove(self) -> bool:
+        self._sender.stop(_STOP_SECONDS)
         if self._upload_id is None:
             return False
         was_there, reason = False, ""
         for attempt in range(_ABORT_ATTEMPTS):
             time.sleep(attempt * _ABORT_PAUSE_SECONDS)
+            still_sending = self._sender.stop(0)
             try:
                 was_there |= self._store.abort(self._upload_id)
                 if not self._store.has_parts(self._upload_id) and not still_sending:
@@ -335,7 +362,7 @@ class Upload:
 def _abort_all() -> None:
     """At the interpreter's exit: what is still under way was never closed."""
     for thread in list(_aborts):
-        thread.join(_ABORT_WAIT_SECONDS)
+        thread.join(_ABORT_SECONDS)
     for upload in [upload for upload in _under_way if upload.is_ours]:
         logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
         upload._abort_quietly()

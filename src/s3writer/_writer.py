@@ -153,7 +153,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
         self._room = _ROOM_BYTES
-        self._upload = Upload(store, plan, progress)
+        self._upload = Upload(store, plan, progress, _alarm(weakref.ref(self)))
         _writers.add(self)
 
     def write(self, data: "ReadableBuffer | str", /) -> int:
@@ -391,6 +391,7 @@ class MultipartUploadWriter(io.RawIOBase):
         """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
         self._room = _NO_ROOM
         try:
+            self._upload.poll()
             while True:
                 room = max(0, self._upload.room() - self._buffer.tell())
                 piece = view[: min(room, _PIECE_BYTES)]
@@ -407,6 +408,8 @@ class MultipartUploadWriter(io.RawIOBase):
             self._fail(error)
             raise
         self._room = min(room - len(piece), _ROOM_BYTES)
+        if self._upload.is_failing:
+            self._room = _NO_ROOM
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -421,6 +424,16 @@ class MultipartUploadWriter(io.RawIOBase):
                 yield
             finally:
                 self._is_taken = False
+
+
+def _alarm(of: "weakref.ref[MultipartUploadWriter]") -> Callable[[], None]:
+    """Makes the next ``write`` look at what has come of the parts, however little it writes."""
+
+    def alarm() -> None:
+        if (writer := of()) is not None:
+            writer._room = _NO_ROOM
+
+    return alarm
 
 
 def _raised(exception: BaseException | None) -> tuple[BaseException, TracebackType | None] | None:
