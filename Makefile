@@ -6,9 +6,10 @@ WORKERS ?= 2
 SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
 NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
+WITH_PROXY := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(PATH)
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check test-newest test-oldest bench docs clean
+.PHONY: help demo test check test-newest test-oldest soak bench docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,11 +25,14 @@ check: .venv/wheel  ## Format, lint, types, and the levels of the house.
 	$(NEWEST)/mypy
 	$(NEWEST)/lint-imports
 
-test-newest: .venv/wheel  ## The newest boto3, with awscrt, and coverage.
-	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+test-newest: .venv/wheel .venv-proxy/tools  ## The newest boto3, with awscrt, faults on the wire, and coverage.
+	PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
 
-test-oldest: .venv-oldest/wheel  ## The oldest boto3 that is supported, without awscrt and Django.
-	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --ignore tests/test_django.py
+test-oldest: .venv-oldest/wheel  ## The oldest boto3 that is supported, without awscrt, Django and mitmproxy.
+	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) $(addprefix --ignore=tests/test_,django.py matrix.py soak.py)
+
+soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, and the whole matrix of faults; some 30 minutes.
+	PATH="$(WITH_PROXY)" $(NEWEST)/python -m tests.soak $(SOAK)
 
 bench: .venv-bench/wheel .venv-bench-s3fs/tools  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
 	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-bench-s3fs/bin/python $(BENCH)
@@ -62,6 +66,12 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(PYTHON) -m venv .venv-oldest
 	$(OLDEST)/python $(PIP) install -c $< pip
 	$(OLDEST)/python $(PIP) install -c $< --group test boto3
+	touch $@
+
+.venv-proxy/tools: constraints/proxy.txt
+	$(PYTHON) -m venv .venv-proxy
+	.venv-proxy/bin/python $(PIP) install -c $< pip
+	.venv-proxy/bin/python $(PIP) install -c $< mitmproxy
 	touch $@
 
 .venv-bench/wheel: dist/wheel .venv-bench/tools

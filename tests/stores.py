@@ -54,6 +54,7 @@ class Store:
     def client(self, **changes: Any) -> Any:
         """A client for it; ``changes`` are botocore's Config or, of a client, region_name and the keys."""
         arguments = {
+            "verify": None,
             "aws_access_key_id": KEY_ID,
             "aws_secret_access_key": SECRET,
             "region_name": REGION,
@@ -87,9 +88,9 @@ MOTO = Quirks(checks_checksums=False, keeps_checksums=False, checks_credentials=
 def seaweedfs() -> Iterator[Store]:
     """SeaweedFS, the reference: it checks checksums, conditions and customer keys."""
     services = ("master", "volume", "filer", "admin")
-    ports = [_free_port() for _ in range(1 + 2 * len(services))]
-    with _folder() as folder:
-        config = folder / "s3.json"
+    ports = [free_port() for _ in range(1 + 2 * len(services))]
+    with folder() as place:
+        config = place / "s3.json"
         config.write_text(
             json.dumps(
                 {
@@ -103,12 +104,12 @@ def seaweedfs() -> Iterator[Store]:
                 }
             )
         )
-        (folder / "data").mkdir()
+        (place / "data").mkdir()
         command = [
-            _program("weed"),
+            program("weed"),
             "-logtostderr=true",
             "mini",
-            f"-dir={folder / 'data'}",
+            f"-dir={place / 'data'}",
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
             f"-s3.port={ports[0]}",
@@ -122,34 +123,34 @@ def seaweedfs() -> Iterator[Store]:
         ]
         for number, service in enumerate(services):
             command += [f"-{service}.port={ports[1 + 2 * number]}", f"-{service}.port.grpc={ports[2 + 2 * number]}"]
-        with _running(command, folder):
+        with running(command, place):
             yield _ready(Store("seaweedfs", f"http://127.0.0.1:{ports[0]}", SEAWEEDFS))
 
 
 @contextmanager
 def rclone() -> Iterator[Store]:
     """Rclone's S3 server: the awkward store that users also have."""
-    port = _free_port()
-    with _folder() as folder:
-        (folder / "data").mkdir()
+    port = free_port()
+    with folder() as place:
+        (place / "data").mkdir()
         command = [
-            _program("rclone"),
+            program("rclone"),
             "serve",
             "s3",
             "--config=/dev/null",
             f"--auth-key={KEY_ID},{SECRET}",
             f"--addr=127.0.0.1:{port}",
-            str(folder / "data"),
+            str(place / "data"),
         ]
-        with _running(command, folder):
+        with running(command, place):
             yield _ready(Store("rclone", f"http://127.0.0.1:{port}", RCLONE))
 
 
 @contextmanager
 def moto_server() -> Iterator[Store]:
     """Moto as a server, in a process of its own: AWS's error codes."""
-    port = _free_port()
-    with _folder() as folder, _running([_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)], folder):
+    port = free_port()
+    with folder() as place, running([program("moto_server"), "-H", "127.0.0.1", "-p", str(port)], place):
         yield _ready(Store("moto", f"http://127.0.0.1:{port}", MOTO))
 
 
@@ -171,30 +172,34 @@ def _session() -> Any:
     return boto3.session.Session()
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """The path of a program that a package has brought."""
     path = shutil.which(name)
     if path is None:
         raise FileNotFoundError(f"{name} is not on the PATH: is its package installed?")
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="s3writer-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+def folder() -> Iterator[Path]:
+    """A folder of one's own, removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="s3writer-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[None]:
+def running(command: list[str], place: Path) -> Iterator[None]:
+    """A server that runs in a folder and logs there."""
     with ExitStack() as stack:
-        log = stack.enter_context((folder / "log").open("wb"))
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=_environment(folder))
+        log = stack.enter_context((place / "log").open("wb"))
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=place, env=environment(place))
         try:
             yield
         finally:
@@ -202,9 +207,10 @@ def _running(command: list[str], folder: Path) -> Iterator[None]:
             process.wait()
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
+    """This process's, without credentials and with another home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, "HOME": str(folder)}
+    return {**kept, "HOME": str(home)}
 
 
 def _ready(store: Store) -> Store:

@@ -355,6 +355,21 @@ def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any
     assert uploads(client, key) == []
 
 
+@pytest.mark.parametrize("wrap", [lambda given: given, memoryview], ids=["bytearray", "memoryview"])
+def test_a_failed_write_lets_go_of_the_callers_buffer(client: Any, key: str, wrap: Any) -> None:
+    Wire(client).on("UploadPart", DENIED)
+    given = bytearray(30 * MIB)
+    with pytest.raises(AccessDeniedError) as caught, writer(client, key, max_concurrency=1) as stream:
+        stream.write(wrap(given))
+    if wrap is memoryview:
+        for entry in caught.traceback:
+            for kept in entry.frame.f_locals.values():
+                if isinstance(kept, memoryview):
+                    kept.release()
+    given.extend(b"a buffer that nobody looks at can grow")
+    del caught
+
+
 def test_a_failed_part_wakes_a_write_that_waits_for_a_slot(client: Any, key: str) -> None:
     wire = Wire(client)
     wire.on("UploadPart", refuse(403, "AccessDenied"), nth=1)

@@ -255,12 +255,17 @@ class Store:
     def recognize(
         self, head: Mapping[str, Any] | None, size: int, parts: int, checksum: str | None
     ) -> UploadResult | None:
-        """The result of this upload if ``head`` shows its token and ``size``, else None."""
-        if head is None or self.token is None or head.get("ContentLength") != size:
+        """The result of this upload if ``head`` shows its token, None if it shows another object or none.
+        `NotCommittedError` if it shows the token and another ``size``, which can't be.
+        """
+        if head is None or self.token is None:
             return None
         metadata = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
         if metadata.get(TOKEN_NAME) != self.token:
             return None
+        if head.get("ContentLength") != size:
+            shown = head.get("ContentLength")
+            raise NotCommittedError(f"the object is shown with {shown} bytes instead of {size}", self.bucket, self.key)
         return self._result(head, size, parts, checksum)
 
     @property
@@ -299,7 +304,8 @@ class Store:
     def _checksums(self, data: memoryview, digest: Digest | None) -> dict[str, str]:
         if self._algorithm is None or digest is None:
             return {}
-        digest.update(data[digest.size :])
+        with data[digest.size :] as rest:
+            digest.update(rest)
         return {self._algorithm.field: digest.value()}
 
     def _metadata(self) -> dict[str, Any]:

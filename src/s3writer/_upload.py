@@ -283,9 +283,10 @@ class Upload:
             if lost.answered and store.token is not None:
                 return None
             raise NotCommittedError("the object is not there, but may yet come", *self._address)
+        was_listed = store.has_parts(self._upload_id)
         was_there = self._remove()
         result = store.recognize(store.head(), size, parts, lost.checksum)
-        if result is not None or (was_there and store.token is not None):
+        if result is not None or (was_listed and was_there and store.token is not None):
             return result
         raise NotCommittedError("the upload is gone, and the key does not hold its object", *self._address)
 

@@ -390,24 +390,26 @@ class MultipartUploadWriter(io.RawIOBase):
     def _fill(self, view: memoryview) -> None:
         """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
         self._room = _NO_ROOM
+        done = 0
         try:
             self._upload.poll()
             while True:
                 room = max(0, self._upload.room() - self._buffer.tell())
-                piece = view[: min(room, _PIECE_BYTES)]
-                self._upload.digest(self._buffer, piece)
-                self._put(piece)
-                view = view[len(piece) :]
-                if not view:
+                size = min(room, len(view) - done, _PIECE_BYTES)
+                with view[done : done + size] as piece:
+                    self._upload.digest(self._buffer, piece)
+                    self._put(piece)
+                done += size
+                if done == len(view):
                     break
-                if len(piece) == room:
+                if size == room:
                     full = self._buffer
                     self._fill_into(PartBuffer())
                     self._fill_into(self._upload.send(full))
         except BaseException as error:
             self._fail(error)
             raise
-        self._room = min(room - len(piece), _ROOM_BYTES)
+        self._room = min(room - size, _ROOM_BYTES)
         if self._upload.is_failing:
             self._room = _NO_ROOM
 
@@ -447,12 +449,22 @@ def _checked(client: Any) -> Any:
     return client
 
 
-def _flat(data: "ReadableBuffer") -> memoryview:
-    """The bytes of a buffer of any shape and format."""
+@contextlib.contextmanager
+def _flat(data: "ReadableBuffer") -> Iterator[memoryview]:
+    """The bytes of a buffer of any shape and format.
+
+    All is released in the end, and so must be each slice of it: CPython's garbage collector crashes on a PickleBuffer
+    that looks at a memoryview, and the frames of an exception keep what is not released.
+    """
     with memoryview(data) as given:
         if not given.c_contiguous:
             raise BufferError("write() takes C-contiguous buffers only")
-    return pickle.PickleBuffer(data).raw()
+    buffer = pickle.PickleBuffer(data)
+    try:
+        with buffer.raw() as view:
+            yield view
+    finally:
+        buffer.release()
 
 
 def _encoders(encoding: str | None) -> tuple[Callable[[str], bytes], Callable[[], bytes], bool]:

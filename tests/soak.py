@@ -1,0 +1,278 @@
+"""Many uploads at once, of all kinds and with faults at random; at the end nothing may be lost, cut or untold.
+
+    make soak SOAK="--uploads 4000 --seed 7"
+
+Each upload has a key of its own, and the program writes down what it saw: published, not published, or unknown. In the
+end the store is asked: whatever was published is whole, whatever was not is absent, whatever is unknown is one or the
+other, and each upload that is left over was named by an error or in the log.
+"""
+
+import argparse
+import collections
+import contextlib
+import gc
+import gzip
+import io
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3writer import MultipartUploadWriter, NotCommittedError, OutcomeUnknownError
+from tests.conftest import join_aborts
+from tests.helpers import MIB, Boom, content, data, unfinished, writer
+from tests.matrix import CALLS, FAULTS, NOT_PUBLISHED, PUBLISHED, UNKNOWN, cells, expected, hurried, play
+from tests.proxies import Proxy, proxy
+from tests.stores import BUCKET, STORES
+
+SIZES = [0, 1, 1000, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 11 * MIB, 23 * MIB]
+STREAM = data(max(SIZES))
+#: Faults that happen on the way, not in the answers of a store that lies.
+HONEST = [fault for fault in FAULTS if fault not in {"connection refused", "hang", "hang though it acted"}]
+#: A store that answers these to HeadObject is not telling the truth, and then nobody knows it.
+LIES = {"404"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one upload's program saw, the bytes it wrote, and what its errors said."""
+
+    key: str
+    outcome: str
+    payload: bytes
+    said: str
+    is_zipped: bool
+
+
+def plain(stream: Any, pieces: Iterator[bytes]) -> None:
+    """A with block."""
+    with stream:
+        for piece in pieces:
+            stream.write(piece)
+
+
+def buffered(stream: Any, pieces: Iterator[bytes]) -> None:
+    """Through io.BufferedWriter."""
+    with io.BufferedWriter(stream) as wrapper:
+        for piece in pieces:
+            wrapper.write(piece)
+
+
+def text(stream: Any, pieces: Iterator[bytes]) -> None:
+    """Through io.TextIOWrapper."""
+    with io.TextIOWrapper(stream, encoding="latin-1", newline="") as wrapper:
+        for piece in pieces:
+            wrapper.write(piece.decode("latin-1"))
+
+
+def closing(stream: Any, pieces: Iterator[bytes]) -> None:
+    """try, finally, close."""
+    try:
+        for piece in pieces:
+            stream.write(piece)
+    finally:
+        stream.close()
+
+
+def zipped(stream: Any, pieces: Iterator[bytes]) -> None:
+    """Through gzip, within a with block of the writer."""
+    with stream, gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=0, mtime=0) as wrapper:
+        for piece in pieces:
+            wrapper.write(piece)
+
+
+def dropped(stream: Any, pieces: Iterator[bytes]) -> None:
+    """Never closed."""
+    for piece in pieces:
+        stream.write(piece)
+
+
+WAYS: list[Callable[[Any, Iterator[bytes]], None]] = [plain, buffered, text, closing, zipped, dropped]
+
+
+class Soak:
+    """Uploads to one store through a proxy, and what they told."""
+
+    def __init__(self, running: Proxy, seed: int) -> None:
+        self.proxy = running
+        self.seed = seed
+        self.client = running.client(tls=False, attempts=2)
+        #: A store that checks no checksums takes flipped bytes, and nobody can tell it.
+        self.faults = [fault for fault in HONEST if fault != "flipped byte" or running.store.quirks.checks_checksums]
+
+    def upload(self, number: int) -> Told:
+        """One upload; everything about it follows from the seed and its number."""
+        choose = random.Random(f"{self.seed} {number}")
+        key = f"soak/{self.seed}/{number}"
+        way, size = choose.choice(WAYS), choose.choice(SIZES)
+        payload = STREAM[:size]
+        breaks = choose.random() < 0.2
+        for call in choose.sample(list(CALLS.values()), choose.choice([0, 1, 2, 4])):
+            fault = choose.choice(self.faults)
+            if call.operation != "HeadObject" or fault not in LIES:
+                self.proxy.set(key, call.operation, fault, times=choose.choice([1, 2, 10]), part=call.part)
+        outcome, error = self._write(way, key, choose, payload, breaks=breaks)
+        said = " ".join(f"{fault} {getattr(fault, '__notes__', '')}" for fault in _chain(error))
+        return Told(key, outcome, payload, said, is_zipped=way is zipped)
+
+    def _write(
+        self, way: Callable[..., None], key: str, choose: random.Random, payload: bytes, *, breaks: bool
+    ) -> tuple[str, BaseException | None]:
+        step = choose.choice([max(1000, len(payload) // 1000), 70_000, MIB, 7 * MIB])
+        end = choose.randrange(len(payload) + 1) if breaks else len(payload)
+
+        def pieces() -> Iterator[bytes]:
+            for start in range(0, end, step):
+                yield payload[start : min(start + step, end)]
+            if breaks:
+                raise Boom
+
+        try:
+            way(self._writer(key, choose), pieces())
+        except (NotCommittedError, Boom) as error:
+            return NOT_PUBLISHED, error
+        except OutcomeUnknownError as error:
+            return UNKNOWN, error
+        return (NOT_PUBLISHED if way is dropped else PUBLISHED), None
+
+    def _writer(self, key: str, choose: random.Random) -> MultipartUploadWriter:
+        return writer(
+            self.client,
+            key,
+            exclusive=choose.random() < 0.2,
+            equal_parts=choose.random() < 0.5,
+            max_concurrency=choose.choice([1, 2, 7]),
+            checksum=choose.choice(["auto", "CRC32", "SHA256", None]),
+        )
+
+
+BEGUN = "may have begun whose id was lost"
+
+
+@contextlib.contextmanager
+def _log() -> Iterator[list[str]]:
+    """What is logged meanwhile, instead of showing it."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("s3writer")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
+    """What the store shows otherwise than it was told; empty if all is well."""
+    direct = running.store.client()
+    left = collections.defaultdict(set)
+    for upload in unfinished(direct):
+        left[upload["Key"]].add(upload["UploadId"])
+    found = []
+    for one in told:
+        now = content(direct, one.key)
+        if one.is_zipped and now is not None:
+            now = gzip.decompress(now)
+        allowed = {PUBLISHED: [one.payload], NOT_PUBLISHED: [None], UNKNOWN: [one.payload, None]}[one.outcome]
+        if now not in allowed:
+            found.append(f"{one.key} is {one.outcome}, but the key holds {now if now is None else len(now)}")
+        said = " ".join([one.said, *(message for message in log if f"/{one.key} " in message)])
+        if BEGUN not in said and not all(upload_id in said for upload_id in left[one.key]):
+            found.append(f"{one.key} is {one.outcome}, and {left[one.key]} is left; said was: {said}")
+    return found
+
+
+#: Connections that botocore's pool keeps are no leak.
+_SPARE = {"threads": 0, "files": 20}
+
+
+def resources() -> dict[str, int]:
+    """What must not grow: threads of ours, and open files (sockets too)."""
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("s3writer")]
+    return {"threads": len(ours), "files": len(list(Path("/proc/self/fd").iterdir()))}
+
+
+def soak(name: str, uploads: int, seed: int, at_once: int = 4) -> tuple[list[Told], list[str]]:
+    """So many uploads, several at once; what they told, and what is wrong."""
+    with STORES[name]() as store, proxy(store) as running, hurried(), _log() as log:
+        running.client(tls=False, attempts=1).head_bucket(Bucket=BUCKET)
+        soaking = Soak(running, seed)
+        before = resources()
+        with ThreadPoolExecutor(at_once) as pool:
+            told = list(pool.map(soaking.upload, range(uploads)))
+        gc.collect()
+        join_aborts()
+        problems = wrong(told, log, running)
+        soaking.client.close()
+        for _ in range(100):
+            after = resources()
+            if after["threads"] <= before["threads"]:
+                break
+            time.sleep(0.1)
+        problems += [
+            f"{what}: {after[what]} after, {before[what]} before"
+            for what in before
+            if after[what] > before[what] + _SPARE[what]
+        ]
+    return told, problems
+
+
+def matrix(name: str) -> tuple[int, list[str]]:
+    """Each cell of the matrix; how many there are, and what is wrong."""
+    problems, count = [], 0
+    with STORES[name]() as store, proxy(store) as running, hurried():
+        for count, cell in enumerate(cells(checks_checksums=store.quirks.checks_checksums), start=1):
+            try:
+                seen = play(cell, running, f"matrix/{count}")
+            except AssertionError as error:
+                problems.append(f"{cell}: {error}")
+            else:
+                if seen.outcome not in expected(cell):
+                    problems.append(f"{cell}: {seen}")
+    return count, problems
+
+
+def main() -> None:
+    """Soak each store, then play the whole matrix on it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--uploads", type=int, default=1000, help="on each store")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--stores", nargs="*", default=["seaweedfs", "rclone", "moto"])
+    parser.add_argument("--no-matrix", action="store_true")
+    options = parser.parse_args()
+    seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    bad = 0
+    for name in options.stores:
+        told, problems = soak(name, options.uploads, seed)
+        outcomes = collections.Counter(one.outcome for one in told)
+        shown = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        print(f"{name}: {len(told)} uploads: {shown}", flush=True)
+        if not options.no_matrix:
+            count, missed = matrix(name)
+            print(f"{name}: {count} cells of the matrix", flush=True)
+            problems += missed
+        for problem in problems:
+            print(f"  {problem}", flush=True)
+        bad += len(problems)
+    print("0 lost, 0 truncated, 0 unreported" if not bad else f"{bad} wrong")
+    raise SystemExit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Each call meets each fault, on the wire before a real store: the outcome is the truth, and what is left is told.
+
+Here each pair of a call and a fault is tried once, on one store after the other; `make soak` tries all.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Running
+from tests.matrix import CALLS, Cell, cells, expected, hurried, page, play
+from tests.proxies import Proxy, proxy
+
+SERVERS = ["seaweedfs", "moto", "rclone"]
+
+
+def sample() -> Iterator[tuple[str, Cell]]:
+    stores = itertools.cycle(SERVERS)
+    kinds = itertools.cycle(range(4))
+    for _, four in itertools.groupby(cells(checks_checksums=True), lambda cell: (cell.call, cell.fault)):
+        cell = list(four)[next(kinds)]
+        yield "seaweedfs" if cell.fault == "flipped byte" else next(stores), cell
+
+
+@pytest.fixture(scope="session")
+def proxies(running: Running) -> Iterator[dict[str, Proxy]]:
+    """A proxy before each store, started on demand."""
+
+    class Proxies(dict[str, Proxy]):
+        def __missing__(self, name: str) -> Proxy:
+            self[name] = stack.enter_context(proxy(running[name]))
+            return self[name]
+
+    with ExitStack() as stack:
+        yield Proxies()
+
+
+@pytest.mark.parametrize(("name", "cell"), list(sample()), ids=str)
+def test_whatever_happens_on_the_wire_the_outcome_is_the_truth(
+    proxies: dict[str, Proxy], key: str, name: str, cell: Cell
+) -> None:
+    with hurried():
+        assert play(cell, proxies[name], key).outcome in expected(cell)
+
+
+def test_the_documentation_shows_this_matrix() -> None:
+    assert page() in (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
+    assert set(CALLS) == {cell.call for _, cell in sample()}

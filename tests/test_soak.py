@@ -1,0 +1,10 @@
+"""A little of `make soak`: uploads of all kinds at once, with faults at random; see soak.py."""
+
+from tests.matrix import NOT_PUBLISHED, PUBLISHED
+from tests.soak import soak
+
+
+def test_nothing_is_lost_cut_or_untold_whatever_happens() -> None:
+    told, problems = soak("seaweedfs", uploads=60, seed=20)
+    assert problems == []
+    assert {one.outcome for one in told} >= {PUBLISHED, NOT_PUBLISHED}
