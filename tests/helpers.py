@@ -1,6 +1,9 @@
 """What many tests need: bytes, a look into the bucket, and the endings that a writer may meet."""
 
 import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -51,3 +54,22 @@ def unfinished(client: Any) -> list[dict[str, Any]]:
             return []
         raise
     return list(answer.get("Uploads", []))
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """What is logged meanwhile, instead of showing it."""
+    messages: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, keep = logging.getLogger("s3writer"), Keep()
+    logger.addHandler(keep)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.propagate = True
+        logger.removeHandler(keep)

@@ -1,7 +1,6 @@
 """Each call of an upload meets each fault, and the store itself is asked what came of it."""
 
 import itertools
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from s3writer import NotCommittedError, OutcomeUnknownError
-from tests.helpers import content, data, uploads, writer
+from tests.helpers import content, data, logged, uploads, writer
 from tests.proxies import Proxy
 from tests.stores import BUCKET, free_port
 from tests.wire import Wire
@@ -47,6 +46,7 @@ CALLS = {
 
 REFUSED = "connection refused"
 
+
 @dataclass(frozen=True)
 class Cell:
     """One call meets one fault, once or always, through a client with so many attempts."""
@@ -79,7 +79,7 @@ def play(cell: Cell, proxy: Proxy, key: str) -> Seen:
         _refuse(client, call, cell.times)
     else:
         proxy.set(key, call.operation, cell.fault, times=cell.times, part=call.part)
-    with _logged() as log:
+    with logged() as log:
         try:
             with writer(client, key, equal_parts=True) as stream:
                 stream.write(call.payload)
@@ -104,19 +104,6 @@ def _check(cell: Cell, seen: Seen, now: bytes | None, left: list[str]) -> None:
     may_have_begun = "may have begun whose id was lost"
     if may_have_begun not in " ".join([*seen.log, *getattr(seen.error, "__notes__", [])]):
         assert set(left) <= {told}, f"{seen}: {left} is left and was not told"
-
-
-@contextmanager
-def _logged() -> Iterator[list[str]]:
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("s3writer")
-    logger.addHandler(handler)
-    try:
-        yield messages
-    finally:
-        logger.removeHandler(handler)
 
 
 def _refuse(client: Any, call: Call, times: int) -> None:

@@ -9,11 +9,9 @@ other, and each upload that is left over was named by an error or in the log.
 
 import argparse
 import collections
-import contextlib
 import gc
 import gzip
 import io
-import logging
 import os
 import random
 import threading
@@ -26,7 +24,7 @@ from typing import Any
 
 from s3writer import MultipartUploadWriter, NotCommittedError, OutcomeUnknownError
 from tests.conftest import join_aborts
-from tests.helpers import MIB, Boom, content, data, unfinished, writer
+from tests.helpers import MIB, Boom, content, data, logged, unfinished, writer
 from tests.matrix import CALLS, FAULTS, NOT_PUBLISHED, PUBLISHED, UNKNOWN, cells, expected, hurried, play
 from tests.proxies import Proxy, proxy
 from tests.stores import BUCKET, STORES
@@ -155,22 +153,6 @@ class Soak:
 BEGUN = "may have begun whose id was lost"
 
 
-@contextlib.contextmanager
-def _log() -> Iterator[list[str]]:
-    """What is logged meanwhile, instead of showing it."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("s3writer")
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield messages
-    finally:
-        logger.propagate = True
-        logger.removeHandler(handler)
-
-
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -180,7 +162,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
     """What the store shows otherwise than it was told; empty if all is well."""
     direct = running.store.client()
-    left = collections.defaultdict(set)
+    left: dict[str, set[str]] = collections.defaultdict(set)
     for upload in unfinished(direct):
         left[upload["Key"]].add(upload["UploadId"])
     found = []
@@ -188,8 +170,12 @@ def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
         now = content(direct, one.key)
         if one.is_zipped and now is not None:
             now = gzip.decompress(now)
-        allowed = {PUBLISHED: [one.payload], NOT_PUBLISHED: [None], UNKNOWN: [one.payload, None]}[one.outcome]
-        if now not in allowed:
+        outcomes: dict[str, list[bytes | None]] = {
+            PUBLISHED: [one.payload],
+            NOT_PUBLISHED: [None],
+            UNKNOWN: [one.payload, None],
+        }
+        if now not in outcomes[one.outcome]:
             found.append(f"{one.key} is {one.outcome}, but the key holds {now if now is None else len(now)}")
         said = " ".join([one.said, *(message for message in log if f"/{one.key} " in message)])
         if BEGUN not in said and not all(upload_id in said for upload_id in left[one.key]):
@@ -209,7 +195,7 @@ def resources() -> dict[str, int]:
 
 def soak(name: str, uploads: int, seed: int, at_once: int = 4) -> tuple[list[Told], list[str]]:
     """So many uploads, several at once; what they told, and what is wrong."""
-    with STORES[name]() as store, proxy(store) as running, hurried(), _log() as log:
+    with STORES[name]() as store, proxy(store) as running, hurried(), logged() as log:
         running.client(tls=False, attempts=1).head_bucket(Bucket=BUCKET)
         soaking = Soak(running, seed)
         before = resources()

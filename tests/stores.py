@@ -208,7 +208,7 @@ def running(command: list[str], place: Path) -> Iterator[None]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """This process's, without credentials and with another home."""
+    """That of this process, without credentials and with another home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {**kept, "HOME": str(home)}
 

@@ -38,8 +38,8 @@ SEED = int(os.environ.get("KILL_SEED", "1"))
 RUN_SECONDS = 0.8
 
 
-def run_and_send(store: Store, key: str, which: signal.Signals, after: float, folder: Path) -> tuple[str, str, int]:
-    """The child's output, errors and exit code; it gets the signal so many seconds after it opened its writer."""
+def run_and_send(store: Store, key: str, which: signal.Signals, after: float, folder: Path) -> tuple[str, str]:
+    """The child's output and errors; it gets the signal so many seconds after it opened its writer."""
     command = [sys.executable, "-c", SCRIPT, str(store.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -47,24 +47,24 @@ def run_and_send(store: Store, key: str, which: signal.Signals, after: float, fo
     time.sleep(after)
     child.send_signal(which)
     out, err = child.communicate(timeout=90)
-    return first + out, err, child.returncode
+    return first + out, err
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(2))
 @pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda which: which.name)
 def test_no_object_is_truncated_whenever_a_signal_comes(
     server: Store, key: str, tmp_path: Path, which: signal.Signals, number: int
 ) -> None:
     after = random.Random(f"{SEED} {which} {number}").uniform(0, RUN_SECONDS)
     client = server.client()
-    out, err, code = run_and_send(server, key, which, after, tmp_path)
+    out, err = run_and_send(server, key, which, after, tmp_path)
     now, left = content(client, key), uploads(client, key)
     for upload_id in left:
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
     assert now in (None, WHOLE), f"{which.name} after {after:.3f} s, seed {SEED}"
     if "published" in out:
         assert (now, left) == (WHOLE, [])
-    if which is signal.SIGINT and code != 0:
+    elif which is signal.SIGINT:
         assert "KeyboardInterrupt" in err
         assert all(upload_id in err for upload_id in left)
 

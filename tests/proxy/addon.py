@@ -25,12 +25,12 @@ def call_of(request: http.Request) -> str:
         return "UploadPart" if "partNumber" in query else "PutObject"
     if request.method == "GET":
         return "ListParts"
-    return {"DELETE": "AbortMultipartUpload", "HEAD": "HeadObject"}.get(request.method, request.method)
+    return "AbortMultipartUpload" if request.method == "DELETE" else "HeadObject"
 
 
 def refusal(status: int, code: str, **headers: str) -> Callable[[http.HTTPFlow], None]:
     """The store's answer is an error."""
-    body = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>a fault on the wire</Message></Error>"
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>a fault on the wire</Message></Error>"
 
     def answer(flow: http.HTTPFlow) -> None:
         content = "" if flow.request.method == "HEAD" else body
