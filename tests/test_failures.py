@@ -1,5 +1,6 @@
 """A request that fails: what is raised, once and then again, and that nothing is doubled, published or left."""
 
+import datetime as dt
 import gc
 import io
 import pickle
@@ -8,7 +9,11 @@ import threading
 import time
 from typing import Any
 
+import boto3
+import botocore.session
 import pytest
+from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 
 from s3writer import (
     AbortedError,
@@ -22,7 +27,7 @@ from s3writer import (
 from s3writer._plan import MAX_PARTS
 from tests.conftest import join_aborts
 from tests.helpers import MIB, content, data, uploads, writer
-from tests.stores import BUCKET
+from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 from tests.wire import Wire, answer, cut, delay, interrupt, refuse
 
 DENIED = refuse(403, "AccessDenied")
@@ -425,3 +430,23 @@ def test_a_second_ctrl_c_leaves_at_once_and_names_what_may_be_left(client: Any, 
     assert stream.closed
     wait_for_parts()
     assert uploads(client, key) == []
+
+
+def test_credentials_that_expire_midway_are_renewed_and_parts_go_on(store: Store, key: str) -> None:
+    renewed: list[int] = []
+
+    def renew() -> dict[str, Any]:
+        renewed.append(1)
+        soon = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=30)
+        return {"access_key": KEY_ID, "secret_key": SECRET, "token": None, "expiry_time": soon.isoformat()}
+
+    core = botocore.session.Session()
+    core._credentials = RefreshableCredentials.create_from_metadata(renew(), renew, "test")
+    session = boto3.Session(botocore_session=core, region_name=REGION)
+    client = session.client("s3", endpoint_url=store.endpoint, config=Config(s3={"addressing_style": "path"}))
+    with writer(client, key, equal_parts=True) as stream:
+        stream.write(data(6 * MIB))
+        before = len(renewed)
+        stream.write(data(14 * MIB))
+    assert len(renewed) > before
+    assert content(client, key) == data(6 * MIB) + data(14 * MIB)
