@@ -41,6 +41,8 @@ _BY_TYPE: dict[type[errors.NotCommittedError], tuple[type[Exception], ...]] = {
 }
 
 _ADVICE: dict[type[errors.NotCommittedError], str] = {
+    errors.NotCommittedError: "Write the object anew, from its first byte.",
+    errors.ObjectTooLargeError: "Set expected_size, or a larger part_size.",
     errors.BucketNotFoundError: "Create the bucket, or mend its name or the client's endpoint.",
     errors.AccessDeniedError: "The credentials need s3:PutObject and s3:AbortMultipartUpload on this key.",
     errors.CredentialsError: "Renew the client's credentials.",
@@ -65,8 +67,7 @@ def translate(
     if kind is errors.PreconditionFailedError and exclusive:
         kind = errors.KeyExistsError
     said = " ".join(str(error).split()).rstrip(".")
-    advice = _ADVICE.get(kind, "")
-    return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {advice}".rstrip(), bucket, key)
+    return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {_ADVICE[kind]}", bucket, key)
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -102,7 +102,9 @@ class Upload:
         """Raise if nothing more can come of this upload."""
         if self.session.state is not State.OPEN:
             raise AbortedError(
-                f"{self._store.url} was not published: its upload was aborted before", *self._address
+                f"{self._store.url} was not published: its upload was aborted before. Write the object anew, from its "
+                "first byte",
+                *self._address,
             ) from self._error
 
     @property
@@ -329,7 +331,7 @@ class Upload:
                     return was_there
                 reason = "parts were still arriving"
             except NotCommittedError as error:
-                reason = str(error.strerror)
+                reason = str(error.__cause__)
         raise self._left_behind(reason)
 
     def _left_behind(self, reason: str) -> NotCommittedError:
