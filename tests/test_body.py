@@ -26,8 +26,8 @@ def slices(seconds: list[float]) -> list[int]:
 
 def test_slices_double_on_a_fast_line() -> None:
     sizes = slices([0.01])
-    assert all(later == 2 * earlier for earlier, later in itertools.pairwise(sizes[:-1]))
-    assert len(sizes) <= 6
+    assert sizes[:2] == [MIB // 2, MIB]
+    assert set(sizes[2:-1]) == {MIB}
 
 
 def test_slices_shrink_on_a_slow_line_down_to_what_is_asked_for() -> None:
@@ -37,7 +37,7 @@ def test_slices_shrink_on_a_slow_line_down_to_what_is_asked_for() -> None:
 
 
 def test_slices_grow_again_when_the_line_recovers() -> None:
-    assert max(slices([10.0] * 10 + [0.01])) > MIB
+    assert max(slices([10.0] * 10 + [0.01])) == MIB
 
 
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 30.0]), min_size=1))

@@ -323,6 +323,30 @@ def test_abort_after_a_failed_write_has_nothing_left_to_do(client: Any, key: str
     assert len(wire.sent) == sent
 
 
+def test_an_upload_that_begins_while_a_finaliser_aborts_is_removed_again(client: Any, key: str) -> None:
+    Wire(client).on("CreateMultipartUpload", delay(0.5))
+    stream = writer(client, key)
+    failed: list[Exception] = []
+
+    def write() -> None:
+        try:
+            stream.write(data(6 * MIB))
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    wrapper = io.BufferedWriter(stream)
+    time.sleep(0.1)
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del wrapper
+    thread.join()
+    assert [type(error) for error in failed] == [AbortedError]
+    with pytest.raises(ValueError, match="closed"):
+        stream.write(b"x")
+    assert uploads(client, key) == []
+
+
 def test_a_finaliser_starts_no_thread_while_the_interpreter_ends(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

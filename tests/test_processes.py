@@ -59,6 +59,20 @@ def test_the_end_of_the_process_aborts_what_is_open(
     assert uploads(client, key) == []
 
 
+def test_the_end_of_the_process_needs_nothing_for_a_writer_that_has_sent_nothing(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+stream.abort()
+keep = s3writer.MultipartUploadWriter(bucket, key, client=client)
+keep.write(b"x")
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "aborted" in ended.stderr
+    assert content(client, key) is None
+
+
 def test_a_writer_closed_at_exit_still_publishes(store: Store, client: Any, key: str, tmp_path: Path) -> None:
     ended = run(store, key, "import atexit; atexit.register(stream.close)", tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -25,7 +25,8 @@ TOKEN_NAME = "s3writer-token"
 #: About how much of a part is handed to the socket at once to begin with. A socket's timeout (botocore's are 60
 #: seconds) counts for the whole slice, so on a slow line slices must be small; on a fast one large ones cost less.
 _SLICE_BYTES = 256 * 1024
-#: A slice is twice as large as the last one if that was sent within this time, else half as large.
+_MAX_SLICE_BYTES = 1024 * 1024
+#: A slice is up to twice as large as the last one if that was sent within this time, else half as large.
 _SLICE_SECONDS = 0.2
 
 _METHODS = {
@@ -108,7 +109,8 @@ class Body:
     def _next_slice(self, least: int) -> int:
         began, self._slice_began = self._slice_began, time.monotonic()
         was_fast = self._slice_began - began < _SLICE_SECONDS
-        self._slice_bytes = max(least, self._slice_bytes * 2 if was_fast else self._slice_bytes // 2)
+        wanted = self._slice_bytes * 2 if was_fast else self._slice_bytes // 2
+        self._slice_bytes = max(least, min(wanted, _MAX_SLICE_BYTES))
         return self._slice_bytes
 
 

@@ -120,15 +120,13 @@ class Upload:
         """The size in bytes of the part that is next to be filled."""
         return self._plan.size(self.session.next_part())
 
-    def digest(self, buffer: PartBuffer, piece: memoryview) -> None:
-        """Digest what has come into ``buffer`` since the last call, and ``piece``, which comes next, while they are in
-        the processor's cache. What is not digested here is digested when the part is sent, which for slow algorithms
-        is better: it is done in parallel.
+    def digest(self, buffer: PartBuffer) -> None:
+        """Digest what has come into ``buffer`` since the last call, while it is in the processor's cache. What is not
+        digested here is digested when the part is sent, which for slow algorithms is better: it is done in parallel.
         """
         if self._digest is not None and self._store.digests_early:
             with buffer.getbuffer() as whole, whole[self._digest.size : buffer.tell()] as fresh:
                 self._digest.update(fresh)
-            self._digest.update(piece)
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
@@ -160,14 +158,16 @@ class Upload:
         if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
             return
         self.session.move(State.ABORTING)
+        upload_id = self._upload_id
         try:
-            self._remove()
+            if upload_id is not None:
+                self._remove(upload_id)
         except NotCommittedError as left:
             if error is None:
                 raise
             self._note(error, left)
         except BaseException as interrupt:
-            interrupt.add_note(str(self._left_behind("aborting was interrupted").strerror))
+            interrupt.add_note(str(self._left_behind(str(upload_id), "aborting was interrupted").strerror))
             raise
         finally:
             self._end(State.ABORTED, error)
@@ -180,8 +180,9 @@ class Upload:
             self.abort()
         elif not sys.is_finalizing():
             thread = threading.Thread(target=self._abort_quietly, name="s3writer-abort", daemon=True)
-            _aborts.add(thread)
-            thread.start()
+            with contextlib.suppress(RuntimeError):  # no thread to be had: it is aborted at exit
+                thread.start()
+                _aborts.add(thread)
 
     @property
     def _address(self) -> tuple[str, str]:
@@ -193,8 +194,7 @@ class Upload:
         number = self.session.allot(size)
         self._collect(self._plan.max_concurrency - 1)
         if self._upload_id is None:
-            self._upload_id = self._store.create()
-            _under_way.add(self)
+            self._upload_id = self._begin()
         upload_id, store, check = self._upload_id, self._store, self._sender.check
         digest, self._digest = self._digest, store.start_digest()
 
@@ -203,6 +203,15 @@ class Upload:
                 return _Sent(store.upload_part(upload_id, number, data, digest, check), buffer)
 
         self._sender.start(send_part)
+
+    def _begin(self) -> str:
+        """Begin the upload; its id. If a finaliser has aborted this one meanwhile, it is removed again."""
+        upload_id = self._store.create()
+        if self.session.state is State.ABORTED:
+            self._remove(upload_id)
+            self.check()
+        _under_way.add(self)
+        return upload_id
 
     def _collect(self, most: int) -> None:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
@@ -277,7 +286,8 @@ class Upload:
         try:
             result = store.recognize(store.head(), size, parts, lost.checksum)
         except NotCommittedError:
-            self._remove()
+            if self._upload_id is not None:
+                self._remove(self._upload_id)
             raise
         if result is not None:
             return result
@@ -286,7 +296,7 @@ class Upload:
                 return None
             raise NotCommittedError("the object is not there, but may yet come", *self._address)
         was_listed = store.has_parts(self._upload_id)
-        was_there = self._remove()
+        was_there = self._remove(self._upload_id)
         result = store.recognize(store.head(), size, parts, lost.checksum)
         if result is not None or (was_listed and was_there and store.token is not None):
             return result
@@ -304,42 +314,40 @@ class Upload:
             [] if self._upload_id is None else self._store.manifest(self.session.manifest()),
         )
 
-    def _remove(self) -> bool:
+    def _remove(self, upload_id: str) -> bool:
         """Remove the upload from S3; whether S3 knew it. `NotCommittedError` with its id if it may still be there.
 
         This is done in a thread of its own, so that neither a server that hangs nor a second Ctrl-C has to wait for it.
         """
         remover: Sender[bool] = Sender()
-        remover.start(self._try_to_remove)
+        remover.start(lambda: self._try_to_remove(upload_id))
         try:
             (was_there,) = remover.wait(0, _ABORT_SECONDS)
         except TimeoutError:
-            raise self._left_behind(f"it took more than {_ABORT_SECONDS:.0f} seconds") from None
+            raise self._left_behind(upload_id, f"it took more than {_ABORT_SECONDS:.0f} seconds") from None
         return was_there
 
-    def _try_to_remove(self) -> bool:
+    def _try_to_remove(self, upload_id: str) -> bool:
         self._sender.stop(_STOP_SECONDS)
-        if self._upload_id is None:
-            return False
         was_there, reason = False, ""
         for attempt in range(_ABORT_ATTEMPTS):
             time.sleep(attempt * _ABORT_PAUSE_SECONDS)
             still_sending = self._sender.stop(0)
             try:
-                was_there |= self._store.abort(self._upload_id)
-                if not self._store.has_parts(self._upload_id) and not still_sending:
+                was_there |= self._store.abort(upload_id)
+                if not self._store.has_parts(upload_id) and not still_sending:
                     return was_there
                 reason = "parts were still arriving"
             except NotCommittedError as error:
                 reason = str(error.__cause__)
-        raise self._left_behind(reason)
+        raise self._left_behind(upload_id, reason)
 
-    def _left_behind(self, reason: str) -> NotCommittedError:
+    def _left_behind(self, upload_id: str, reason: str) -> NotCommittedError:
         return NotCommittedError(
-            f"upload {self._upload_id} of {self._store.url} could not be aborted, S3 stores and bills its parts until "
+            f"upload {upload_id} of {self._store.url} could not be aborted, S3 stores and bills its parts until "
             f"it is: {reason}",
             *self._address,
-            self._upload_id,
+            upload_id,
         )
 
     def _note(self, error: BaseException, left: NotCommittedError) -> None:

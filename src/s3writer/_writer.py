@@ -51,7 +51,7 @@ _NO_ROOM = -1
 
 #: After so many bytes of small writes the checksum catches up, while they are in the processor's second-level cache.
 _ROOM_BYTES = 256 * 1024
-#: A large write is digested and copied in pieces of this size: small enough for that cache, and large enough that
+#: A large write is copied and digested in pieces of this size: small enough for that cache, and large enough that
 #: threads don't contend for the GIL, which is let go while a piece is digested.
 _PIECE_BYTES = 1024 * 1024
 
@@ -186,7 +186,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def tell(self) -> int:
         """The number of bytes written so far."""
         self._check_open()
-        return self._upload.session.size + self._buffer.tell()
+        return self._size
 
     def writable(self) -> bool:
         """True; ValueError if closed, as of all files."""
@@ -266,8 +266,7 @@ class MultipartUploadWriter(io.RawIOBase):
         upload: Upload | None = getattr(self, "_upload", None)
         if upload is None:
             return f"<{type(self).__name__} not made>"
-        size = upload.session.size + self._buffer.tell()
-        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {size} bytes>"
+        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {self._size} bytes>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
@@ -350,6 +349,11 @@ class MultipartUploadWriter(io.RawIOBase):
         self._fill_into(PartBuffer())
         super().close()
 
+    @property
+    def _size(self) -> int:
+        """Bytes written so far."""
+        return self._upload.session.size + self._buffer.tell()
+
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"I/O operation on closed file {self.name}")
@@ -374,12 +378,12 @@ class MultipartUploadWriter(io.RawIOBase):
         with self._turn():
             self._check_open()
             self._upload.check()
-            before = self.tell()
+            before = self._size
             try:
                 for piece in pieces:
                     self._fill(piece)
             except BaseException as error:
-                if self.tell() != before or not self._is_stateless:
+                if self._size != before or not self._is_stateless:
                     self._fail(error)
                 raise
 
@@ -397,8 +401,8 @@ class MultipartUploadWriter(io.RawIOBase):
                 room = max(0, self._upload.room() - self._buffer.tell())
                 size = min(room, len(view) - done, _PIECE_BYTES)
                 with view[done : done + size] as piece:
-                    self._upload.digest(self._buffer, piece)
                     self._put(piece)
+                self._upload.digest(self._buffer)
                 done += size
                 if done == len(view):
                     break
@@ -410,7 +414,7 @@ class MultipartUploadWriter(io.RawIOBase):
             self._fail(error)
             raise
         self._room = min(room - size, _ROOM_BYTES)
-        if self._upload.is_failing:
+        if self._upload.is_failing or self.closed:
             self._room = _NO_ROOM
 
     @contextlib.contextmanager
