@@ -42,7 +42,14 @@ class Proxy:
     def _ask(self, method: str, body: dict[str, Any]) -> None:
         url = f"http://127.0.0.1:{self.port}/-/fault"
         request = urllib.request.Request(url, method=method, data=json.dumps(body).encode())
-        urllib.request.urlopen(request, timeout=10).close()
+        for is_last in (False, False, True):  # mitmproxy now and then resets a connection of its own accord
+            try:
+                urllib.request.urlopen(request, timeout=10).close()
+            except ConnectionError:
+                if is_last:
+                    raise
+            else:
+                return
 
 
 @contextmanager
