@@ -31,7 +31,7 @@ test-newest: .venv/wheel .venv-proxy/tools  ## The newest boto3, with awscrt, fa
 test-oldest: .venv-oldest/wheel  ## The oldest boto3 that is supported, without awscrt, Django and mitmproxy.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) $(addprefix --ignore=tests/test_,django.py matrix.py soak.py)
 
-soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, and the whole matrix of faults; some 30 minutes.
+soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, and the whole matrix of faults; takes long.
 	PATH="$(WITH_PROXY)" $(NEWEST)/python -m tests.soak $(SOAK)
 
 bench: .venv-bench/wheel .venv-bench-s3fs/tools  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.

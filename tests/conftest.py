@@ -3,15 +3,15 @@
 import gc
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
 
 from tests.helpers import unfinished
-from tests.stores import BUCKET, STORES, Store
+from tests.stores import BUCKET, SERVERS, STORES, Store
 
 hypothesis.settings.register_profile(
     "s3writer",
@@ -22,23 +22,30 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("s3writer")
 
 
-class Running(dict[str, Store]):
-    """The stores of this session, each started when it is first asked for."""
+Started = TypeVar("Started")
 
-    def __init__(self, stack: ExitStack) -> None:
+
+class OnDemand(dict[str, Started]):
+    """What runs until the end of the session, each started when it is first asked for by its name."""
+
+    def __init__(self, stack: ExitStack, start: Callable[[str], AbstractContextManager[Started]]) -> None:
         super().__init__()
         self._stack = stack
+        self._start = start
 
-    def __missing__(self, name: str) -> Store:
-        self[name] = self._stack.enter_context(STORES[name]())
+    def __missing__(self, name: str) -> Started:
+        self[name] = self._stack.enter_context(self._start(name))
         return self[name]
+
+
+Running = OnDemand[Store]
 
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
     """All stores, started on demand."""
     with ExitStack() as stack:
-        yield Running(stack)
+        yield Running(stack, lambda name: STORES[name]())
 
 
 @pytest.fixture(params=list(STORES))
@@ -53,7 +60,7 @@ def any_store(request: pytest.FixtureRequest, running: Running) -> Iterator[Stor
         assert_nothing_left(running[request.param])
 
 
-@pytest.fixture(params=[name for name in STORES if name != "mock_aws"])
+@pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, running: Running) -> Iterator[Store]:
     """Each of the stores that are reached over a connection."""
     yield running[request.param]

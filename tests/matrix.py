@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from s3writer import NotCommittedError, OutcomeUnknownError
-from tests.helpers import content, data, logged, uploads, writer
+from tests.helpers import MIB, content, data, logged, uploads, writer
 from tests.proxies import Proxy
 from tests.stores import BUCKET, free_port
 from tests.wire import Wire
 
-MIB = 1024**2
 SMALL, LARGE = data(300_000), data(11 * MIB)
 YESTERDAY = b"what the key held before"
 ALWAYS = 10**6
@@ -45,16 +44,17 @@ CALLS = {
 }
 
 REFUSED = "connection refused"
+#: What an error's note or the log says of an upload whose id was lost with the answer to its beginning.
+BEGUN = "may have begun whose id was lost"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One call meets one fault, once or always, through a client with so many attempts."""
+    """One call meets one fault: ``once``, through a client that tries again, or always, through one that does not."""
 
     call: str
     fault: str
-    times: int
-    attempts: int
+    once: bool
     tls: bool
 
 
@@ -72,13 +72,14 @@ def play(cell: Cell, proxy: Proxy, key: str) -> Seen:
     call = CALLS[cell.call]
     direct = proxy.store.client()
     direct.put_object(Bucket=BUCKET, Key=key, Body=YESTERDAY)
-    client = proxy.client(tls=cell.tls, attempts=cell.attempts)
+    client = proxy.client(tls=cell.tls, attempts=3 if cell.once else 1)
+    times = 1 if cell.once else ALWAYS
     if call.first:
         proxy.set(key, call.first[0], call.first[1], times=ALWAYS, part=call.first[2])
     if cell.fault == REFUSED:
-        _refuse(client, call, cell.times)
+        _refuse(client, call, times)
     else:
-        proxy.set(key, call.operation, cell.fault, times=cell.times, part=call.part)
+        proxy.set(key, call.operation, cell.fault, times=times, part=call.part)
     with logged() as log:
         try:
             with writer(client, key, equal_parts=True) as stream:
@@ -101,8 +102,7 @@ def _check(cell: Cell, seen: Seen, now: bytes | None, left: list[str]) -> None:
     allowed = {PUBLISHED: [payload], NOT_PUBLISHED: [YESTERDAY], UNKNOWN: [payload, YESTERDAY]}[seen.outcome]
     assert now in allowed, f"{seen}: the key holds {len(now or b'')} bytes"
     told = getattr(seen.error, "upload_id", None)
-    may_have_begun = "may have begun whose id was lost"
-    if may_have_begun not in " ".join([*seen.log, *getattr(seen.error, "__notes__", [])]):
+    if BEGUN not in " ".join([*seen.log, *getattr(seen.error, "__notes__", [])]):
         assert set(left) <= {told}, f"{seen}: {left} is left and was not told"
 
 
@@ -122,16 +122,15 @@ def _refuse(client: Any, call: Call, times: int) -> None:
 
 def cells(*, checks_checksums: bool) -> Iterator[Cell]:
     """All that make sense: a store that checks no checksums takes flipped bytes, and nobody can tell it."""
-    for call, fault, tls in itertools.product(CALLS, _EXPECTED, [False, True]):
-        if checks_checksums or fault != "flipped byte":
-            yield Cell(call, fault, ALWAYS, 1, tls)
-            yield Cell(call, fault, 1, 3, tls)
+    for cell in itertools.starmap(Cell, itertools.product(CALLS, FAULTS, [False, True], [False, True])):
+        if checks_checksums or cell.fault != "flipped byte":
+            yield cell
 
 
 def expected(cell: Cell) -> set[str]:
     """What may come of it."""
     always, once = _EXPECTED[cell.fault][cell.call]
-    return {_OUTCOMES[letter] for letter in (once if cell.times == 1 else always)}
+    return {_OUTCOMES[letter] for letter in (once if cell.once else always)}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from tests.stores import START_SECONDS, Store, folder, free_port, program, running
 
 ADDON = Path(__file__).parent / "proxy" / "addon.py"
-#: Longer than the addon's hanging would make the tests slow, shorter would not notice it.
+#: Shorter than the addon hangs, and longer than a busy store takes to commit.
 READ_SECONDS = 2.0
 
 

@@ -25,14 +25,26 @@ from typing import Any
 from s3writer import MultipartUploadWriter, NotCommittedError, OutcomeUnknownError
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, unfinished, writer
-from tests.matrix import CALLS, FAULTS, NOT_PUBLISHED, PUBLISHED, UNKNOWN, cells, expected, hurried, play
+from tests.matrix import (
+    BEGUN,
+    CALLS,
+    FAULTS,
+    NOT_PUBLISHED,
+    PUBLISHED,
+    REFUSED,
+    UNKNOWN,
+    cells,
+    expected,
+    hurried,
+    play,
+)
 from tests.proxies import Proxy, proxy
-from tests.stores import BUCKET, STORES
+from tests.stores import BUCKET, SERVERS, STORES
 
 SIZES = [0, 1, 1000, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 11 * MIB, 23 * MIB]
 STREAM = data(max(SIZES))
-#: Faults that happen on the way, not in the answers of a store that lies.
-HONEST = [fault for fault in FAULTS if fault not in {"connection refused", "hang", "hang though it acted"}]
+#: Those that the proxy makes, but for what hangs, which takes seconds.
+QUICK = [fault for fault in FAULTS if fault != REFUSED and "hang" not in fault]
 #: A store that answers these to HeadObject is not telling the truth, and then nobody knows it.
 LIES = {"404"}
 
@@ -102,7 +114,7 @@ class Soak:
         self.seed = seed
         self.client = running.client(tls=False, attempts=2)
         #: A store that checks no checksums takes flipped bytes, and nobody can tell it.
-        self.faults = [fault for fault in HONEST if fault != "flipped byte" or running.store.quirks.checks_checksums]
+        self.faults = [fault for fault in QUICK if fault != "flipped byte" or running.store.quirks.checks_checksums]
 
     def upload(self, number: int) -> Told:
         """One upload; everything about it follows from the seed and its number."""
@@ -148,9 +160,6 @@ class Soak:
             max_concurrency=choose.choice([1, 2, 7]),
             checksum=choose.choice(["auto", "CRC32", "SHA256", None]),
         )
-
-
-BEGUN = "may have begun whose id was lost"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -238,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--uploads", type=int, default=1000, help="on each store")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--stores", nargs="*", default=["seaweedfs", "rclone", "moto"])
+    parser.add_argument("--stores", nargs="*", default=SERVERS)
     parser.add_argument("--no-matrix", action="store_true")
     options = parser.parse_args()
     seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed

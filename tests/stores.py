@@ -164,6 +164,8 @@ def moto_in_process() -> Iterator[Store]:
 
 
 STORES = {"seaweedfs": seaweedfs, "rclone": rclone, "moto": moto_server, "mock_aws": moto_in_process}
+#: Those that are reached over a connection.
+SERVERS = [name for name in STORES if name != "mock_aws"]
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ from s3writer import (
     ObjectTooLargeError,
     S3WriterError,
     ThrottledError,
+    _upload,
 )
 from s3writer._plan import MAX_PARTS
 from tests.conftest import join_aborts
@@ -344,6 +345,24 @@ def test_an_upload_that_begins_while_a_finaliser_aborts_is_removed_again(client:
     assert [type(error) for error in failed] == [AbortedError]
     with pytest.raises(ValueError, match="closed"):
         stream.write(b"x")
+    assert uploads(client, key) == []
+
+
+def test_a_finaliser_that_finds_no_thread_leaves_the_upload_to_the_exit(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    wait_for_parts()
+    with monkeypatch.context() as patch, pytest.warns(ResourceWarning, match="never closed"):
+        patch.setattr(threading.Thread, "start", start)
+        del stream
+        gc.collect()
+    assert len(uploads(client, key)) == 1
+    _upload._abort_all()
     assert uploads(client, key) == []
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Running
+from tests.conftest import OnDemand, Running
 from tests.matrix import CALLS, FAULTS, Cell, cells, expected, hurried, page, play
 from tests.proxies import Proxy, proxy
-
-SERVERS = ["seaweedfs", "moto", "rclone"]
+from tests.stores import SERVERS
 
 
 def sample() -> Iterator[tuple[str, Cell]]:
@@ -33,21 +32,15 @@ def sample() -> Iterator[tuple[str, Cell]]:
 
 
 @pytest.fixture(scope="session")
-def proxies(running: Running) -> Iterator[dict[str, Proxy]]:
+def proxies(running: Running) -> Iterator[OnDemand[Proxy]]:
     """A proxy before each store, started on demand."""
-
-    class Proxies(dict[str, Proxy]):
-        def __missing__(self, name: str) -> Proxy:
-            self[name] = stack.enter_context(proxy(running[name]))
-            return self[name]
-
     with ExitStack() as stack:
-        yield Proxies()
+        yield OnDemand(stack, lambda name: proxy(running[name]))
 
 
 @pytest.mark.parametrize(("name", "cell"), list(sample()), ids=str)
 def test_whatever_happens_on_the_wire_the_outcome_is_the_truth(
-    proxies: dict[str, Proxy], key: str, name: str, cell: Cell
+    proxies: OnDemand[Proxy], key: str, name: str, cell: Cell
 ) -> None:
     with hurried():
         assert play(cell, proxies[name], key).outcome in expected(cell)

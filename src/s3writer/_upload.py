@@ -42,6 +42,8 @@ _ABORT_PAUSE_SECONDS = 0.2
 #: What `_abort_all` looks after when the interpreter ends.
 _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
 _aborts: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
+#: Uploads that a finaliser could find no thread for; nobody else holds them any more.
+_orphans: "list[Upload]" = []
 
 
 class PartBuffer(io.BytesIO):
@@ -180,8 +182,11 @@ class Upload:
             self.abort()
         elif not sys.is_finalizing():
             thread = threading.Thread(target=self._abort_quietly, name="s3writer-abort", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread to be had: it is aborted at exit
+            try:
                 thread.start()
+            except RuntimeError:
+                _orphans.append(self)
+            else:
                 _aborts.add(thread)
 
     @property

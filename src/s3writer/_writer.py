@@ -163,9 +163,8 @@ class MultipartUploadWriter(io.RawIOBase):
         TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous,
         UnicodeEncodeError, and RuntimeError if called from within itself: then nothing was taken. (But with an
         encoding that keeps a state, and in a ``str`` of more than 256 Ki characters, which is encoded in pieces,
-        UnicodeEncodeError aborts the upload.) Any other
-        exception, such as the `NotCommittedError` of a part sent before, means that the upload was aborted; each later
-        ``write`` raises `AbortedError`.
+        UnicodeEncodeError aborts the upload.) Any other exception, such as the `NotCommittedError` of a part sent
+        before, means that the upload was aborted; each later ``write`` raises `AbortedError`.
         """
         if type(data) is bytes:
             try:
