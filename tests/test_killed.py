@@ -1,5 +1,6 @@
 """A process that is killed at any moment: no truncated object, and nothing left that a listing does not find."""
 
+import contextlib
 import os
 import random
 import signal
@@ -60,9 +61,11 @@ def test_no_object_is_truncated_whenever_a_signal_comes(
     after = random.Random(f"{SEED} {which} {number}").uniform(0, RUN_SECONDS)
     client = server.client()
     out, err = run_and_send(server, key, which, after, tmp_path)
-    now, left = content(client, key), uploads(client, key)
+    left = uploads(client, key)
     for upload_id in left:
-        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+        with contextlib.suppress(client.exceptions.NoSuchUpload):  # a commit that was on its way has arrived
+            client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+    now = content(client, key)
     assert now in (None, WHOLE), f"{which.name} after {after:.3f} s, seed {SEED}"
     if "published" in out:
         assert (now, left) == (WHOLE, [])
