@@ -57,6 +57,7 @@ class Store:
             "verify": None,
             "aws_access_key_id": KEY_ID,
             "aws_secret_access_key": SECRET,
+            "aws_session_token": None,
             "region_name": REGION,
             "endpoint_url": self.endpoint,
         }

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
@@ -121,6 +121,15 @@ def test_a_condition_that_does_not_hold_is_told(client: Any, key: str) -> None:
     with pytest.raises(s3writer.PreconditionFailedError), writer(client, key, IfMatch='"other"') as stream:
         stream.write(b"new")
     assert content(client, key) == b"old"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "UTF16", "utf-32", "utf-16-le"])
+def test_open_marks_a_text_as_the_built_in_open_does(client: Any, key: str, tmp_path: Path, encoding: str) -> None:
+    with s3writer.open(f"s3://{BUCKET}/{key}", "w", encoding=encoding, client=client) as stored:
+        stored.write("Grüße")
+    with (tmp_path / "text").open("w", encoding=encoding) as on_disk:
+        on_disk.write("Grüße")
+    assert content(client, key) == (tmp_path / "text").read_bytes()
 
 
 def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> None:

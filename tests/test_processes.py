@@ -96,6 +96,26 @@ def test_a_writer_made_after_the_last_chance_to_abort_does_not_hang_the_exit(
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+def test_a_server_that_hangs_holds_up_the_exit_once_and_not_for_each_upload(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import time
+s3writer._upload._ABORT_SECONDS = 0.5
+client.meta.events.register("before-send.s3.AbortMultipartUpload", lambda **_: time.sleep(1))
+more = [s3writer.MultipartUploadWriter(bucket, key, client=client) for _ in range(3)]
+for other in more:
+    other.write(bytes(6 * 1024 ** 2))
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("there was no time left for it") == 3
+    assert content(client, key) is None
+    for upload_id in uploads(client, key):
+        assert upload_id in ended.stderr
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_forked_child_that_frees_its_copy_changes_nothing(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:

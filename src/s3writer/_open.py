@@ -1,5 +1,6 @@
 """`open`: a writer for people with a URL."""
 
+import codecs
 import io
 from typing import Any, Literal, overload
 
@@ -7,6 +8,9 @@ from s3writer._writer import MultipartUploadWriter
 
 _SCHEME = "s3://"
 _MODES = ("wb", "xb", "w", "x")
+
+#: ``io.TextIOWrapper`` begins these with a byte order mark only where it can ask for the position by seeking.
+_MARKED = {"utf-16", "utf-32"}
 
 
 @overload
@@ -37,7 +41,8 @@ def open(
         url: everything behind ``s3://bucket/`` is the key, to the letter.
         mode: "wb" for a `MultipartUploadWriter`, "w" for an ``io.TextIOWrapper`` around one; "xb" and "x" publish only
             if the key does not exist.
-        encoding, errors, newline: for the modes of text, as in ``io.TextIOWrapper``, with UTF-8 as the default.
+        encoding, errors, newline: for the modes of text, as in ``io.TextIOWrapper``, with UTF-8 as the default. UTF-16
+            and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream.
         **options: those of `MultipartUploadWriter`.
 
     Raises ValueError (TypeError) for an impossible URL, mode or option, LookupError for an unknown encoding.
@@ -50,8 +55,9 @@ def open(
         raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
+    encoding = encoding or "utf-8"
     if is_text:
-        "".encode(encoding or "utf-8")
+        "".encode(encoding)
     bucket, separator, key = url.removeprefix(_SCHEME).partition("/")
     if not url.startswith(_SCHEME) or not separator:
         raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
@@ -59,7 +65,10 @@ def open(
     if not is_text:
         return writer
     try:
-        return io.TextIOWrapper(writer, encoding or "utf-8", errors, newline)
+        text = io.TextIOWrapper(writer, encoding, errors, newline)
+        if codecs.lookup(encoding).name in _MARKED:
+            writer.write("".encode(encoding))
+        return text
     except BaseException:
         writer.abort()
         raise

@@ -168,9 +168,6 @@ class Upload:
             if error is None:
                 raise
             self._note(error, left)
-        except BaseException as interrupt:
-            interrupt.add_note(str(self._left_behind(str(upload_id), "aborting was interrupted").strerror))
-            raise
         finally:
             self._end(State.ABORTED, error)
 
@@ -325,11 +322,16 @@ class Upload:
         This is done in a thread of its own, so that neither a server that hangs nor a second Ctrl-C has to wait for it.
         """
         remover: Sender[bool] = Sender()
-        remover.start(lambda: self._try_to_remove(upload_id))
         try:
+            remover.start(lambda: self._try_to_remove(upload_id))
             (was_there,) = remover.wait(0, _ABORT_SECONDS)
         except TimeoutError:
             raise self._left_behind(upload_id, f"it took more than {_ABORT_SECONDS:.0f} seconds") from None
+        except NotCommittedError:
+            raise
+        except BaseException as interrupt:
+            interrupt.add_note(str(self._left_behind(upload_id, "aborting was interrupted").strerror))
+            raise
         return was_there
 
     def _try_to_remove(self, upload_id: str) -> bool:
@@ -376,12 +378,18 @@ class Upload:
 
 
 def _abort_all() -> None:
-    """At the interpreter's exit: what is still under way was never closed."""
+    """At the interpreter's exit: what is still under way was never closed. A server that hangs is not asked again for
+    each of many uploads.
+    """
+    deadline = time.monotonic() + _ABORT_SECONDS
     for thread in list(_aborts):
-        thread.join(_ABORT_SECONDS)
+        thread.join(max(0.0, deadline - time.monotonic()))
     for upload in [upload for upload in _under_way if upload.is_ours]:
         logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
-        upload._abort_quietly()
+        if time.monotonic() < deadline:
+            upload._abort_quietly()
+        else:
+            logger.warning("%s", upload._left_behind(str(upload._upload_id), "there was no time left for it").strerror)
 
 
 atexit.register(_abort_all)
