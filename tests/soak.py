@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from s3writer import MultipartUploadWriter, NotCommittedError, OutcomeUnknownError
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, unfinished, writer
@@ -171,9 +173,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
     """What the store shows otherwise than it was told; empty if all is well."""
     direct = running.store.client()
-    left: dict[str, set[str]] = collections.defaultdict(set)
+    left: dict[str, dict[str, str]] = collections.defaultdict(dict)
     for upload in unfinished(direct):
-        left[upload["Key"]].add(upload["UploadId"])
+        parts = held(direct, upload)
+        left[upload["Key"]][upload["UploadId"]] = f"{parts}, begun at {upload['Initiated']}"
     found = []
     for one in told:
         now = content(direct, one.key)
@@ -190,6 +193,17 @@ def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
         if BEGUN not in said and not all(upload_id in said for upload_id in left[one.key]):
             found.append(f"{one.key} is {one.outcome}, and {left[one.key]} is left; said was: {said}")
     return found
+
+
+def held(client: Any, upload: dict[str, Any]) -> str:
+    """What the store shows of an unfinished upload."""
+    try:
+        answer = client.list_parts(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    except ClientError as error:
+        return str(error)
+    return (
+        f"parts {[(part['PartNumber'], part['Size'], str(part['LastModified'])) for part in answer.get('Parts', [])]}"
+    )
 
 
 #: Connections that botocore's pool keeps are no leak.

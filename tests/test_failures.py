@@ -183,13 +183,23 @@ def test_a_part_that_shows_after_the_abort_is_aborted_again(client: Any, key: st
     assert wire.sent[-4:] == ["AbortMultipartUpload", "ListParts", "AbortMultipartUpload", "ListParts"]
 
 
+def test_an_abort_that_was_acknowledged_and_not_done_is_done_again(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", refuse(403, "AccessDenied"))
+    wire.on("AbortMultipartUpload", answer(204, b""), nth=1)
+    with pytest.raises(AccessDeniedError), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    assert wire.sent.count("AbortMultipartUpload") == 2
+    assert uploads(client, key) == []
+
+
 def test_parts_that_keep_arriving_are_told(client: Any, key: str) -> None:
     shown = b"<ListPartsResult><Part><PartNumber>1</PartNumber><Size>5</Size></Part></ListPartsResult>"
     wire = Wire(client)
     wire.on("ListParts", answer(200, shown))
     stream = writer(client, key)
     stream.write(data(6 * MIB))
-    with pytest.raises(NotCommittedError, match="parts were still arriving") as caught:
+    with pytest.raises(NotCommittedError, match="S3 shows it even now") as caught:
         stream.abort()
     assert caught.value.upload_id is not None
 

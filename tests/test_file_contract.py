@@ -233,9 +233,10 @@ def test_repr_tells_state_and_count_at_any_time(client: Any, key: str) -> None:
     stream.write(b"12345")
     assert repr(stream) == f"<MultipartUploadWriter {name} open, 5 bytes>"
     stream.write(data(6 * MIB))
-    assert repr(stream) == f"<MultipartUploadWriter {name} open, {6 * MIB + 5} bytes>"
+    [upload_id] = uploads(client, key)
+    assert repr(stream) == f"<MultipartUploadWriter {name} open, {6 * MIB + 5} bytes, upload {upload_id}>"
     stream.close()
-    assert repr(stream) == f"<MultipartUploadWriter {name} committed, {6 * MIB + 5} bytes>"
+    assert repr(stream) == f"<MultipartUploadWriter {name} committed, {6 * MIB + 5} bytes, upload {upload_id}>"
     aborted = writer(client, key)
     aborted.abort()
     assert repr(aborted) == f"<MultipartUploadWriter {name} aborted, 0 bytes>"

@@ -22,6 +22,15 @@ from s3writer._errors import (
 from s3writer._open import open
 from s3writer._session import UploadResult
 from s3writer._writer import MultipartUploadWriter
+from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
+from s3writer.unfinished import (
+    CleanupRule,
+    UnfinishedUpload,
+    abort_uploads,
+    add_cleanup_rule,
+    cleanup_rules,
+    list_uploads,
+)
 
 __version__ = version("s3writer")
 
@@ -30,6 +39,7 @@ __all__ = [
     "AccessDeniedError",
     "BucketNotFoundError",
     "ChecksumMismatchError",
+    "CleanupRule",
     "ConflictError",
     "ConnectionFailedError",
     "CredentialsError",
@@ -38,10 +48,18 @@ __all__ = [
     "NotCommittedError",
     "ObjectTooLargeError",
     "OutcomeUnknownError",
+    "PartlyCommittedError",
+    "PendingUpload",
     "PreconditionFailedError",
     "S3WriterError",
     "ThrottledError",
+    "UnfinishedUpload",
     "UploadResult",
     "WrongRegionError",
+    "abort_uploads",
+    "add_cleanup_rule",
+    "cleanup_rules",
+    "commit_all",
+    "list_uploads",
     "open",
 ]

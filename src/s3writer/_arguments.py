@@ -23,6 +23,7 @@ COMPLETE = "CompleteMultipartUpload"
 ABORT = "AbortMultipartUpload"
 LIST = "ListParts"
 HEAD = "HeadObject"
+UPLOADS = "ListMultipartUploads"
 
 _WRITING = (PUT, CREATE, PART, COMPLETE)
 
@@ -40,6 +41,8 @@ _OURS = {
     "the writer sets it",
 )
 
+_SECRETS = {"SSECustomerKey", "SSECustomerKeyMD5"}
+
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 #: S3's user guide, "Object key naming guidelines".
@@ -49,14 +52,14 @@ MAX_KEY_BYTES = 1024
 class Arguments:
     """The caller's arguments for S3, checked against the service model, ready for each of its operations."""
 
-    def __init__(self, model: ServiceModel, given: Mapping[str, Any], own_names: frozenset[str]) -> None:
+    def __init__(self, model: ServiceModel, given: Mapping[str, Any], own_names: frozenset[str] = frozenset()) -> None:
         """TypeError for a name that no call takes or that is the writer's own, ValueError for an impossible value.
 
         ``own_names`` are the writer's parameters, so that a slip of the pen in one of them finds its way home.
         """
         self._members = {
             operation: model.operation_model(operation).input_shape.members
-            for operation in (*_WRITING, ABORT, LIST, HEAD)
+            for operation in (*_WRITING, ABORT, LIST, HEAD, UPLOADS)
         }
         self._given = _with_customer_key(copy.deepcopy(dict(given)))
         known = {name for operation in _WRITING for name in self._members[operation]}
@@ -74,6 +77,17 @@ class Arguments:
         members = self._members[operation]
         wanted = members if operation in _WRITING else members.keys() & self._members[PART].keys()
         return {name: value for name, value in self._given.items() if name in wanted}
+
+    def for_commit(self) -> dict[str, Any]:
+        """The arguments that whoever commits the upload needs, without the secret one."""
+        needed = self.of(COMPLETE) | self.of(HEAD) | self.of(ABORT)
+        return {name: value for name, value in needed.items() if name not in _SECRETS}
+
+    def refuse_late_ones(self) -> None:
+        """TypeError if there is one that only the call takes which began the upload."""
+        in_time = self._members[PART].keys() | self._members[COMPLETE].keys()
+        for name in self._given.keys() - in_time:
+            raise TypeError(f"{name} comes too late: it was settled when the upload began")
 
     def takes(self, operation: str, name: str) -> Any:
         """The shape of an argument of ``operation``."""

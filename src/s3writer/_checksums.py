@@ -111,7 +111,10 @@ def _hash(name: str) -> Algorithm:
         state.update(data)
         return state
 
-    return Algorithm(name, lambda: Digest(update, hashlib.new(name), lambda state: state.digest()))
+    def start() -> Digest:
+        return Digest(update, hashlib.new(name, usedforsecurity=False), lambda state: state.digest())
+
+    return Algorithm(name, start)
 
 
 _ALL = [_crc("CRC32", zlib.crc32, Crc(32, 0xEDB88320), outruns_memory=False), _hash("SHA1"), _hash("SHA256")]
@@ -119,6 +122,8 @@ if _crt is not None:
     _ALL.append(_crc("CRC32C", _crt.crc32c, Crc(32, 0x82F63B78), outruns_memory=True))
     _ALL.append(_crc("CRC64NVME", _crt.crc64nvme, Crc(64, 0x9A6C9329AC4BC9B5), outruns_memory=True))
 
+#: What S3 has as the ETag of a part; never asked for by a writer.
+MD5 = _hash("MD5")
 ALGORITHMS = {algorithm.name: algorithm for algorithm in _ALL}
 #: What a writer uses that is not told otherwise.
 BEST = ALGORITHMS["CRC32"] if _crt is None else ALGORITHMS["CRC64NVME"]

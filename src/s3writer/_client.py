@@ -18,6 +18,16 @@ _lock = threading.Lock()
 _made: dict[Any, Any] = {}
 
 
+def chosen(client: Any) -> Any:
+    """``client`` if it is one for S3, the default client for None; else TypeError."""
+    if client is None:
+        return default_client()
+    meta = getattr(client, "meta", None)
+    if getattr(getattr(meta, "service_model", None), "service_name", None) != "s3":
+        raise TypeError(f"client must be a boto3 S3 client, not {type(client).__name__}")
+    return client
+
+
 def default_client() -> Any:
     """boto3's S3 client from the environment, made once and shared by all threads; a forked child makes its own.
 

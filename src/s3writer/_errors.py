@@ -17,7 +17,8 @@
         │   ├── ChecksumMismatchError        S3 received other bytes than were sent
         │   ├── ObjectTooLargeError          past 10,000 parts
         │   └── AbortedError                 the upload had been aborted before
-        └── OutcomeUnknownError            the answer to the commit was lost: token, size, parts
+        ├── OutcomeUnknownError            the answer to the commit was lost: token, size, parts
+        └── PartlyCommittedError           of `commit_all`, in `s3writer.pending`: published, failed, left
 
 Every error survives pickling, ``errno`` included; what went wrong while cleaning up is in its notes.
 """

@@ -11,7 +11,9 @@ from s3writer._plan import MAX_PARTS
 
 
 class State(Enum):
-    """Where an upload stands. COMMITTED, ABORTED and UNKNOWN are the three outcomes; none of them is ever left."""
+    """Where an upload stands. COMMITTED, ABORTED and UNKNOWN are the three outcomes. PREPARED and KEPT leave it in S3,
+    to be ended by somebody else.
+    """
 
     OPEN = "open"
     COMMITTING = "committing"
@@ -19,16 +21,20 @@ class State(Enum):
     COMMITTED = "committed"
     ABORTED = "aborted"
     UNKNOWN = "unknown"
+    PREPARED = "prepared"
+    KEPT = "kept"
 
 
 #: Whoever is aborting can't publish any more; whose commit is under way can turn out any way.
 MOVES: dict[State, frozenset[State]] = {
-    State.OPEN: frozenset({State.COMMITTING, State.ABORTING}),
-    State.COMMITTING: frozenset({State.COMMITTED, State.ABORTING, State.UNKNOWN}),
+    State.OPEN: frozenset({State.COMMITTING, State.ABORTING, State.KEPT}),
+    State.COMMITTING: frozenset({State.COMMITTED, State.ABORTING, State.UNKNOWN, State.PREPARED, State.KEPT}),
     State.ABORTING: frozenset({State.ABORTED}),
     State.COMMITTED: frozenset(),
     State.ABORTED: frozenset(),
     State.UNKNOWN: frozenset(),
+    State.PREPARED: frozenset(),
+    State.KEPT: frozenset({State.ABORTING}),
 }
 
 

@@ -6,7 +6,7 @@ What boto changes ends here. Errors leave as this package's own; a commit whose 
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from s3writer import _faults
 from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
 from s3writer._checksums import BEST, Algorithm, Digest, named
-from s3writer._errors import ChecksumMismatchError, NotCommittedError
+from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError
 from s3writer._session import Receipt, UploadResult
 
 logger = logging.getLogger("s3writer")
@@ -28,6 +28,10 @@ _SLICE_BYTES = 256 * 1024
 _MAX_SLICE_BYTES = 1024 * 1024
 #: A slice is up to twice as large as the last one if that was sent within this time, else half as large.
 _SLICE_SECONDS = 0.2
+
+#: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
+_ABORT_ATTEMPTS = 3
+_ABORT_PAUSE_SECONDS = 0.2
 
 _METHODS = {
     PUT: "put_object",
@@ -52,6 +56,11 @@ class LostAnswerError(Exception):
         self.error = error
         self.answered = answered
         self.checksum = checksum
+
+    @property
+    def interrupt(self) -> BaseException | None:
+        """What came in between, if it was no fault."""
+        return None if isinstance(self.error, Exception) else self.error
 
 
 class Body:
@@ -124,17 +133,17 @@ class Store:
         key: str,
         *,
         arguments: Arguments,
-        algorithm: Algorithm | None,
-        exclusive: bool,
-        token: str | None,
+        algorithm: Algorithm | None = None,
+        exclusive: bool = False,
+        token: str | None = None,
     ) -> None:
         self.bucket = bucket
         self.key = key
         self.token = token
         self._client = client
-        self._arguments = arguments
+        self.arguments = arguments
         self._algorithm = algorithm
-        self._exclusive = exclusive
+        self.exclusive = exclusive
 
     def start_digest(self) -> Digest | None:
         """A digest for the next part, or None without checksums."""
@@ -152,7 +161,7 @@ class Store:
         events = self._client.meta.events
         events.register_first(f"before-send.s3.{PUT}", _begin_sending, unique_id="s3writer-send")
         events.register_first(f"needs-retry.s3.{PUT}", _note_lost_answer, unique_id="s3writer-answer")
-        checksum = next(iter(checksums.values()), None)
+        checksum = _labelled(checksums)
         parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
         try:
             return self._result(self._send(PUT, parameters), len(data), 1, checksum)
@@ -202,19 +211,28 @@ class Store:
                 )
         return Receipt(number, len(data), answer.get("ETag", ""), checksums or answered)
 
-    def manifest(self, receipts: list[Receipt]) -> list[dict[str, Any]]:
+    def manifest(self, receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
         """The parts as CompleteMultipartUpload wants them."""
         return [{"PartNumber": receipt.number, "ETag": receipt.etag, **receipt.checksums} for receipt in receipts]
 
-    def complete(self, upload_id: str, receipts: list[Receipt]) -> UploadResult:
-        """Publish the object that consists of these parts."""
+    def whole_checksum(self, receipts: Sequence[Receipt]) -> str | None:
+        """The object's checksum, "NAME:base64", from those of its parts; None if they don't yield it."""
+        if not self._algorithm or not self._algorithm.crc:
+            return None
+        name = self._algorithm.field
+        if any(name not in receipt.checksums for receipt in receipts):
+            return None
+        combined = self._algorithm.crc.combine((receipt.checksums[name], receipt.size) for receipt in receipts)
+        return _labelled({name: combined})
+
+    def complete(self, upload_id: str, receipts: Sequence[Receipt], checksum: str | None) -> UploadResult:
+        """Publish the object that consists of these parts, and has this checksum as a whole."""
         size = sum(receipt.size for receipt in receipts)
         whole: dict[str, str] = {}
-        if self._algorithm and self._algorithm.crc:
-            parts = ((receipt.checksums[self._algorithm.field], receipt.size) for receipt in receipts)
-            whole = {"ChecksumType": "FULL_OBJECT", self._algorithm.field: self._algorithm.crc.combine(parts)}
-        is_text = self._arguments.takes(COMPLETE, "MpuObjectSize").type_name == "string"
-        checksum = whole.get(self._algorithm.field) if self._algorithm else None
+        if checksum:
+            algorithm, _, value = checksum.partition(":")
+            whole = {"ChecksumType": "FULL_OBJECT", f"Checksum{algorithm}": value}
+        is_text = self.arguments.takes(COMPLETE, "MpuObjectSize").type_name == "string"
         parameters = {
             "UploadId": upload_id,
             "MultipartUpload": {"Parts": self.manifest(receipts)},
@@ -223,9 +241,11 @@ class Store:
             **self._condition(),
         }
         try:
-            return self._result(self._send(COMPLETE, parameters), size, len(receipts), checksum)
+            answer = self._send(COMPLETE, parameters)
         except BaseException as error:
             self._raise(error, True, True, checksum)
+        field = self._algorithm.field if self._algorithm else ""
+        return self._result(answer, size, len(receipts), checksum or _labelled({field: answer.get(field)}))
 
     def abort(self, upload_id: str) -> bool:
         """Abort the upload; whether S3 knew it."""
@@ -237,12 +257,64 @@ class Store:
             raise
         return True
 
-    def has_parts(self, upload_id: str) -> bool:
-        """Whether S3 shows parts of the upload; False also if it won't tell."""
+    def remove(self, upload_id: str, is_sending: Callable[[], object] = bool) -> bool:
+        """Abort the upload until it does not show; whether S3 knew it. ``is_sending`` says if parts are on their way.
+        `NotCommittedError` with its id if it may still be there.
+        """
+        was_there, reason = False, ""
+        for attempt in range(_ABORT_ATTEMPTS):
+            time.sleep(attempt * _ABORT_PAUSE_SECONDS)
+            still_sending = is_sending()
+            try:
+                was_there |= self.abort(upload_id)
+                if not self.shows(upload_id) and not still_sending:
+                    return was_there
+                reason = "S3 shows it even now"
+            except NotCommittedError as error:
+                reason = str(error.__cause__)
+        raise self.left_behind(upload_id, reason)
+
+    def left_behind(self, upload_id: str, reason: str) -> NotCommittedError:
+        """What to say of an upload that could not be aborted."""
+        return NotCommittedError(
+            f"upload {upload_id} of {self.url} could not be aborted, S3 stores and bills its parts until it is: "
+            f"{reason}",
+            self.bucket,
+            self.key,
+            upload_id,
+        )
+
+    def take_over(self, upload_id: str, token: str | None) -> list[Receipt]:
+        """Go on with an upload that was begun elsewhere: its parts, in order. From now on its token counts, and its
+        checksum algorithm where S3 tells it. One that is listed as two different parts (SeaweedFS does that with a part
+        that was sent twice) is left out, and so are those whose size S3 does not tell.
+        """
+        found: dict[int, Receipt | None] = {}
+        for page in self._listing(upload_id):
+            for part in page.get("Parts", []):
+                number, receipt = part["PartNumber"], _receipt(part)
+                found[number] = receipt if found.get(number, receipt) == receipt else None
+            if algorithm := page.get("ChecksumAlgorithm"):
+                self._algorithm = named(algorithm)
+        self.token = token
+        return [receipt for _, receipt in sorted(found.items()) if receipt is not None]
+
+    def held(self, upload_id: str) -> list[Mapping[str, Any]] | None:
+        """ListParts' entries of the upload, None if there is no such upload."""
         try:
-            return bool(self._call("listing the parts of", LIST, UploadId=upload_id).get("Parts"))
+            return [part for page in self._listing(upload_id) for part in page.get("Parts", [])]
+        except NotCommittedError as error:
+            if _says_gone(error):
+                return None
+            raise
+
+    def shows(self, upload_id: str) -> bool:
+        """Whether S3 shows the upload; False also if it won't tell."""
+        try:
+            answer = self._call("listing the parts of", LIST, UploadId=upload_id)
         except NotCommittedError:
             return False
+        return answer.get("UploadId") == upload_id or bool(answer.get("Parts"))
 
     def head(self) -> Mapping[str, Any] | None:
         """What S3 says of the key now, None if there is no object."""
@@ -270,10 +342,37 @@ class Store:
             raise NotCommittedError(f"the object is shown with {shown} bytes instead of {size}", self.bucket, self.key)
         return self._result(head, size, parts, checksum)
 
+    def unknown(
+        self, reason: object, upload_id: str | None, size: int, parts: Sequence[Receipt]
+    ) -> OutcomeUnknownError:
+        """What to say of a commit whose outcome ``reason`` kept from being known."""
+        return OutcomeUnknownError(
+            f"whether {self.url} was published is not known: the answer was lost, and then {reason!r}. "
+            f"Look at the object: it is this writer's if it has {size} bytes and {self.token} "
+            f"as {TOKEN_NAME} in its metadata",
+            self.bucket,
+            self.key,
+            upload_id,
+            self.token,
+            size,
+            self.manifest(parts),
+        )
+
     @property
     def url(self) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self.bucket}/{self.key}"
+
+    def _listing(self, upload_id: str) -> Iterator[Mapping[str, Any]]:
+        """ListParts' answers, page by page."""
+        marker = 0
+        while True:
+            answer = self._call("listing the parts of", LIST, UploadId=upload_id, PartNumberMarker=marker)
+            yield answer
+            following = answer.get("NextPartNumberMarker") or 0
+            if not answer.get("IsTruncated") or following <= marker:
+                return
+            marker = following
 
     def _call(self, doing: str, operation: str, **parameters: Any) -> Any:
         try:
@@ -285,7 +384,7 @@ class Store:
         """Say of a commit that raised ``error`` that it did not happen, or that nobody knows."""
         failure = error
         if isinstance(error, Exception):
-            failure = _faults.translate(error, "publishing", self.bucket, self.key, exclusive=self._exclusive)
+            failure = _faults.translate(error, "publishing", self.bucket, self.key, exclusive=self.exclusive)
             failure.__cause__ = error
         if not handed_over or _faults.is_refusal(error):
             raise failure
@@ -300,7 +399,7 @@ class Store:
         )
 
     def _send(self, operation: str, parameters: dict[str, Any]) -> Any:
-        given = self._arguments.of(operation)
+        given = self.arguments.of(operation)
         return getattr(self._client, _METHODS[operation])(Bucket=self.bucket, Key=self.key, **{**given, **parameters})
 
     def _checksums(self, data: memoryview, digest: Digest | None) -> dict[str, str]:
@@ -313,14 +412,12 @@ class Store:
     def _metadata(self) -> dict[str, Any]:
         if self.token is None:
             return {}
-        return {"Metadata": {**self._arguments.of(PUT).get("Metadata", {}), TOKEN_NAME: self.token}}
+        return {"Metadata": {**self.arguments.of(PUT).get("Metadata", {}), TOKEN_NAME: self.token}}
 
     def _condition(self) -> dict[str, str]:
-        return {"IfNoneMatch": "*"} if self._exclusive else {}
+        return {"IfNoneMatch": "*"} if self.exclusive else {}
 
     def _result(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> UploadResult:
-        if self._algorithm and checksum is None:
-            checksum = answer.get(self._algorithm.field)
         return UploadResult(
             bucket=self.bucket,
             key=self.key,
@@ -328,7 +425,7 @@ class Store:
             version_id=answer.get("VersionId"),
             size=size,
             parts=parts,
-            checksum=f"{self._algorithm.name}:{checksum}" if self._algorithm and checksum else None,
+            checksum=checksum,
         )
 
 
@@ -362,7 +459,20 @@ def _unwrapped(body: Any) -> Any:
 
 
 def _is_checksum(name: str) -> bool:
-    return name.startswith("Checksum") and name != "ChecksumType"
+    return name.startswith("Checksum") and name not in {"ChecksumType", "ChecksumAlgorithm"}
+
+
+def _labelled(checksums: Mapping[str, Any]) -> str | None:
+    """The first of S3's checksum fields, as "NAME:base64"."""
+    return next((f"{name.removeprefix('Checksum')}:{value}" for name, value in checksums.items() if value), None)
+
+
+def _receipt(part: Mapping[str, Any]) -> Receipt | None:
+    """One of ListParts' entries, None if it lacks what a commit needs."""
+    if "Size" not in part or not part.get("ETag"):
+        return None
+    checksums = {name: value for name, value in part.items() if _is_checksum(name)}
+    return Receipt(part["PartNumber"], part["Size"], part["ETag"], checksums)
 
 
 def _says_gone(error: NotCommittedError) -> bool:

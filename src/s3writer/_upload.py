@@ -17,17 +17,13 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from s3writer._errors import (
-    AbortedError,
-    NotCommittedError,
-    ObjectTooLargeError,
-    OutcomeUnknownError,
-    S3WriterError,
-)
+from s3writer import _resume
+from s3writer._errors import AbortedError, NotCommittedError, ObjectTooLargeError, S3WriterError
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
-from s3writer._store import TOKEN_NAME, LostAnswerError, Store
+from s3writer._store import LostAnswerError, Store
+from s3writer.pending import PendingUpload
 
 logger = logging.getLogger("s3writer")
 
@@ -35,9 +31,6 @@ logger = logging.getLogger("s3writer")
 #: next slice. A server that hangs is not waited for any longer.
 _ABORT_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-#: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
-_ABORT_ATTEMPTS = 3
-_ABORT_PAUSE_SECONDS = 0.2
 
 #: What `_abort_all` looks after when the interpreter ends.
 _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
@@ -66,10 +59,18 @@ class _Sent:
 
 
 class Upload:
-    """Sends parts and settles the outcome. One thread at a time may use it."""
+    """Sends parts and settles the outcome. One thread at a time may use it. ``keeps`` says what becomes of it when it
+    fails: it stays in S3, to be resumed, or is aborted.
+    """
 
     def __init__(
-        self, store: Store, plan: Plan, progress: Callable[[int], object] | None, alarm: Callable[[], object]
+        self,
+        store: Store,
+        plan: Plan,
+        progress: Callable[[int], object] | None,
+        alarm: Callable[[], object],
+        *,
+        keeps: bool,
     ) -> None:
         self.session = Session()
         self.result: UploadResult | None = None
@@ -77,9 +78,10 @@ class Upload:
         self._plan = plan
         self._progress = progress
         self._sender: Sender[_Sent] = Sender(alarm)
+        self._keeps = keeps
         self._spare: list[PartBuffer] = []
         self._digest = store.start_digest()
-        self._upload_id: str | None = None
+        self.upload_id: str | None = None
         self._error: BaseException | None = None
         self._process = os.getpid()
 
@@ -104,9 +106,10 @@ class Upload:
         """Raise if nothing more can come of this upload."""
         if self.session.state is not State.OPEN:
             raise AbortedError(
-                f"{self._store.url} was not published: its upload was aborted before. Write the object anew, from its "
-                "first byte",
+                f"{self._store.url} was not published: its upload had failed or was aborted before. Write the object "
+                "anew, from its first byte, or resume the upload if it was kept",
                 *self._address,
+                self.upload_id if self.session.state is State.KEPT else None,
             ) from self._error
 
     @property
@@ -133,14 +136,8 @@ class Upload:
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
         self._start(buffer)
-        following = self.session.next_part()
-        if self.session.is_full():
-            raise ObjectTooLargeError(
-                f"{self._store.url} does not fit into {MAX_PARTS:,} parts, of which the last was "
-                f"{self._plan.size(MAX_PARTS):,} bytes: set expected_size, or a larger max_memory or part_size",
-                *self._address,
-            )
-        self._collect(self._plan.in_flight(following))
+        self._check_for_room()
+        self._collect(self._plan.in_flight(self.session.next_part()))
         return self._spare.pop() if self._spare else PartBuffer()
 
     def commit(self, tail: PartBuffer) -> UploadResult:
@@ -151,19 +148,62 @@ class Upload:
         except LostAnswerError as lost:
             result = self._settle(lost)
         except BaseException as error:
-            self.abort(error)
+            self.fail(error)
             raise
         return self._committed(result)
 
+    def prepare(self, tail: PartBuffer) -> PendingUpload:
+        """Send what ``tail`` holds, and hand over what is to be published; if that fails, abort and raise."""
+        self.session.move(State.COMMITTING)
+        try:
+            upload_id, parts = self._send_rest(tail), self.session.manifest()
+            pending = PendingUpload(
+                bucket=self._store.bucket,
+                key=self._store.key,
+                upload_id=upload_id,
+                size=self.session.size,
+                parts=tuple(parts),
+                checksum=self._store.whole_checksum(parts),
+                token=self._store.token,
+                exclusive=self._store.exclusive,
+                s3_arguments=self._store.arguments.for_commit(),
+            )
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self._end(State.PREPARED, None)
+        return pending
+
+    def resume(self, upload_id: str, token: str | None, source: _resume.Readable | None) -> None:
+        """Go on with an upload that was begun elsewhere, after the parts that can be used. They are checked against
+        ``source``, if there is one.
+        """
+        self._store.arguments.refuse_late_ones()
+        parts = _resume.usable(self._store.take_over(upload_id, token))
+        if source is not None:
+            _resume.verify(parts, source, *self._address, upload_id)
+        for receipt in parts:
+            self.session.allot(receipt.size)
+        self.session.record(parts)
+        self._digest = self._store.start_digest()
+        self.upload_id = upload_id
+        _under_way.add(self)
+
+    def fail(self, error: BaseException | None) -> None:
+        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place."""
+        if self._keeps and self.upload_id is not None:
+            self._keep(error, _STOP_SECONDS)
+        else:
+            self.abort(error)
+
     def abort(self, error: BaseException | None = None) -> None:
         """Abort. What can't be aborted is noted on ``error``, or raised as `NotCommittedError` where there is none."""
-        if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
+        if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING, State.KEPT):
             return
         self.session.move(State.ABORTING)
-        upload_id = self._upload_id
         try:
-            if upload_id is not None:
-                self._remove(upload_id)
+            if self.upload_id is not None:
+                self._remove(self.upload_id)
         except NotCommittedError as left:
             if error is None:
                 raise
@@ -172,11 +212,13 @@ class Upload:
             self._end(State.ABORTED, error)
 
     def abandon(self) -> None:
-        """Abort without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
+        """`fail` without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
         or urllib3's that an abort needs; a thread of its own is not inside anything.
         """
-        if self._upload_id is None:
+        if self.upload_id is None:
             self.abort()
+        elif self._keeps:
+            self._keep(None, 0)
         elif not sys.is_finalizing():
             thread = threading.Thread(target=self._abort_quietly, name="s3writer-abort", daemon=True)
             try:
@@ -192,12 +234,13 @@ class Upload:
 
     def _start(self, buffer: PartBuffer) -> None:
         """Hand the bytes of ``buffer`` to a worker."""
+        self._check_for_room()
         size = buffer.tell()
         number = self.session.allot(size)
         self._collect(self._plan.max_concurrency - 1)
-        if self._upload_id is None:
-            self._upload_id = self._begin()
-        upload_id, store, check = self._upload_id, self._store, self._sender.check
+        if self.upload_id is None:
+            self.upload_id = self._begin()
+        upload_id, store, check = self.upload_id, self._store, self._sender.check
         digest, self._digest = self._digest, store.start_digest()
 
         def send_part() -> _Sent:
@@ -205,6 +248,14 @@ class Upload:
                 return _Sent(store.upload_part(upload_id, number, data, digest, check), buffer)
 
         self._sender.start(send_part)
+
+    def _check_for_room(self) -> None:
+        if self.session.is_full():
+            raise ObjectTooLargeError(
+                f"{self._store.url} does not fit into {MAX_PARTS:,} parts, of which the last was "
+                f"{self._plan.size(MAX_PARTS):,} bytes: set expected_size, or a larger max_memory or part_size",
+                *self._address,
+            )
 
     def _begin(self) -> str:
         """Begin the upload; its id. If a finaliser has aborted this one meanwhile, it is removed again."""
@@ -236,18 +287,24 @@ class Upload:
             self._progress(size)
 
     def _publish(self, tail: PartBuffer) -> UploadResult:
-        if self._upload_id is None:
+        if self.upload_id is None:
             self.session.size = tail.tell()
             with tail.getbuffer() as whole, whole[: self.session.size] as data:
                 return self._store.put(data, self._digest)
-        self._start(tail)
+        upload_id, parts = self._send_rest(tail), self.session.manifest()
+        return self._store.complete(upload_id, parts, self._store.whole_checksum(parts))
+
+    def _send_rest(self, tail: PartBuffer) -> str:
+        """Send ``tail`` as the last part, and wait until S3 has them all; the upload's id."""
+        if tail.tell() or not self.session.size:
+            self._start(tail)
         self._collect(0)
-        return self._store.complete(self._upload_id, self.session.manifest())
+        return str(self.upload_id)
 
     def _committed(self, result: UploadResult) -> UploadResult:
         self.result = result
         self._end(State.COMMITTED, None)
-        if self._upload_id is None:
+        if self.upload_id is None:
             self._acknowledge_published(result.size)
         return result
 
@@ -261,11 +318,12 @@ class Upload:
         """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
         `OutcomeUnknownError` if S3 does not show which. An interrupt goes on in any case, with a note.
         """
-        interrupt = None if isinstance(lost.error, Exception) else lost.error
+        interrupt = lost.interrupt
         try:
             result = self._find_out(lost)
         except BaseException as reason:
-            unknown = self._unknown(reason)
+            parts = [] if self.upload_id is None else self.session.manifest()
+            unknown = self._store.unknown(reason, self.upload_id, self.session.size, parts)
             self._end(State.UNKNOWN, unknown)
             if interrupt is None and isinstance(reason, Exception):
                 raise unknown from lost.error
@@ -288,33 +346,23 @@ class Upload:
         try:
             result = store.recognize(store.head(), size, parts, lost.checksum)
         except NotCommittedError:
-            if self._upload_id is not None:
-                self._remove(self._upload_id)
+            if self.upload_id is not None and not self._keeps:
+                self._remove(self.upload_id)
             raise
         if result is not None:
             return result
-        if self._upload_id is None:
+        if self.upload_id is None:
             if lost.answered and store.token is not None:
                 return None
             raise NotCommittedError("the object is not there, but may yet come", *self._address)
-        was_listed = store.has_parts(self._upload_id)
-        was_there = self._remove(self._upload_id)
+        if self._keeps:
+            raise NotCommittedError("the object is not there, but its upload was kept", *self._address)
+        was_listed = store.shows(self.upload_id)
+        was_there = self._remove(self.upload_id)
         result = store.recognize(store.head(), size, parts, lost.checksum)
         if result is not None or (was_listed and was_there and store.token is not None):
             return result
         raise NotCommittedError("the upload is gone, and the key does not hold its object", *self._address)
-
-    def _unknown(self, reason: BaseException) -> OutcomeUnknownError:
-        return OutcomeUnknownError(
-            f"whether {self._store.url} was published is not known: the answer was lost, and then {reason!r}. "
-            f"Look at the object: it is this writer's if it has {self.session.size} bytes and {self._store.token} "
-            f"as {TOKEN_NAME} in its metadata",
-            *self._address,
-            self._upload_id,
-            self._store.token,
-            self.session.size,
-            [] if self._upload_id is None else self._store.manifest(self.session.manifest()),
-        )
 
     def _remove(self, upload_id: str) -> bool:
         """Remove the upload from S3; whether S3 knew it. `NotCommittedError` with its id if it may still be there.
@@ -326,53 +374,58 @@ class Upload:
             remover.start(lambda: self._try_to_remove(upload_id))
             (was_there,) = remover.wait(0, _ABORT_SECONDS)
         except TimeoutError:
-            raise self._left_behind(upload_id, f"it took more than {_ABORT_SECONDS:.0f} seconds") from None
+            raise self._store.left_behind(upload_id, f"it took more than {_ABORT_SECONDS:.0f} seconds") from None
         except NotCommittedError:
             raise
         except BaseException as interrupt:
-            interrupt.add_note(str(self._left_behind(upload_id, "aborting was interrupted").strerror))
+            interrupt.add_note(str(self._store.left_behind(upload_id, "aborting was interrupted").strerror))
             raise
         return was_there
 
     def _try_to_remove(self, upload_id: str) -> bool:
         self._sender.stop(_STOP_SECONDS)
-        was_there, reason = False, ""
-        for attempt in range(_ABORT_ATTEMPTS):
-            time.sleep(attempt * _ABORT_PAUSE_SECONDS)
-            still_sending = self._sender.stop(0)
-            try:
-                was_there |= self._store.abort(upload_id)
-                if not self._store.has_parts(upload_id) and not still_sending:
-                    return was_there
-                reason = "parts were still arriving"
-            except NotCommittedError as error:
-                reason = str(error.__cause__)
-        raise self._left_behind(upload_id, reason)
+        return self._store.remove(upload_id, lambda: self._sender.stop(0))
 
-    def _left_behind(self, upload_id: str, reason: str) -> NotCommittedError:
-        return NotCommittedError(
-            f"upload {upload_id} of {self._store.url} could not be aborted, S3 stores and bills its parts until "
-            f"it is: {reason}",
+    def _keep(self, error: BaseException | None, seconds: float) -> None:
+        """Leave the upload in place. Parts that are under way stop before their next slice; they are waited for, so
+        that none arrives while somebody resumes the upload.
+        """
+        if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
+            return
+        self.session.move(State.KEPT)
+        self._error = error
+        kept = NotCommittedError(
+            f"{self._store.url} was not published, its upload {self.upload_id} was kept: go on with "
+            f"MultipartUploadWriter.resume({self._store.bucket!r}, {self._store.key!r}, {self.upload_id!r}, "
+            f"token={self._store.token!r})",
             *self._address,
-            upload_id,
+            self.upload_id,
         )
+        self._note(error, kept)
+        self._let_go()
+        self._sender.stop(seconds)
 
-    def _note(self, error: BaseException, left: NotCommittedError) -> None:
+    def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
+        logger.warning("%s", left.strerror)
+        if error is None:
+            return
         with contextlib.suppress(Exception):
             error.add_note(str(left.strerror))
-        logger.warning("%s", left.strerror)
         if isinstance(error, S3WriterError):
             error.upload_id = left.upload_id
 
     def _end(self, state: State, error: BaseException | None) -> None:
         self.session.move(state)
         self._error = error
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._spare.clear()
         _under_way.discard(self)
 
     def _abort_quietly(self) -> None:
         try:
-            self.abort()
+            self.fail(None)
         except NotCommittedError as left:
             logger.warning("%s", left.strerror)
 
@@ -385,11 +438,12 @@ def _abort_all() -> None:
     for thread in list(_aborts):
         thread.join(max(0.0, deadline - time.monotonic()))
     for upload in [upload for upload in _under_way if upload.is_ours]:
-        logger.warning("%s was never closed: it is aborted at exit", upload._store.url)
+        logger.warning("%s was never closed: it is not published", upload._store.url)
         if time.monotonic() < deadline:
             upload._abort_quietly()
         else:
-            logger.warning("%s", upload._left_behind(str(upload._upload_id), "there was no time left for it").strerror)
+            left = upload._store.left_behind(str(upload.upload_id), "there was no time left for it")
+            logger.warning("%s", left.strerror)
 
 
 atexit.register(_abort_all)

@@ -31,7 +31,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
@@ -40,9 +40,14 @@ from s3writer._sender import is_worker
 from s3writer._session import UploadResult
 from s3writer._store import Store, algorithm_for
 from s3writer._upload import PartBuffer, Upload
+from s3writer.pending import PendingUpload
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+    from s3writer._resume import Readable
+
+Outcome = TypeVar("Outcome")
 
 logger = logging.getLogger("s3writer")
 
@@ -90,6 +95,8 @@ class MultipartUploadWriter(io.RawIOBase):
         encoding: for ``write`` of ``str``; None refuses ``str``.
         progress: called with a number of bytes each time S3 has acknowledged so many more, by the thread that writes
             or closes. An exception that it raises aborts the upload; once the object is published, it is logged.
+        on_error: "abort" removes the upload from S3 when anything goes wrong. "keep" leaves the parts that have arrived
+            there, stored and billed, for `resume`; errors and the log then name the upload.
         commit_token: put a random token into the object's metadata, under ``s3writer-token``. It is what proves, if
             the answer to the commit is lost, that the object under the key is this one.
         **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
@@ -121,6 +128,7 @@ class MultipartUploadWriter(io.RawIOBase):
         equal_parts: bool = False,
         encoding: str | None = "utf-8",
         progress: Callable[[int], object] | None = None,
+        on_error: Literal["abort", "keep"] = "abort",
         commit_token: bool = True,
         **s3_arguments: Any,
     ) -> None:
@@ -134,7 +142,9 @@ class MultipartUploadWriter(io.RawIOBase):
         )
         if progress is not None and not callable(progress):
             raise TypeError(f"progress must be callable, not {type(progress).__name__}")
-        s3 = _client.default_client() if client is None else _checked(client)
+        if on_error not in ("abort", "keep"):
+            raise ValueError(f"on_error={on_error!r} is neither 'abort' nor 'keep'")
+        s3 = _client.chosen(client)
         store = Store(
             s3,
             bucket,
@@ -153,8 +163,49 @@ class MultipartUploadWriter(io.RawIOBase):
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
         self._room = _ROOM_BYTES
-        self._upload = Upload(store, plan, progress, _alarm(weakref.ref(self)))
+        self._upload = Upload(store, plan, progress, _alarm(weakref.ref(self)), keeps=on_error == "keep")
         _writers.add(self)
+
+    @classmethod
+    def resume(
+        cls,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        *,
+        verify: "Readable | None" = None,
+        token: str | None = None,
+        on_error: Literal["abort", "keep"] = "keep",
+        **options: Any,
+    ) -> Self:
+        """A writer that goes on with an upload which another writer, perhaps of a process that died, has left in S3.
+
+        `tell` says from which byte the producer must go on. Parts are taken from the first to the first gap; what S3
+        has beyond that is sent again.
+
+        Parameters
+        ----------
+            upload_id: S3's name for the upload; a writer made with ``on_error="keep"`` tells it.
+            verify: a binary file that is read up to where the producer must go on; each part in S3 is compared with it.
+            token: the one that the upload was begun with, if there was one; it is not shown by S3 before the commit.
+            on_error: as for a new writer, with another default.
+            **options: as for a new writer. ``checksum`` is that of the upload where S3 tells it. Arguments for S3
+                that were settled when the upload began, such as ``ContentType``, are refused.
+
+        Raises `NotCommittedError` if S3 does not know the upload (it was published, aborted or has expired) or a part
+        can't be verified, `ChecksumMismatchError` if one holds other bytes than ``verify``; TypeError and ValueError as
+        for a new writer. The upload is left as it was then.
+
+        """
+        writer = cls(bucket, key, on_error=on_error, commit_token=False, **options)
+        try:
+            if not writer._is_stateless:
+                raise ValueError("an encoding that keeps a state can't be resumed: give encoding=None and write bytes")
+            writer._upload.resume(upload_id, token, verify)
+        except BaseException:
+            writer._mark_closed()
+            raise
+        return writer
 
     def write(self, data: "ReadableBuffer | str", /) -> int:
         """Take all of ``data``, which the caller may reuse afterwards; waits while too many parts are in flight.
@@ -240,6 +291,17 @@ class MultipartUploadWriter(io.RawIOBase):
         self._finish(self._commit)
         return self.result
 
+    def prepare(self) -> PendingUpload:
+        """Send everything, and close, but publish nothing yet: what is returned can be committed later, by any process.
+
+        Raises as `close` does, and ValueError if closed.
+        """
+        self._check_open()
+        pending = self._finish(lambda: self._upload.prepare(self._take_rest()))
+        if pending is None:
+            raise ValueError(f"{self.name} was closed by another thread")
+        return pending
+
     def abort(self) -> None:
         """Publish nothing, and close. A writer that is closed or has published is left alone.
 
@@ -265,14 +327,15 @@ class MultipartUploadWriter(io.RawIOBase):
         upload: Upload | None = getattr(self, "_upload", None)
         if upload is None:
             return f"<{type(self).__name__} not made>"
-        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {self._size} bytes>"
+        known = f", upload {upload.upload_id}" if upload.upload_id else ""
+        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {self._size} bytes{known}>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
 
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_upload") and self._upload.is_open:
-            self._abandon(f"{self!r} was never closed: it is aborted")
+            self._abandon(f"{self!r} was never closed: it is not published")
 
     def _dealloc_warn(self, source: object) -> None:
         """CPython's wrappers call this from their finaliser, before they close."""
@@ -283,7 +346,7 @@ class MultipartUploadWriter(io.RawIOBase):
             return
         if self._dying_wrapper is not None and self._dying_wrapper() is not None:
             if self._upload.is_open:
-                self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is aborted")
+                self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is not published")
             else:
                 self._mark_closed()
             return
@@ -294,37 +357,42 @@ class MultipartUploadWriter(io.RawIOBase):
         else:
             self._mark_closed()
 
-    def _finish(self, last: Callable[[], object]) -> None:
-        """Do the ``last`` thing, alone and once, and be closed whatever comes of it."""
+    def _finish(self, last: Callable[[], Outcome]) -> Outcome | None:
+        """Do the ``last`` thing, alone and once, and be closed whatever comes of it. None if it was closed before."""
         if not self._upload.is_ours:
             self._mark_closed()
             self._upload.check_process()
         with self._turn():
-            if not self.closed:
-                try:
-                    last()
-                except BaseException as error:
-                    self._upload.abort(error)
-                    raise
-                finally:
-                    self._mark_closed()
+            if self.closed:
+                return None
+            try:
+                return last()
+            except BaseException as error:
+                self._upload.fail(error)
+                raise
+            finally:
+                self._mark_closed()
 
     def _was_raised_before(self, exception: BaseException) -> bool:
         """Whether it was in flight when the writer was made, and has not been raised again since."""
         raised = self._raised_before
         return raised is not None and raised[0] is exception and raised[1] is exception.__traceback__
 
-    def _commit(self) -> None:
+    def _commit(self) -> UploadResult:
+        return self._upload.commit(self._take_rest())
+
+    def _take_rest(self) -> PartBuffer:
+        """What has been written and was not sent yet; nothing can be written any more."""
         self._upload.check()
         self._fill(memoryview(self._encode_end()))
         self._room = _NO_ROOM
-        tail = self._buffer
+        rest = self._buffer
         self._fill_into(PartBuffer())
-        self._upload.commit(tail)
+        return rest
 
     def _give_up(self, exception: BaseException) -> None:
-        """Abort because of an exception that goes on to somebody else."""
-        self._upload.abort(exception)
+        """Don't publish because of an exception that goes on to somebody else."""
+        self._upload.fail(exception)
         note = f"{self.name} was not published: its writer was closed while this exception was in flight"
         with contextlib.suppress(Exception):
             exception.add_note(note)
@@ -333,10 +401,10 @@ class MultipartUploadWriter(io.RawIOBase):
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._room = _NO_ROOM
-            self._upload.abort(error)
+            self._upload.fail(error)
 
     def _abandon(self, message: str) -> None:
-        """Abort from a finaliser."""
+        """Don't publish, in a finaliser."""
         self._mark_closed()
         self._upload.abandon()
         logger.warning("%s", message)
@@ -443,13 +511,6 @@ def _alarm(of: "weakref.ref[MultipartUploadWriter]") -> Callable[[], None]:
 
 def _raised(exception: BaseException | None) -> tuple[BaseException, TracebackType | None] | None:
     return None if exception is None else (exception, exception.__traceback__)
-
-
-def _checked(client: Any) -> Any:
-    meta = getattr(client, "meta", None)
-    if getattr(getattr(meta, "service_model", None), "service_name", None) != "s3":
-        raise TypeError(f"client must be a boto3 S3 client, not {type(client).__name__}")
-    return client
 
 
 @contextlib.contextmanager

@@ -1,0 +1,65 @@
+"""What of an unfinished upload can be built upon, and whether it is what its producer would write again."""
+
+import base64
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from s3writer._checksums import ALGORITHMS, MD5, Digest
+from s3writer._errors import ChecksumMismatchError, NotCommittedError
+from s3writer._plan import MIN_PART_BYTES
+from s3writer._session import Receipt
+
+_PIECE_BYTES = 1024 * 1024
+_MD5_BYTES = 16
+
+
+class Readable(Protocol):
+    """A binary file."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+
+
+def usable(parts: Iterable[Receipt]) -> list[Receipt]:
+    """The parts from number 1 on that have no gap between them, up to the first that is too small to be followed by
+    another one. All others are sent again, in place of what S3 has.
+    """
+    found: list[Receipt] = []
+    for part in parts:
+        if part.number != len(found) + 1 or part.size < MIN_PART_BYTES:
+            break
+        found.append(part)
+    return found
+
+
+def verify(parts: Sequence[Receipt], source: Readable, bucket: str, key: str, upload_id: str) -> None:
+    """Read ``source`` as far as the parts go, or `NotCommittedError`: it holds other bytes, or nothing tells which."""
+
+    def refuse(kind: type[NotCommittedError], part: Receipt, why: str) -> NotCommittedError:
+        return kind(f"part {part.number} of upload {upload_id} to s3://{bucket}/{key} {why}", bucket, key, upload_id)
+
+    for part in parts:
+        if (known := _known(part)) is None:
+            raise refuse(NotCommittedError, part, f"can't be verified: its ETag {part.etag} is all that S3 tells of it")
+        digest, expected = known
+        while left := part.size - digest.size:
+            piece = source.read(min(left, _PIECE_BYTES))
+            if not piece:
+                raise refuse(ChecksumMismatchError, part, f"has {left} bytes more than the source")
+            digest.update(memoryview(piece))
+        if digest.value() != expected:
+            raise refuse(ChecksumMismatchError, part, "holds other bytes than the source")
+
+
+def _known(part: Receipt) -> tuple[Digest, str] | None:
+    """A digest to be taken of a part's bytes, and what it must come to. The ETag of a part is an MD5, unless it is
+    encrypted; S3's API reference, data type Object.
+    """
+    for field, value in part.checksums.items():
+        if algorithm := ALGORITHMS.get(field.removeprefix("Checksum")):
+            return algorithm.start(), value
+    with contextlib.suppress(ValueError):
+        if len(md5 := bytes.fromhex(part.etag.strip('"'))) == _MD5_BYTES:
+            return MD5.start(), base64.b64encode(md5).decode()
+    return None

@@ -1,0 +1,209 @@
+"""Unfinished uploads of a bucket: what there is, what is to go, and a rule by which the bucket cleans up by itself.
+
+Whoever is killed in the middle of an upload leaves its parts in S3, stored and billed, and no listing of objects shows
+them. https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html
+"""
+
+import contextlib
+import datetime as dt
+import email.utils
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from s3writer import _client, _faults
+from s3writer._arguments import UPLOADS, Arguments
+from s3writer._errors import NotCommittedError, S3WriterError
+from s3writer._store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An upload that was neither completed nor aborted.
+
+    Attributes:
+        bucket, key: where its object would be.
+        upload_id: S3's name for it.
+        initiated: when it began, in UTC.
+        active: when its last part arrived, or when it began if it has none.
+        age: how long nothing has happened to it, by the clock of S3.
+        parts: how many S3 has.
+        size: bytes, all parts together.
+
+    """
+
+    bucket: str
+    key: str
+    upload_id: str
+    initiated: dt.datetime
+    active: dt.datetime
+    age: dt.timedelta
+    parts: int
+    size: int
+
+
+def list_uploads(
+    bucket: str, prefix: str = "", *, client: Any = None, **s3_arguments: Any
+) -> Iterator[UnfinishedUpload]:
+    """The unfinished uploads whose keys begin with ``prefix``, in the order in which S3 lists them.
+
+    Parameters
+    ----------
+        client: a boto3 S3 client; None: the one that writers share.
+        **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
+
+    It takes a request for each thousand uploads, and one for each thousand parts of each. What ends meanwhile is left
+    out. Raises `S3WriterError` if S3 does not answer.
+
+    """
+    s3 = _client.chosen(client)
+    arguments = Arguments(s3.meta.service_model, s3_arguments)
+    for now, page in _pages(s3, bucket, prefix, arguments):
+        for upload in page:
+            key, upload_id, initiated = upload["Key"], upload["UploadId"], upload["Initiated"]
+            if not key.startswith(prefix):
+                continue
+            parts = Store(s3, bucket, key, arguments=arguments).held(upload_id)
+            if parts is None:
+                continue
+            active = max([initiated, *(part["LastModified"] for part in parts if "LastModified" in part)])
+            size = sum(part["Size"] for part in parts)
+            yield UnfinishedUpload(bucket, key, upload_id, initiated, active, now - active, len(parts), size)
+
+
+def abort_uploads(
+    bucket: str,
+    prefix: str = "",
+    *,
+    older_than: dt.timedelta,
+    dry_run: bool = True,
+    client: Any = None,
+    **s3_arguments: Any,
+) -> list[UnfinishedUpload]:
+    """Abort the unfinished uploads to which nothing has happened for ``older_than``; which they were.
+
+    With ``dry_run``, the default, nothing is aborted: what is returned is what would be. A writer whose upload is
+    aborted under its hands fails and publishes nothing, so ``older_than`` should be more than the longest pause that a
+    program of yours makes between two parts.
+
+    Raises the last `NotCommittedError`, after all have been tried, if some could not be aborted; its notes name the
+    others. ``client`` and ``s3_arguments`` are those of `list_uploads`.
+    """
+    if not isinstance(older_than, dt.timedelta):
+        raise TypeError(f"older_than must be a datetime.timedelta, not {type(older_than).__name__}")
+    if older_than < dt.timedelta(0):
+        raise ValueError(f"older_than={older_than!r} is out of its limits: 0 or more")
+    s3 = _client.chosen(client)
+    arguments = Arguments(s3.meta.service_model, s3_arguments)
+    old = [one for one in list_uploads(bucket, prefix, client=s3, **s3_arguments) if one.age >= older_than]
+    failures: list[NotCommittedError] = []
+    for upload in [] if dry_run else old:
+        try:
+            Store(s3, bucket, upload.key, arguments=arguments).remove(upload.upload_id)
+        except NotCommittedError as error:
+            failures.append(error)
+    if failures:
+        last = failures.pop()
+        for other in failures:
+            last.add_note(str(other.strerror))
+        raise last
+    return old
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupRule:
+    """A lifecycle rule of a bucket that aborts uploads to keys under ``prefix``, ``days`` after they began."""
+
+    name: str
+    prefix: str
+    days: int
+
+
+def cleanup_rules(bucket: str, prefix: str = "", *, client: Any = None) -> list[CleanupRule]:
+    """The bucket's own rules that clean up all keys that begin with ``prefix``; an empty list if there are none.
+
+    Raises `S3WriterError` if S3 does not tell.
+    """
+    return list(filter(None, (_cleanup(rule, prefix) for rule in _lifecycle(_client.chosen(client), bucket)["Rules"])))
+
+
+def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: Any = None) -> CleanupRule:
+    """Have the bucket itself abort uploads to keys that begin with ``prefix``, ``days`` after they began.
+
+    A rule that does so already, as early or earlier, is left alone and returned. Other rules stay as they are. S3 knows
+    no way to add one rule: all are read and written back, so nobody else should change them at the same time.
+
+    Raises ValueError if ``days`` is less than 1, `S3WriterError` if S3 refuses.
+    """
+    if days < 1:
+        raise ValueError(f"days={days} is out of its limits: 1 or more")
+    s3 = _client.chosen(client)
+    for rule in cleanup_rules(bucket, prefix, client=s3):
+        if rule.days <= days:
+            return rule
+    digest = hashlib.sha256(prefix.encode()).hexdigest()
+    added = CleanupRule(f"s3writer-unfinished-uploads-{digest[:16]}", prefix, days)
+    lifecycle = _lifecycle(s3, bucket)
+    rules = [rule for rule in lifecycle["Rules"] if rule.get("ID") != added.name]
+    place = {"Prefix": prefix} if any("Prefix" in rule for rule in rules) else {"Filter": {"Prefix": prefix}}
+    ours = {"ID": added.name, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
+    kept = {name: value for name, value in lifecycle.items() if name == "TransitionDefaultMinimumObjectSize"}
+    with _asking("adding a rule to", bucket, prefix, "s3:PutLifecycleConfiguration"):
+        s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket, LifecycleConfiguration={"Rules": [*rules, {**ours, **place}]}, **kept
+        )
+    return added
+
+
+def _pages(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[tuple[dt.datetime, list[Any]]]:
+    """ListMultipartUploads' entries, page by page, and S3's clock."""
+    given = {"Bucket": bucket, "Prefix": prefix, **arguments.of(UPLOADS)}
+    with _asking("listing the unfinished uploads of", bucket, prefix, "s3:ListBucketMultipartUploads"):
+        try:
+            for page in s3.get_paginator("list_multipart_uploads").paginate(**given):
+                clock = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+                now = email.utils.parsedate_to_datetime(clock) if clock else dt.datetime.now(tz=dt.UTC)
+                yield now, page.get("Uploads", [])
+        except s3.exceptions.NoSuchUpload:
+            return
+
+
+def _lifecycle(s3: Any, bucket: str) -> dict[str, Any]:
+    """The bucket's lifecycle configuration."""
+    with _asking("reading the rules of", bucket, "", "s3:GetLifecycleConfiguration"):
+        try:
+            return dict(s3.get_bucket_lifecycle_configuration(Bucket=bucket))
+        except s3.exceptions.ClientError as error:
+            if _faults.code(error) != "NoSuchLifecycleConfiguration":
+                raise
+            return {"Rules": []}
+
+
+def _cleanup(rule: Mapping[str, Any], prefix: str) -> CleanupRule | None:
+    """``rule`` if it aborts all uploads under ``prefix``."""
+    days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+    place = rule.get("Filter", rule)
+    within = place.get("Prefix", "")
+    is_wider = prefix.startswith(within) and not place.keys() & {
+        "Tag",
+        "And",
+        "ObjectSizeGreaterThan",
+        "ObjectSizeLessThan",
+    }
+    if days is None or rule["Status"] != "Enabled" or not is_wider:
+        return None
+    return CleanupRule(rule.get("ID", ""), within, days)
+
+
+@contextlib.contextmanager
+def _asking(doing: str, bucket: str, prefix: str, permission: str) -> Iterator[None]:
+    """Translates what S3 answers."""
+    try:
+        yield
+    except S3WriterError:
+        raise
+    except Exception as error:
+        failure = _faults.translate(error, doing, bucket, prefix)
+        failure.add_note(f"This takes the permission {permission} on the bucket.")
+        raise failure from error

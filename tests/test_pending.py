@@ -1,0 +1,284 @@
+"""Prepared now, published later, by whoever has the plain data: with the same three outcomes, once or many times."""
+
+import json
+import pickle
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from s3writer import (
+    KeyExistsError,
+    NotCommittedError,
+    OutcomeUnknownError,
+    PartlyCommittedError,
+    PendingUpload,
+    commit_all,
+)
+from tests.helpers import MIB, Boom, content, data, uploads, writer
+from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
+from tests.wire import Wire, cut, delay, interrupt, refuse
+
+CUSTOMER_KEY = b"0123456789abcdef0123456789ABCDEF"
+
+
+@pytest.fixture
+def client(server: Store) -> Any:
+    """A client of the store."""
+    return server.client()
+
+
+def prepared(client: Any, key: str, payload: bytes = b"prepared", **options: Any) -> PendingUpload:
+    with writer(client, key, **options) as stream:
+        stream.write(payload)
+        return stream.prepare()
+
+
+@pytest.mark.parametrize("size", [0, 1000, 5 * MIB, 11 * MIB])
+def test_what_was_prepared_is_there_once_it_is_committed(client: Any, key: str, size: int) -> None:
+    pending = prepared(client, key, data(size), ContentType="text/csv")
+    assert content(client, key) is None
+    assert uploads(client, key) == [pending.upload_id]
+    assert (pending.bucket, pending.key, pending.size) == (BUCKET, key, size)
+    assert sum(part.size for part in pending.parts) == size
+    result = pending.commit(client=client)
+    assert content(client, key) == data(size)
+    head = client.head_object(Bucket=BUCKET, Key=key)
+    assert (result.size, result.parts, head["ContentType"]) == (size, len(pending.parts), "text/csv")
+    assert result.checksum == pending.checksum is not None
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_to_commit_again_changes_nothing_and_tells_the_same(client: Any, key: str, exclusive: bool) -> None:
+    pending = prepared(client, key, data(6 * MIB), exclusive=exclusive)
+    first = pending.commit(client=client)
+    assert content(client, key) == data(6 * MIB)
+    again = pending.commit(client=client)
+    assert (again.size, again.parts, again.checksum) == (first.size, first.parts, first.checksum)
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_the_writer_is_closed_and_its_with_block_publishes_nothing(client: Any, key: str) -> None:
+    with pytest.raises(Boom), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+        pending = stream.prepare()
+        assert stream.closed
+        assert "prepared" in repr(stream)
+        with pytest.raises(ValueError, match="closed"):
+            stream.prepare()
+        with pytest.raises(ValueError, match="no result"):
+            _ = stream.result
+        raise Boom
+    assert content(client, key) is None
+    pending.commit(client=client)
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_it_is_plain_data(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(11 * MIB))
+    assert PendingUpload.from_json(pending.to_json()) == pending
+    assert pickle.loads(pickle.dumps(pending)) == pending
+    assert hash(pickle.loads(pickle.dumps(pending))) == hash(pending)
+    assert json.loads(pending.to_json())["format"] == 1
+    pending.abort(client=client)
+
+
+def test_another_process_commits_what_it_reads_from_json(server: Store, client: Any, key: str) -> None:
+    script = """
+import sys
+from s3writer import PendingUpload
+print(PendingUpload.from_json(sys.stdin.read()).commit().size)
+"""
+    pending = prepared(client, key, data(6 * MIB))
+    environment = {
+        "AWS_ENDPOINT_URL": str(server.endpoint),
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": REGION,
+    }
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(
+        command, input=pending.to_json(), env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.stdout, ended.stderr) == (f"{6 * MIB}\n", "")
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_aborting_removes_it_and_may_be_done_twice(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    pending.abort(client=client)
+    assert uploads(client, key) == []
+    pending.abort(client=client)
+    with pytest.raises(OutcomeUnknownError):
+        pending.commit(client=client)
+    assert content(client, key) is None
+
+
+def test_aborting_leaves_alone_what_was_published(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    pending.commit(client=client)
+    pending.abort(client=client)
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_a_lost_answer_is_settled(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", wire.lose_answer)
+    assert pending.commit(client=client).size == 6 * MIB
+    assert content(client, key) == data(6 * MIB)
+
+
+@pytest.mark.parametrize("head", [None, refuse(403, "AccessDenied")], ids=["nothing shows", "nobody tells"])
+def test_what_can_not_be_settled_is_unknown_and_committed_later(client: Any, key: str, head: Any) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut, nth=1)
+    if head:
+        wire.on("HeadObject", head)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        pending.commit(client=client)
+    assert "again is safe" in caught.value.__notes__[0]
+    assert caught.value.upload_id == pending.upload_id
+    assert pending.commit(client=client).size == 6 * MIB
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_ctrl_c_while_it_is_committed_goes_on_and_says_what_is_known(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+
+    def act_then_interrupt(request: Any) -> Any:
+        try:
+            wire.lose_answer(request)
+        except Exception:
+            raise KeyboardInterrupt from None
+
+    wire.on("CompleteMultipartUpload", interrupt, nth=1)
+    wire.on("CompleteMultipartUpload", act_then_interrupt, nth=2)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        pending.commit(client=client)
+    assert "is not known" in caught.value.__notes__[0]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        pending.commit(client=client)
+    assert "was published all the same" in caught.value.__notes__[0]
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_a_refusal_leaves_the_upload_to_be_committed_again(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=1)
+    with pytest.raises(PermissionError) as caught:
+        pending.commit(client=client)
+    assert "was not touched" in caught.value.__notes__[0]
+    assert uploads(client, key) == [pending.upload_id]
+    pending.commit(client=client)
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_an_exclusive_one_leaves_alone_what_came_first(client: Any, key: str, server: Store) -> None:
+    if not server.quirks.checks_conditions:
+        return
+    pending = prepared(client, key, data(6 * MIB), exclusive=True)
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"first")
+    with pytest.raises(KeyExistsError) as caught:
+        pending.commit(client=client)
+    assert caught.value.upload_id == pending.upload_id
+    assert content(client, key) == b"first"
+    Wire(client).on("HeadObject", refuse(403, "AccessDenied"))
+    with pytest.raises(OutcomeUnknownError):
+        pending.commit(client=client)
+    pending.abort(client=client)
+    assert uploads(client, key) == []
+
+
+def test_a_part_that_fails_leaves_nothing_to_commit(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    with pytest.raises(PermissionError), writer(client, key) as stream:
+        stream.write(b"small")
+        stream.prepare()
+    assert uploads(client, key) == []
+
+
+def test_of_two_threads_that_prepare_one_gets_it(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", delay(0.5))
+    stream = writer(client, key)
+    stream.write(b"small")
+    outcomes: list[Any] = []
+
+    def prepare() -> None:
+        try:
+            outcomes.append(stream.prepare())
+        except ValueError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=prepare) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [pending] = [outcome for outcome in outcomes if isinstance(outcome, PendingUpload)]
+    [error] = [outcome for outcome in outcomes if isinstance(outcome, ValueError)]
+    assert "closed" in str(error)
+    pending.abort(client=client)
+
+
+def test_the_customer_s_key_is_not_in_it_and_must_be_given_again(running: dict[str, Store], key: str) -> None:
+    client = running["seaweedfs"].client()
+    secret = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": CUSTOMER_KEY}
+    pending = prepared(client, key, data(6 * MIB), **secret)
+    assert "SSECustomerKey" not in pending.to_json()
+    assert CUSTOMER_KEY.decode() not in str(pickle.dumps(pending))
+    with pytest.raises(TypeError, match="SSECustomerKey must be given"):
+        pending.commit(client=client)
+    pending.commit(client=client, SSECustomerKey=CUSTOMER_KEY)
+    read = client.get_object(Bucket=BUCKET, Key=key, **secret)
+    assert read["Body"].read() == data(6 * MIB)
+
+
+def test_what_was_settled_when_the_upload_began_can_not_be_changed(client: Any, key: str) -> None:
+    pending = prepared(client, key)
+    with pytest.raises(TypeError, match="ContentType comes too late"):
+        pending.commit(client=client, ContentType="text/csv")
+    with pytest.raises(TypeError, match="client must be a boto3 S3 client"):
+        pending.commit(client="s3")
+    pending.abort(client=client)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "parts": []}', '{"format": 1}'])
+def test_what_is_no_pending_upload_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="this is no PendingUpload"):
+        PendingUpload.from_json(text)
+
+
+def test_several_are_committed_in_order(client: Any, key: str) -> None:
+    keys = [f"{key}{number}" for number in range(3)]
+    results = commit_all([prepared(client, one, one.encode()) for one in keys], client=client)
+    assert [result.key for result in results] == keys
+    assert [content(client, one) for one in keys] == [one.encode() for one in keys]
+
+
+def test_of_several_those_before_the_failure_are_named_and_the_rest_can_be_committed(client: Any, key: str) -> None:
+    keys = [f"{key}{number}" for number in range(3)]
+    pending = [prepared(client, one, one.encode()) for one in keys]
+    Wire(client).on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=2)
+    with pytest.raises(PartlyCommittedError, match="1 of 3 objects were published") as caught:
+        commit_all(pending, client=client)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert [result.key for result in error.published] == keys[:1]
+    assert (error.failed, error.left, error.upload_id) == (pending[1], [pending[2]], pending[1].upload_id)
+    assert isinstance(caught.value.__cause__, NotCommittedError)
+    commit_all([error.failed, *error.left], client=client)
+    assert [content(client, one) for one in keys] == [one.encode() for one in keys]
+
+
+def test_ctrl_c_between_several_says_which_were_published(client: Any, key: str) -> None:
+    pending = [prepared(client, f"{key}{number}") for number in range(2)]
+    Wire(client).on("CompleteMultipartUpload", interrupt, nth=2)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        commit_all(pending, client=client)
+    assert "1 of 2 objects were published before" in caught.value.__notes__[-1]
+    pending[1].abort(client=client)

@@ -1,0 +1,340 @@
+"""An upload that was left in S3, by a failure or a death, goes on where it stopped."""
+
+import base64
+import gc
+import io
+import zlib
+from typing import Any
+
+import pytest
+
+from s3writer import (
+    AbortedError,
+    AccessDeniedError,
+    ChecksumMismatchError,
+    MultipartUploadWriter,
+    NotCommittedError,
+    ObjectTooLargeError,
+    OutcomeUnknownError,
+)
+from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
+from tests.stores import BUCKET, Store
+from tests.wire import Wire, cut, interrupt, refuse
+
+PAYLOAD = data(23 * MIB)
+
+
+@pytest.fixture
+def client(server: Store) -> Any:
+    """A client of the store."""
+    return server.client()
+
+
+def resumed(client: Any, key: str, upload_id: str | None, **options: Any) -> MultipartUploadWriter:
+    return MultipartUploadWriter.resume(BUCKET, key, str(upload_id), client=client, **options)
+
+
+def left(server: Store, key: str, size: int = 11 * MIB, **options: Any) -> str:
+    """The id of an upload whose writer failed after ``size`` bytes and kept it; whole parts have arrived."""
+    client = server.client()
+    stream = writer(client, key, on_error="keep", **options)
+    with pytest.raises(Boom), stream:
+        stream.write(PAYLOAD[:size])
+        stream._upload._collect(0)
+        raise Boom
+    [upload_id] = uploads(client, key)
+    return upload_id
+
+
+def test_a_kept_upload_goes_on_from_the_byte_that_tell_names(server: Store, client: Any, key: str) -> None:
+    upload_id = left(server, key, ContentType="text/csv")
+    stream = resumed(client, key, upload_id)
+    assert stream.tell() == 10 * MIB
+    assert upload_id in repr(stream)
+    with stream:
+        stream.write(PAYLOAD[stream.tell() :])
+    assert content(client, key) == PAYLOAD
+    assert (stream.result.size, stream.result.parts) == (len(PAYLOAD), 5)
+    assert client.head_object(Bucket=BUCKET, Key=key)["ContentType"] == "text/csv"
+    assert uploads(client, key) == []
+
+
+def test_a_failed_part_keeps_the_upload_and_the_error_says_how_to_go_on(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", refuse(403, "AccessDenied"), nth=3)
+    stream = writer(client, key, on_error="keep", max_concurrency=1, equal_parts=True)
+    with logged() as log, pytest.raises(AccessDeniedError) as caught, stream:
+        stream.write(PAYLOAD)
+    [upload_id] = uploads(client, key)
+    assert caught.value.upload_id == upload_id
+    assert f"kept, {stream._size} bytes, upload {upload_id}" in repr(stream)
+    [how] = [note for note in caught.value.__notes__ if "MultipartUploadWriter.resume(" in note]
+    assert how in log
+    call = how[how.index("MultipartUploadWriter.resume(") :].replace(")", ", client=client)")
+    again: MultipartUploadWriter = eval(call, {"MultipartUploadWriter": MultipartUploadWriter, "client": client})
+    with again:
+        assert again.tell() == 10 * MIB
+        again.write(PAYLOAD[again.tell() :])
+    assert content(client, key) == PAYLOAD
+
+
+def test_a_writer_that_failed_and_kept_its_upload_takes_nothing_more(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"), nth=1)
+    stream = writer(client, key, on_error="keep", max_concurrency=1)
+    with pytest.raises(AccessDeniedError):
+        stream.write(PAYLOAD)
+    with pytest.raises(AbortedError, match="resume") as caught:
+        stream.write(b"more")
+    assert uploads(client, key) == [caught.value.upload_id]
+    stream.abort()
+    assert uploads(client, key) == []
+    assert "aborted" in repr(stream)
+
+
+def test_nothing_is_kept_that_was_never_begun(client: Any, key: str) -> None:
+    with pytest.raises(Boom), writer(client, key, on_error="keep") as stream:
+        stream.write(b"small")
+        raise Boom
+    assert uploads(client, key) == []
+    assert "aborted" in repr(stream)
+
+
+def test_an_explicit_abort_removes_what_a_failure_would_have_kept(server: Store, client: Any, key: str) -> None:
+    stream = resumed(client, key, left(server, key))
+    stream.abort()
+    assert uploads(client, key) == []
+
+
+def test_a_dropped_writer_keeps_its_upload_too(client: Any, key: str) -> None:
+    stream = writer(client, key, on_error="keep")
+    stream.write(PAYLOAD)
+    stream._upload._collect(0)
+    with logged() as log, pytest.warns(ResourceWarning, match="was never closed"):
+        del stream
+        gc.collect()
+    [upload_id] = uploads(client, key)
+    assert any(upload_id in line for line in log)
+    again = resumed(client, key, upload_id)
+    assert again.tell() == 20 * MIB
+    again.abort()
+
+
+def test_a_commit_that_is_refused_keeps_the_upload(client: Any, key: str, server: Store) -> None:
+    Wire(client).on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=1)
+    with pytest.raises(AccessDeniedError) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+    with resumed(client, key, caught.value.upload_id) as again:
+        again.write(PAYLOAD[again.tell() :])
+    assert content(client, key) == PAYLOAD
+
+
+@pytest.mark.parametrize("head", [None, refuse(403, "AccessDenied")], ids=["nothing shows", "nobody tells"])
+def test_a_commit_whose_answer_was_lost_keeps_the_upload(client: Any, key: str, head: Any) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut, nth=1)
+    if head:
+        wire.on("HeadObject", head)
+    with pytest.raises(OutcomeUnknownError) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+    with resumed(client, key, caught.value.upload_id, token=caught.value.token) as again:
+        again.write(PAYLOAD[again.tell() :])
+    assert content(client, key) == PAYLOAD
+
+
+def test_with_its_token_a_resumed_upload_s_lost_answer_is_settled(client: Any, key: str) -> None:
+    stream = writer(client, key, on_error="keep")
+    with pytest.raises(Boom) as caught, stream:
+        stream.write(PAYLOAD[: 11 * MIB])
+        stream._upload._collect(0)
+        raise Boom
+    [upload_id] = uploads(client, key)
+    token = caught.value.__notes__[0].partition("token='")[2].partition("'")[0]
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", wire.lose_answer)
+    with resumed(client, key, upload_id, token=token) as again:
+        again.write(PAYLOAD[again.tell() :])
+    assert again.result.size == len(PAYLOAD)
+    assert content(client, key) == PAYLOAD
+
+
+def test_parts_behind_a_gap_are_sent_again(client: Any, key: str) -> None:
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    for number in (1, 2, 4):
+        body = PAYLOAD[(number - 1) * 5 * MIB :][: 5 * MIB]
+        client.upload_part(Bucket=BUCKET, Key=key, UploadId=upload_id, PartNumber=number, Body=body)
+    with resumed(client, key, upload_id, equal_parts=True) as stream:
+        assert stream.tell() == 10 * MIB
+        stream.write(PAYLOAD[10 * MIB :])
+    assert content(client, key) == PAYLOAD
+    assert stream.result.parts == 5
+
+
+def test_a_short_last_part_is_sent_again(server: Store, client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(PAYLOAD[: 12 * MIB])
+        pending = stream.prepare()
+    assert [part.size for part in pending.parts] == [5 * MIB, 5 * MIB, 2 * MIB]
+    if server.name == "rclone":
+        pending.abort(client=client)
+        return
+    with resumed(client, key, pending.upload_id) as again:
+        assert again.tell() == 10 * MIB
+        again.write(PAYLOAD[10 * MIB :])
+    assert content(client, key) == PAYLOAD
+
+
+def test_one_that_lacks_nothing_is_published_as_it_is(server: Store, client: Any, key: str) -> None:
+    upload_id = left(server, key)
+    with resumed(client, key, upload_id) as stream:
+        assert stream.tell() == 10 * MIB
+    assert content(client, key) == PAYLOAD[: 10 * MIB]
+    assert stream.result.parts == 2
+
+
+def test_one_that_has_no_part_yet_begins_at_the_first_byte(client: Any, key: str) -> None:
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    with resumed(client, key, upload_id) as stream:
+        assert stream.tell() == 0
+        stream.write(b"all of it")
+    assert content(client, key) == b"all of it"
+
+
+def test_what_was_resumed_can_be_prepared(server: Store, client: Any, key: str) -> None:
+    with resumed(client, key, left(server, key)) as stream:
+        stream.write(PAYLOAD[stream.tell() :])
+        pending = stream.prepare()
+    assert pending.commit(client=client).size == len(PAYLOAD)
+    assert content(client, key) == PAYLOAD
+
+
+def test_the_upload_s_checksum_goes_on_and_is_combined_from_the_stored_parts(
+    running: dict[str, Store], key: str
+) -> None:
+    server = running["seaweedfs"]
+    client = server.client()
+    upload_id = left(server, key, checksum="CRC32")
+
+    def tell_as_s3_does(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.update(ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
+        for part in parsed["Parts"]:
+            part["ChecksumCRC32"] = crc32(PAYLOAD[(part["PartNumber"] - 1) * 5 * MIB :][: part["Size"]])
+
+    client.meta.events.register("after-call.s3.ListParts", tell_as_s3_does)
+    with resumed(client, key, upload_id, verify=io.BytesIO(PAYLOAD)) as stream:
+        stream.write(PAYLOAD[stream.tell() :])
+    assert stream.result.checksum == f"CRC32:{crc32(PAYLOAD)}"
+    assert content(client, key) == PAYLOAD
+
+
+def crc32(payload: bytes) -> str:
+    return base64.b64encode(zlib.crc32(payload).to_bytes(4)).decode()
+
+
+def test_stored_parts_are_verified_against_the_source(server: Store, client: Any, key: str) -> None:
+    source = io.BytesIO(PAYLOAD)
+    with resumed(client, key, left(server, key), verify=source) as stream:
+        assert source.tell() == stream.tell() == 10 * MIB
+        stream.write(source.read())
+    assert content(client, key) == PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PAYLOAD[: 7 * MIB] + b"?" + PAYLOAD[7 * MIB + 1 :], "part 2 .* holds other bytes than the source"),
+        (PAYLOAD[: 7 * MIB], f"part 2 .* has {3 * MIB} bytes more than the source"),
+    ],
+)
+def test_a_source_that_has_changed_is_found_out(
+    server: Store, client: Any, key: str, source: bytes, message: str
+) -> None:
+    upload_id = left(server, key)
+    with pytest.raises(ChecksumMismatchError, match=message) as caught:
+        resumed(client, key, upload_id, verify=io.BytesIO(source))
+    assert caught.value.upload_id == upload_id
+    assert uploads(client, key) == [upload_id]
+    resumed(client, key, upload_id).abort()
+
+
+def test_parts_that_nothing_tells_about_can_not_be_verified(server: Store, client: Any, key: str) -> None:
+    upload_id = left(server, key)
+
+    def hide(parsed: dict[str, Any], **_: Any) -> None:
+        for part in parsed["Parts"]:
+            part["ETag"] = '"not-an-md5"'
+            for name in [name for name in part if name.startswith("Checksum")]:
+                del part[name]
+
+    client.meta.events.register("after-call.s3.ListParts", hide)
+    with pytest.raises(NotCommittedError, match="can't be verified"):
+        resumed(client, key, upload_id, verify=io.BytesIO(PAYLOAD))
+    resumed(server.client(), key, upload_id).abort()
+
+
+def test_a_part_that_is_listed_twice_otherwise_or_without_its_size_is_sent_again(
+    server: Store, client: Any, key: str
+) -> None:
+    upload_id = left(server, key, size=16 * MIB)
+
+    def spoil(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["Parts"].append({**parsed["Parts"][2], "ETag": '"other"'})
+        del parsed["Parts"][1]["Size"]
+
+    client.meta.events.register("after-call.s3.ListParts", spoil)
+    stream = resumed(client, key, upload_id)
+    assert stream.tell() == 5 * MIB
+    stream.abort()
+
+
+def test_all_pages_of_parts_are_read(running: dict[str, Store], key: str) -> None:
+    server = running["moto"]
+    client = server.client()
+    upload_id = left(server, key, size=21 * MIB)
+    pages: list[str] = []
+
+    def one_by_one(params: dict[str, Any], **_: Any) -> None:
+        params["MaxParts"] = 1
+        pages.append("a page")
+
+    client.meta.events.register("provide-client-params.s3.ListParts", one_by_one)
+    stream = resumed(client, key, upload_id)
+    assert (stream.tell(), len(pages)) == (20 * MIB, 4)
+    stream.abort()
+
+
+def test_an_upload_that_is_gone_is_told(client: Any, key: str, server: Store) -> None:
+    upload_id = left(server, key)
+    resumed(client, key, upload_id).abort()
+    with pytest.raises(NotCommittedError, match="listing the parts"):
+        resumed(client, key, upload_id)
+
+
+def test_what_was_settled_when_the_upload_began_is_refused(server: Store, client: Any, key: str) -> None:
+    upload_id = left(server, key)
+    with pytest.raises(TypeError, match="ContentType comes too late"):
+        resumed(client, key, upload_id, ContentType="text/csv")
+    with pytest.raises(ValueError, match="encoding that keeps a state"):
+        resumed(client, key, upload_id, encoding="utf-16")
+    with pytest.raises(ValueError, match="on_error='resume' is neither"):
+        resumed(client, key, upload_id, on_error="resume")
+    assert uploads(client, key) == [upload_id]
+    resumed(client, key, upload_id).abort()
+
+
+def test_one_that_has_all_of_s3_s_parts_takes_no_byte_more(
+    server: Store, client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = left(server, key)
+    monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
+    with pytest.raises(ObjectTooLargeError), resumed(client, key, upload_id, on_error="abort") as stream:
+        stream.write(b"one more")
+    assert uploads(client, key) == []
+
+
+def test_ctrl_c_while_it_is_kept_still_names_it(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", interrupt, nth=2)
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+    [upload_id] = uploads(client, key)
+    assert any(upload_id in note for note in caught.value.__notes__)
+    resumed(client, key, upload_id).abort()
