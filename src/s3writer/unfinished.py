@@ -27,7 +27,7 @@ class UnfinishedUpload:
         upload_id: S3's name for it.
         initiated: when it began, in UTC.
         active: when its last part arrived, or when it began if it has none.
-        age: how long nothing has happened to it, by the clock of S3.
+        age: how long nothing has happened to it, by the clock of S3, which shows whole seconds.
         parts: how many S3 has.
         size: bytes, all parts together.
 
@@ -69,7 +69,8 @@ def list_uploads(
                 continue
             active = max([initiated, *(part["LastModified"] for part in parts if "LastModified" in part)])
             size = sum(part["Size"] for part in parts)
-            yield UnfinishedUpload(bucket, key, upload_id, initiated, active, now - active, len(parts), size)
+            age = max(now - active, dt.timedelta(0))
+            yield UnfinishedUpload(bucket, key, upload_id, initiated, active, age, len(parts), size)
 
 
 def abort_uploads(
