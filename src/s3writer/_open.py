@@ -53,14 +53,10 @@ def open(
     is_text = "b" not in mode
     if not is_text and (encoding, errors, newline) != (None, None, None):
         raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
-    if not isinstance(url, str):
-        raise TypeError(f"url must be a str, not {type(url).__name__}")
     encoding = encoding or "utf-8"
     if is_text:
         "".encode(encoding)
-    bucket, separator, key = url.removeprefix(_SCHEME).partition("/")
-    if not url.startswith(_SCHEME) or not separator:
-        raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
+    bucket, key = parsed(url)
     writer = MultipartUploadWriter(bucket, key, exclusive="x" in mode, **options)
     if not is_text:
         return writer
@@ -72,3 +68,13 @@ def open(
     except BaseException:
         writer.abort()
         raise
+
+
+def parsed(url: str) -> tuple[str, str]:
+    """Bucket and key of an ``s3://`` URL; TypeError or ValueError if it is none."""
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {type(url).__name__}")
+    bucket, separator, key = url.removeprefix(_SCHEME).partition("/")
+    if not url.startswith(_SCHEME) or not separator:
+        raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
+    return bucket, key

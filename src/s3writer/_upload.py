@@ -117,6 +117,11 @@ class Upload:
         """Whether a part has failed of which nobody was told yet; ``alarm`` is called when that turns true."""
         return self._sender.has_failed
 
+    @property
+    def parts_in_flight(self) -> int:
+        """Those that S3 has not acknowledged yet."""
+        return self._sender.outstanding
+
     def poll(self) -> None:
         """Record the parts that have arrived meanwhile; raise if one has failed."""
         self._collect(self._plan.in_flight(self.session.next_part()))

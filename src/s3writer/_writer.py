@@ -51,6 +51,9 @@ Outcome = TypeVar("Outcome")
 
 logger = logging.getLogger("s3writer")
 
+#: Why a writer that was closed has published nothing.
+IN_FLIGHT = "its writer was closed while this exception was in flight"
+
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
 _NO_ROOM = -1
 
@@ -259,6 +262,11 @@ class MultipartUploadWriter(io.RawIOBase):
         raise io.UnsupportedOperation("not readable")
 
     @property
+    def parts_in_flight(self) -> int:
+        """How many parts are being sent just now."""
+        return self._upload.parts_in_flight
+
+    @property
     def result(self) -> UploadResult:
         """What was published; ValueError if nothing was, or not yet."""
         if self._upload.result is None:
@@ -393,7 +401,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _give_up(self, exception: BaseException) -> None:
         """Don't publish because of an exception that goes on to somebody else."""
         self._upload.fail(exception)
-        note = f"{self.name} was not published: its writer was closed while this exception was in flight"
+        note = f"{self.name} was not published: {IN_FLIGHT}"
         with contextlib.suppress(Exception):
             exception.add_note(note)
         logger.warning("%s: %s", note, type(exception).__name__)

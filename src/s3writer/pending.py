@@ -168,18 +168,19 @@ class PartlyCommittedError(S3WriterError):
         self.left = list(left)
 
 
-def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None) -> list[UploadResult]:
+def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arguments: Any) -> list[UploadResult]:
     """Commit one upload after the other; their results, in the same order.
 
     S3 has no transaction over several objects: this makes the time in which only some of them are there as short as
     it can be, a request for each, and no shorter. `PartlyCommittedError` if one fails; it says which were published
-    by then, and those that were not can be committed again or aborted.
+    by then, and those that were not can be committed again or aborted. ``client`` and ``s3_arguments`` are those of
+    `PendingUpload.commit`.
     """
     waiting = list(uploads)
     published: list[UploadResult] = []
     for number, upload in enumerate(waiting):
         try:
-            published.append(upload.commit(client=client))
+            published.append(upload.commit(client=client, **s3_arguments))
         except S3WriterError as error:
             message = f"{number} of {len(waiting)} objects were published, and then: {error.strerror}"
             raise PartlyCommittedError(

@@ -1,0 +1,72 @@
+"""What people write on the command line, as values: sizes, ages, places, pairs."""
+
+import datetime as dt
+import re
+from typing import Any
+
+import click
+
+from s3writer._open import parsed
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
+_AGE = re.compile(r"(\d+)([smhdw])")
+_SLASHES_BEFORE_BUCKET = 2
+_AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes as people write it: 64MiB, 5GB, 1048576."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes."""
+        if isinstance(value, int):
+            return value
+        if not (found := _SIZE.fullmatch(value.strip())):
+            self.fail(f"{value!r} is no size; write 64MiB, 5GB or a number of bytes", param, ctx)
+        number, letter, binary = found.groups()
+        return int(float(number) * (1024 if binary else 1000) ** " kmgtp".index(letter.lower() or " "))
+
+
+class Age(click.ParamType[dt.timedelta]):
+    """A time as people write it: 90m, 36h, 7d, 2w."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.timedelta:
+        """A timedelta."""
+        if isinstance(value, dt.timedelta):
+            return value
+        if not (found := _AGE.fullmatch(value.strip())):
+            self.fail(f"{value!r} is no age; write 90m, 36h, 7d or 2w", param, ctx)
+        return dt.timedelta(**{_AGES[found[2]]: int(found[1])})
+
+
+class Url(click.ParamType[tuple[str, str]]):
+    """``s3://bucket/key``; or the beginning of many keys, which may be empty."""
+
+    name = "url"
+
+    def __init__(self, *, is_prefix: bool = False) -> None:
+        self._end = "/" if is_prefix else ""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Bucket and key."""
+        try:
+            return parsed(value if value.count("/") > _SLASHES_BEFORE_BUCKET else value + self._end)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """``name=value``."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Name and value."""
+        name, separator, rest = value.partition("=")
+        if not separator or not name:
+            self.fail(f"{value!r} is not of the form name=value", param, ctx)
+        return name, rest

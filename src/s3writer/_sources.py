@@ -1,0 +1,97 @@
+"""Where the command line's bytes come from: standard input or a program, compressed or not."""
+
+import contextlib
+import io
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+_PIECE_BYTES = 1024 * 1024
+#: What a program that is told to stop gets before it is killed.
+_PATIENCE_SECONDS = 5.0
+
+
+class ProducerError(Exception):
+    """The program that was to produce the bytes failed."""
+
+
+class Producer:
+    """Standard input, or a program whose output is wanted."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self.output: IO[bytes] = sys.stdin.buffer
+        if command:
+            try:
+                self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+            except OSError as error:
+                raise ProducerError(f"{command[0]} can't be run: {error.strerror}") from error
+            assert self._process.stdout is not None
+            self.output = self._process.stdout
+
+    def finish(self) -> None:
+        """`ProducerError` unless the program has ended well."""
+        if self._process and (code := self._process.wait()):
+            raise ProducerError(f"{self._command[0]} failed: {_ending(code)}")
+
+    def stop(self) -> None:
+        """Let the program go on no longer."""
+        if self._process:
+            self.output.close()
+            self._process.terminate()
+            try:
+                self._process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+@contextlib.contextmanager
+def produced(command: Sequence[str]) -> Iterator[Producer]:
+    """The producer; it is not left running."""
+    producer = Producer(command)
+    try:
+        yield producer
+    finally:
+        producer.stop()
+
+
+def compressed(source: IO[bytes], how: str | None) -> Any:
+    """``source`` as it is, or as a file of the format ``how``; ImportError if a package is missing for that."""
+    if how == "gzip":
+        return Gzipped(source)
+    if how == "zstd":
+        import zstandard
+
+        return zstandard.ZstdCompressor().stream_reader(source)
+    return source
+
+
+def _ending(code: int) -> str:
+    return f"exit status {code}" if code > 0 else f"killed by signal {-code}"
+
+
+class Gzipped(io.RawIOBase):
+    """What ``source`` holds, compressed while it is read; the same bytes for the same source."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._compressor = zlib.compressobj(wbits=31)
+        self._ready = memoryview(b"")
+        self._is_done = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any, /) -> int:
+        while not self._ready and not self._is_done:
+            piece = self._source.read(_PIECE_BYTES)
+            self._is_done = not piece
+            self._ready = memoryview(self._compressor.compress(piece) if piece else self._compressor.flush())
+        size = min(len(target), len(self._ready))
+        target[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size

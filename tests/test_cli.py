@@ -1,0 +1,413 @@
+"""The command line, as people and their scripts meet it: what it does, what it says, and how it exits."""
+
+import datetime as dt
+import gzip
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import click
+import pytest
+import zstandard
+
+from s3writer._parameters import Age, Pair, Size, Url
+from s3writer.cli import run
+from tests.helpers import MIB, content, data, uploads, writer
+from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
+from tests.wire import Wire, cut, interrupt, refuse
+
+PAYLOAD = data(11 * MIB)
+COMMAND = [sys.executable, "-m", "s3writer"]
+
+
+@pytest.fixture
+def environment(store: Store) -> dict[str, str]:
+    """Where the store is, and what it wants to know."""
+    return {
+        **os.environ,
+        "AWS_ENDPOINT_URL": str(store.endpoint),
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": REGION,
+        "TERM": "xterm",
+    }
+
+
+def call(environment: dict[str, str], *arguments: str, given: bytes = b"") -> tuple[int, str, str]:
+    """Exit status, output and errors of a command line."""
+    ended = subprocess.run(
+        [*COMMAND, *arguments], input=given, env=environment, capture_output=True, check=False, timeout=60
+    )
+    return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+
+def at(key: str) -> str:
+    return f"s3://{BUCKET}/{key}"
+
+
+def test_standard_input_becomes_an_object_without_a_word(environment: dict[str, str], client: Any, key: str) -> None:
+    assert call(environment, "put", at(key), given=PAYLOAD) == (0, "", "")
+    assert content(client, key) == PAYLOAD
+
+
+def test_what_a_command_writes_becomes_an_object_if_it_ends_well(
+    environment: dict[str, str], client: Any, key: str
+) -> None:
+    script = "import sys; sys.stdout.write('x' * 6 * 1024 ** 2); sys.exit(int(sys.argv[1]))"
+    code, _, err = call(environment, "put", at(key), "--", sys.executable, "-c", script, "3")
+    assert code == 1
+    assert err == f"s3writer: not published: {sys.executable} failed: exit status 3\n"
+    assert (content(client, key), uploads(client, key)) == (None, [])
+    assert call(environment, "put", at(key), "--", sys.executable, "-c", script, "0") == (0, "", "")
+    assert content(client, key) == b"x" * 6 * MIB
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["no-such-command"], "no-such-command can't be run: No such file or directory"),
+        (["sh", "-c", "echo half; kill -9 $$"], "sh failed: killed by signal 9"),
+    ],
+)
+def test_a_command_that_does_not_end_well_publishes_nothing(
+    environment: dict[str, str], client: Any, key: str, command: list[str], message: str
+) -> None:
+    code, out, err = call(environment, "put", at(key), "--", *command)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert content(client, key) is None
+
+
+def test_the_outcome_is_told_to_machines(environment: dict[str, str], client: Any, key: str) -> None:
+    code, out, err = call(environment, "put", at(key), "--json", given=PAYLOAD)
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (told["outcome"], told["bucket"], told["key"], told["size"]) == ("published", BUCKET, key, len(PAYLOAD))
+    code, out, err = call(environment, "put", at(key), "--exclusive", "--json", given=b"again")
+    told = json.loads(out)
+    assert (code, told["outcome"], told["error"], told["upload_id"]) == (1, "not published", "KeyExistsError", None)
+    assert err.count("\n") == 1
+    assert content(client, key) == PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("option", "decompress"),
+    [("--gzip", gzip.decompress), ("--zstd", lambda body: zstandard.ZstdDecompressor().stream_reader(body).read())],
+)
+@pytest.mark.parametrize("payload", [b"", PAYLOAD], ids=["empty", "large"])
+def test_it_compresses_on_the_way(
+    environment: dict[str, str], client: Any, key: str, option: str, decompress: Any, payload: bytes
+) -> None:
+    assert call(environment, "put", at(key), option, given=payload) == (0, "", "")
+    assert decompress(content(client, key) or b"") == payload
+
+
+def test_options_reach_the_object(environment: dict[str, str], client: Any, key: str) -> None:
+    options = ["--content-type", "text/csv", "--metadata", "a=1", "--metadata", "b=x=y", "--argument"]
+    options += ["CacheControl=no-store", "--part-size", "6MiB", "--max-memory", "64MB", "--checksum", "SHA256"]
+    options += ["--expected-size", "11MiB", "--max-concurrency", "2"]
+    code, out, err = call(environment, "put", at(key), *options, "--json", given=PAYLOAD)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["parts"] == 2
+    head = client.head_object(Bucket=BUCKET, Key=key)
+    assert (head["ContentType"], head["CacheControl"]) == ("text/csv", "no-store")
+    assert (head["Metadata"]["a"], head["Metadata"]["b"]) == ("1", "x=y")
+
+
+def test_a_key_for_sse_c_comes_from_a_file(environment: dict[str, str], client: Any, key: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    (tmp_path / "short").write_bytes(b"k" * 31)
+    code, _, err = call(environment, "put", at(key), "--sse-c-key-file", str(tmp_path / "short"), given=b"secret")
+    assert code == 2
+    assert "holds 31 bytes" in err
+    options = ["--sse-c-key-file", str(tmp_path / "key")]
+    assert call(environment, "put", at(key), *options, "--prepare", str(tmp_path / "p"), given=b"secret") == (0, "", "")
+    assert call(environment, "commit", str(tmp_path / "p"), *options) == (0, "", "")
+    read = client.get_object(Bucket=BUCKET, Key=key, SSECustomerAlgorithm="AES256", SSECustomerKey=b"k" * 32)
+    assert read["Body"].read() == b"secret"
+
+
+@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_aborts_and_says_so(
+    environment: dict[str, str], client: Any, key: str, which: signal.Signals, code: int
+) -> None:
+    child = subprocess.Popen([*COMMAND, "put", at(key)], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdin
+    child.stdin.write(PAYLOAD)
+    child.stdin.flush()
+    while not uploads(client, key):
+        time.sleep(0.05)
+    child.send_signal(which)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert b"not published" in err
+    assert b"Traceback" not in err
+    assert (content(client, key), uploads(client, key)) == (None, [])
+
+
+@pytest.mark.parametrize("options", [[], ["--no-verify"], ["--gzip"]], ids=["verified", "skipped", "compressed"])
+def test_a_killed_upload_is_resumed_by_the_same_stream(
+    environment: dict[str, str], client: Any, key: str, options: list[str]
+) -> None:
+    sending = [option for option in options if option == "--gzip"]
+    payload = os.urandom(12 * MIB)
+    child = subprocess.Popen([*COMMAND, "put", at(key), *sending], env=environment, stdin=subprocess.PIPE)
+    assert child.stdin
+    child.stdin.write(payload[: 11 * MIB])
+    child.stdin.flush()
+    while not listed(environment, key) or listed(environment, key)[0]["parts"] < 1:
+        time.sleep(0.05)
+    child.kill()
+    child.communicate()
+    [left] = listed(environment, key)
+    code, out, err = call(environment, "resume", at(key), left["upload_id"], *options, "--json", given=payload)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["size"] >= len(payload)
+    body = content(client, key) or b""
+    assert (gzip.decompress(body) if sending else body) == payload
+    assert uploads(client, key) == []
+
+
+def listed(environment: dict[str, str], prefix: str) -> list[dict[str, Any]]:
+    code, out, err = call(environment, "uploads", at(prefix), "--json")
+    assert (code, err) == (0, "")
+    return list(json.loads(out))
+
+
+def test_a_stream_that_has_changed_is_not_resumed(environment: dict[str, str], client: Any, key: str) -> None:
+    with writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+        upload_id = stream.prepare().upload_id
+    code, _, err = call(environment, "resume", at(key), upload_id, given=b"?" + PAYLOAD[1:])
+    assert code == 1
+    assert "part 1" in err
+    code, _, err = call(environment, "resume", at(key), upload_id, "--no-verify", given=b"short")
+    assert code == 1
+    assert "ends 10485755 bytes before" in err
+    assert uploads(client, key) == [upload_id]
+    assert call(environment, "abort", at(key), upload_id) == (0, "", "")
+    assert uploads(client, key) == []
+
+
+def test_a_failure_with_keep_says_how_to_go_on(environment: dict[str, str], client: Any, key: str) -> None:
+    script = "import sys; sys.stdout.write('x' * 11 * 1024 ** 2); sys.exit(1)"
+    code, _, err = call(environment, "put", at(key), "--keep", "--", sys.executable, "-c", script)
+    assert (code, err.count("\n")) == (1, 2)
+    [upload_id] = uploads(client, key)
+    assert upload_id in err
+    assert call(environment, "abort", at(key), upload_id, "--json")[0] == 0
+    assert uploads(client, key) == []
+
+
+def test_what_was_prepared_is_committed_later(
+    environment: dict[str, str], client: Any, key: str, tmp_path: Path
+) -> None:
+    files = [str(tmp_path / name) for name in ("a", "b")]
+    for file in files:
+        assert call(environment, "put", at(key + file[-1]), "--prepare", file, given=PAYLOAD) == (0, "", "")
+    assert content(client, key + "a") is None
+    code, out, err = call(environment, "commit", *files, "--json")
+    assert (code, err) == (0, "")
+    assert [one["key"] for one in json.loads(out)["published"]] == [key + "a", key + "b"]
+    assert [content(client, key + name) for name in ("a", "b")] == [PAYLOAD, PAYLOAD]
+
+
+def test_what_was_prepared_can_be_aborted(environment: dict[str, str], client: Any, key: str) -> None:
+    code, out, err = call(environment, "put", at(key), "--prepare", "-", given=PAYLOAD)
+    assert (code, err) == (0, "")
+    assert call(environment, "abort", "-", given=out.encode()) == (0, "", "")
+    assert uploads(client, key) == []
+    code, _, err = call(environment, "commit", "-", given=b"{}")
+    assert code == 2
+    assert "this is no PendingUpload" in err
+
+
+def test_a_prepared_upload_that_can_not_be_written_down_is_aborted(
+    environment: dict[str, str], client: Any, key: str
+) -> None:
+    code, _, err = call(environment, "put", at(key), "--prepare", "/dev/full", given=PAYLOAD)
+    assert code == 1
+    assert "No space left" in err
+    assert uploads(client, key) == []
+
+
+def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], client: Any, key: str) -> None:
+    ids = [client.create_multipart_upload(Bucket=BUCKET, Key=f"{key}/{name}")["UploadId"] for name in "ab"]
+    code, out, _ = call(environment, "uploads", at(key))
+    assert code == 0
+    assert all(upload_id in out for upload_id in ids)
+    assert [one["parts"] for one in listed(environment, key)] == [0, 0]
+    assert call(environment, "sweep", at(key), "--older-than", "1h", "--yes")[0] == 0
+    assert len(listed(environment, key)) == 2
+    code, out, _ = call(environment, "sweep", at(key), "--older-than", "0s", "--dry-run", "--json")
+    assert (code, json.loads(out)["outcome"], len(json.loads(out)["uploads"])) == (0, "listed", 2)
+    code, out, err = call(environment, "sweep", at(key), "--older-than", "0s", given=b"n\n")
+    assert (code, "Abort 2 uploads?" in err) == (1, True)
+    assert len(listed(environment, key)) == 2
+    assert call(environment, "sweep", at(key), "--older-than", "0s", given=b"y\n")[0] == 0
+    assert listed(environment, key) == []
+    assert call(environment, "sweep", f"s3://{BUCKET}", "--older-than", "1d", "--json")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["put", "https://bucket/key"], "not of the form s3://bucket/key"),
+        (["put", "s3://bucket"], "not of the form s3://bucket/key"),
+        (["put", "s3://bucket/key", "--part-size", "1kB"], "part_size=1000 is out of its limits"),
+        (["put", "s3://bucket/key", "--part-size", "much"], "'much' is no size"),
+        (["put", "s3://bucket/key", "--metadata", "a"], "'a' is not of the form name=value"),
+        (["put", "s3://bucket/key", "--argument", "contenttype=a"], "did you mean ContentType?"),
+        (["sweep", "s3://bucket/", "--older-than", "soon"], "'soon' is no age"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_line(environment: dict[str, str], arguments: list[str], message: str) -> None:
+    code, out, err = call(environment, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+
+
+def test_a_failure_is_a_line_and_a_traceback_only_if_it_is_asked_for(environment: dict[str, str], key: str) -> None:
+    nowhere = ["--endpoint-url", "http://127.0.0.1:9"]
+    code, _, err = call(environment, "put", at(key), *nowhere, given=b"x")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "endpoint_url" in err
+    code, _, err = call(environment, "put", at(key), *nowhere, "--debug", given=b"x")
+    assert (code, "Traceback" in err) == (1, True)
+    code, _, err = call(environment, "put", at(key), "--profile", "no-such", given=b"x")
+    assert (code, err) == (1, "s3writer: failed: The config profile (no-such) could not be found\n")
+
+
+def on_a_terminal(environment: dict[str, str], *arguments: str, given: bytes | None) -> tuple[int, str]:
+    """Exit status of a command whose standard error (and input, if none is given) is a terminal, and what it shows."""
+    ours, theirs = pty.openpty()
+    stdin = theirs if given is None else subprocess.PIPE
+    child = subprocess.Popen(
+        [*COMMAND, *arguments], env=environment, stdin=stdin, stdout=subprocess.DEVNULL, stderr=theirs
+    )
+    os.close(theirs)
+    if given is not None:
+        assert child.stdin
+        child.stdin.write(given)
+        child.stdin.close()
+    shown = b""
+    try:
+        while piece := os.read(ours, 65536):
+            shown += piece
+    except OSError:
+        pass
+    os.close(ours)
+    return child.wait(60), shown.decode()
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_progress_is_shown_on_a_terminal(environment: dict[str, str], key: str, no_color: bool) -> None:
+    if no_color:
+        environment = {**environment, "NO_COLOR": "1"}
+    code, shown = on_a_terminal(environment, "put", at(key), "--expected-size", "11MiB", given=PAYLOAD)
+    assert code == 0
+    assert "parts in flight" in shown
+    assert re.search(r"/11\.5 MB", shown)
+    assert f"{at(key)} published: 11.5 MB in 3 parts" in shown
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)) is not no_color
+
+
+def test_nothing_is_read_from_a_terminal(environment: dict[str, str], key: str) -> None:
+    code, shown = on_a_terminal(environment, "put", at(key), given=None)
+    assert code == 2
+    assert "standard input is a terminal" in shown
+
+
+def test_shells_complete_it(environment: dict[str, str]) -> None:
+    code, out, _ = call({**environment, "_S3WRITER_COMPLETE": "bash_source"})
+    assert code == 0
+    assert "complete -o nosort" in out
+
+
+def test_without_its_packages_it_says_what_to_install(environment: dict[str, str]) -> None:
+    script = "import sys; sys.modules['click'] = None; import s3writer.__main__ as m; sys.exit(m.main())"
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "pip install 's3writer[cli]'" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault", "code", "message"),
+    [
+        ("CompleteMultipartUpload", cut, 3, "not known whether"),
+        ("UploadPart", refuse(403, "AccessDenied"), 1, "not published"),
+        ("CompleteMultipartUpload", interrupt, 130, "interrupted"),
+    ],
+)
+def test_each_outcome_has_an_exit_status(
+    client: Any,
+    key: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    fault: Any,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(PAYLOAD)))
+    wire = Wire(client)
+    wire.on(operation, fault)
+    if code == 3:
+        wire.on("HeadObject", refuse(403, "AccessDenied"))
+    with mock.patch("s3writer._client.default_client", return_value=client):
+        assert run(["put", at(key), "--json"]) == code
+    out, err = capsys.readouterr()
+    assert message in json.loads(out)["outcome"]
+    assert message in err
+
+
+def test_of_several_the_published_ones_are_told(
+    client: Any, key: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in "ab":
+        with writer(client, key + name) as stream:
+            stream.write(b"prepared")
+            (tmp_path / name).write_text(stream.prepare().to_json())
+    Wire(client).on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=2)
+    with mock.patch("s3writer._client.default_client", return_value=client):
+        assert run(["commit", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert [one["key"] for one in told["published"]] == [key + "a"]
+    assert told["failed"]["key"] == key + "b"
+    with mock.patch("s3writer._client.default_client", return_value=client):
+        assert run(["abort", str(tmp_path / "b")]) == 0
+    assert uploads(client, key + "b") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("1048576", MIB), ("64MiB", 64 * MIB), ("64 mib", 64 * MIB), ("5GB", 5 * 10**9), ("1.5k", 1500)],
+)
+def test_sizes_are_understood(text: str, size: int) -> None:
+    assert Size().convert(text, None, None) == size
+    assert Size().convert(size, None, None) == size
+
+
+@pytest.mark.parametrize(("text", "hours"), [("90m", 1.5), ("36h", 36), ("7d", 168), ("2w", 336), ("3600s", 1)])
+def test_ages_are_understood(text: str, hours: float) -> None:
+    assert Age().convert(text, None, None) == dt.timedelta(hours=hours)
+    assert Age().convert(dt.timedelta(hours=hours), None, None) == dt.timedelta(hours=hours)
+
+
+def test_places_and_pairs_are_understood() -> None:
+    assert Url().convert("s3://bucket/a/b", None, None) == ("bucket", "a/b")
+    assert Url(is_prefix=True).convert("s3://bucket", None, None) == ("bucket", "")
+    assert Pair().convert("a=b=c", None, None) == ("a", "b=c")
+    for kind, text in ((Url(), "s3://bucket"), (Pair(), "=b"), (Age(), "7"), (Size(), "-1")):
+        with pytest.raises(click.BadParameter):
+            kind.convert(text, None, None)
