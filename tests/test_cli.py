@@ -255,6 +255,9 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
     assert len(listed(environment, key)) == 2
     assert call(environment, "sweep", at(key), "--older-than", "0s", given=b"y\n")[0] == 0
     assert listed(environment, key) == []
+    client.create_multipart_upload(Bucket=BUCKET, Key=key)
+    assert call(environment, "sweep", at(key), "--older-than", "0s", "--yes")[0] == 0
+    assert uploads(client, key) == []
     assert call(environment, "sweep", f"s3://{BUCKET}", "--older-than", "1d", "--json")[0] == 0
 
 
@@ -369,6 +372,29 @@ def test_each_outcome_has_an_exit_status(
     out, err = capsys.readouterr()
     assert message in json.loads(out)["outcome"]
     assert message in err
+
+
+def test_a_command_that_will_not_stop_is_killed_once_a_part_has_failed(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+os.write(1, b"x" * 6 * 1024 ** 2)
+while True:
+    time.sleep(0.2)
+    try:
+        os.write(1, b"x")
+    except BrokenPipeError:
+        pass
+"""
+    monkeypatch.setattr("s3writer._sources._PATIENCE_SECONDS", 0.2)
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    with mock.patch("s3writer._client.default_client", return_value=client):
+        assert run(["put", at(key), "--", sys.executable, "-c", script, str(tmp_path / "pid")]) == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_of_several_the_published_ones_are_told(

@@ -27,9 +27,9 @@ from s3writer import (
 )
 from s3writer._plan import MAX_PARTS
 from tests.conftest import join_aborts
-from tests.helpers import MIB, content, data, uploads, writer
+from tests.helpers import MIB, content, data, logged, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
-from tests.wire import Wire, answer, cut, delay, interrupt, refuse
+from tests.wire import Wire, answer, cut, cut_after_sending, delay, interrupt, refuse
 
 DENIED = refuse(403, "AccessDenied")
 
@@ -181,6 +181,22 @@ def test_a_part_that_shows_after_the_abort_is_aborted_again(client: Any, key: st
     stream.write(data(6 * MIB))
     stream.abort()
     assert wire.sent[-4:] == ["AbortMultipartUpload", "ListParts", "AbortMultipartUpload", "ListParts"]
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["the failure itself", "another part"])
+def test_a_part_that_may_arrive_late_is_looked_for_again_and_told(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    monkeypatch.setattr("s3writer._upload._LATE_SECONDS", 0.1)
+    wire = Wire(client)
+    wire.on("UploadPart", cut_after_sending, nth=nth)
+    wire.on("UploadPart", refuse(403, "AccessDenied"), nth=3 - nth)
+    stream = writer(client, key)
+    with logged() as log, pytest.raises(NotCommittedError), stream:
+        stream.write(data(21 * MIB))
+        stream.close()
+    assert wire.sent[-4:] == ["AbortMultipartUpload", "ListParts", "AbortMultipartUpload", "ListParts"]
+    assert str(stream._upload.upload_id) in next(line for line in log if "answer to a part was lost" in line)
 
 
 def test_an_abort_that_was_acknowledged_and_not_done_is_done_again(client: Any, key: str) -> None:

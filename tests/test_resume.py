@@ -256,6 +256,19 @@ def test_a_source_that_has_changed_is_found_out(
     resumed(client, key, upload_id).abort()
 
 
+def test_a_part_whose_checksum_is_of_an_unknown_kind_is_verified_by_its_etag(
+    server: Store, client: Any, key: str
+) -> None:
+    def label(parsed: dict[str, Any], **_: Any) -> None:
+        for part in parsed["Parts"]:
+            part["ChecksumXXHASH64"] = "AAAAAAAAAAA="
+
+    client.meta.events.register("after-call.s3.ListParts", label)
+    stream = resumed(client, key, left(server, key), verify=io.BytesIO(PAYLOAD))
+    assert stream.tell() == 10 * MIB
+    stream.abort()
+
+
 def test_parts_that_nothing_tells_about_can_not_be_verified(server: Store, client: Any, key: str) -> None:
     upload_id = left(server, key)
 

@@ -31,7 +31,7 @@ SUITES = {
     "test_gzip": "test_fileobj_",
     "test_io": (
         "CIOTest.*(invalid_fd|fspath|_file_io|NUL|large_file)|test_truncate|test_append_bom|test_seek|Reader|Random|Pair"
-        "|Misc|Signals|^Py|APIMismatch|Incremental"
+        "|Misc|Signals|shutdown|^Py|APIMismatch|Incremental"
     ),
     "test_lzma": "test_write_to_file",
     "test_plistlib": "$^",

@@ -72,6 +72,11 @@ def test_a_bucket_without_any_has_none(client: Any, key: str) -> None:
     assert listed(client, key) == []
 
 
+def test_a_store_that_says_of_such_a_bucket_that_the_upload_is_missing_has_none(client: Any, key: str) -> None:
+    Wire(client).on("ListMultipartUploads", refuse(404, "NoSuchUpload"))
+    assert listed(client, key) == []
+
+
 def test_all_pages_of_uploads_are_read(running: dict[str, Store], key: str) -> None:
     client = running["rclone"].client()
     keys = [f"{key}/{number}" for number in range(3)]

@@ -6,6 +6,7 @@ forked child to inherit. Workers share no state: a worker puts what came of its 
 owns the sender takes it out.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class Sender(Generic[Result]):
         self.has_failed = False
         self._alarm = alarm
         self._outcomes: SimpleQueue[Result | BaseException] = SimpleQueue()
+        self._failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
         self.outstanding = 0
         self._stopping = False
@@ -61,8 +63,18 @@ class Sender(Generic[Result]):
                 return results
             self.outstanding -= 1
             if isinstance(outcome, BaseException):
+                self._failures.append(outcome)
                 raise outcome
             results.append(outcome)
+
+    def failures(self) -> list[BaseException]:
+        """All that jobs have raised so far, also those that nobody waited for."""
+        with contextlib.suppress(Empty):
+            while True:
+                outcome = self._outcomes.get_nowait()
+                if isinstance(outcome, BaseException):
+                    self._failures.append(outcome)
+        return self._failures
 
     def stop(self, timeout: float) -> int:
         """Let no job send any more, and wait ``timeout`` seconds for them; how many are running even then."""

@@ -83,9 +83,6 @@ class Gzipped(io.RawIOBase):
         self._ready = memoryview(b"")
         self._is_done = False
 
-    def readable(self) -> bool:
-        return True
-
     def readinto(self, target: Any, /) -> int:
         while not self._ready and not self._is_done:
             piece = self._source.read(_PIECE_BYTES)

@@ -18,7 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from s3writer import _resume
-from s3writer._errors import AbortedError, NotCommittedError, ObjectTooLargeError, S3WriterError
+from s3writer._errors import (
+    AbortedError,
+    ConnectionFailedError,
+    NotCommittedError,
+    ObjectTooLargeError,
+    S3WriterError,
+)
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
@@ -31,6 +37,8 @@ logger = logging.getLogger("s3writer")
 #: next slice. A server that hangs is not waited for any longer.
 _ABORT_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+#: S3 may still be at work on a part whose answer was lost; so much later the upload is aborted once more.
+_LATE_SECONDS = 1.0
 
 #: What `_abort_all` looks after when the interpreter ends.
 _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
@@ -389,7 +397,17 @@ class Upload:
 
     def _try_to_remove(self, upload_id: str) -> bool:
         self._sender.stop(_STOP_SECONDS)
-        return self._store.remove(upload_id, lambda: self._sender.stop(0))
+        was_there = self._store.remove(upload_id, lambda: self._sender.stop(0))
+        if any(isinstance(failure, ConnectionFailedError) for failure in self._sender.failures()):
+            time.sleep(_LATE_SECONDS)
+            was_there |= self._store.remove(upload_id)
+            logger.warning(
+                "upload %s of %s was aborted after the answer to a part was lost; should S3 store that part even now, "
+                "the upload must be aborted again",
+                upload_id,
+                self._store.url,
+            )
+        return was_there
 
     def _keep(self, error: BaseException | None, seconds: float) -> None:
         """Leave the upload in place. Parts that are under way stop before their next slice; they are waited for, so

@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -40,7 +39,7 @@ from s3writer._parameters import Age, Pair, Size, Url
 from s3writer._session import UploadResult
 from s3writer._writer import IN_FLIGHT, MultipartUploadWriter
 from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
-from s3writer.unfinished import UnfinishedUpload, abort_uploads, list_uploads
+from s3writer.unfinished import UnfinishedUpload, abort_each, abort_uploads, list_uploads
 
 Function = Callable[..., Any]
 
@@ -316,12 +315,19 @@ def _send(
     with _sources.produced(command) as producer, _output(prepare) as output:
         source = _sources.compressed(producer.output, compression)
         with begin(source, progress=bar, **given, **_customer_key(sse_c_key_file)) as stream, bar.watch(stream):
-            shutil.copyfileobj(source, stream, _PIECE_BYTES)
+            _copy(source, stream)
             producer.finish()
             if output is not None:
                 return _prepared(stream, output)
     _say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
     return {"outcome": "published", **dataclasses.asdict(stream.result)}
+
+
+def _copy(source: Any, stream: MultipartUploadWriter) -> None:
+    """Whatever has come is written at once, so that a part that failed is noticed although the producer is slow."""
+    read = getattr(source, "read1", source.read)
+    while piece := read(_PIECE_BYTES):
+        stream.write(piece)
 
 
 def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[str] | None]:
@@ -411,7 +417,7 @@ def sweep(url: tuple[str, str], older_than: dt.timedelta, dry_run: bool, yes: bo
     if found and not dry_run:
         if not yes:
             click.confirm(f"Abort {len(found)} uploads?", abort=True, err=True)
-        found = abort_uploads(*url, older_than=older_than, dry_run=False)
+        abort_each(found)
     return {"outcome": "listed" if dry_run else "aborted", "uploads": [dataclasses.asdict(one) for one in found]}
 
 

@@ -8,13 +8,13 @@ import contextlib
 import datetime as dt
 import email.utils
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from s3writer import _client, _faults
 from s3writer._arguments import UPLOADS, Arguments
-from s3writer._errors import NotCommittedError, S3WriterError
+from s3writer._errors import NotCommittedError
 from s3writer._store import Store
 
 
@@ -41,6 +41,16 @@ class UnfinishedUpload:
     age: dt.timedelta
     parts: int
     size: int
+
+    def abort(self, *, client: Any = None, **s3_arguments: Any) -> None:
+        """Remove the upload from S3; one that is gone is left alone.
+
+        Raises `NotCommittedError` with the ``upload_id`` if it may still be there. ``client`` and ``s3_arguments`` are
+        those of `list_uploads`.
+        """
+        s3 = _client.chosen(client)
+        arguments = Arguments(s3.meta.service_model, s3_arguments)
+        Store(s3, self.bucket, self.key, arguments=arguments).remove(self.upload_id)
 
 
 def list_uploads(
@@ -95,13 +105,18 @@ def abort_uploads(
         raise TypeError(f"older_than must be a datetime.timedelta, not {type(older_than).__name__}")
     if older_than < dt.timedelta(0):
         raise ValueError(f"older_than={older_than!r} is out of its limits: 0 or more")
-    s3 = _client.chosen(client)
-    arguments = Arguments(s3.meta.service_model, s3_arguments)
-    old = [one for one in list_uploads(bucket, prefix, client=s3, **s3_arguments) if one.age >= older_than]
+    old = [one for one in list_uploads(bucket, prefix, client=client, **s3_arguments) if one.age >= older_than]
+    if not dry_run:
+        abort_each(old, client=client, **s3_arguments)
+    return old
+
+
+def abort_each(uploads: Iterable[UnfinishedUpload], *, client: Any = None, **s3_arguments: Any) -> None:
+    """Abort these uploads, whatever their age; raises and takes what `abort_uploads` does."""
     failures: list[NotCommittedError] = []
-    for upload in [] if dry_run else old:
+    for upload in uploads:
         try:
-            Store(s3, bucket, upload.key, arguments=arguments).remove(upload.upload_id)
+            upload.abort(client=client, **s3_arguments)
         except NotCommittedError as error:
             failures.append(error)
     if failures:
@@ -109,7 +124,6 @@ def abort_uploads(
         for other in failures:
             last.add_note(str(other.strerror))
         raise last
-    return old
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +216,6 @@ def _asking(doing: str, bucket: str, prefix: str, permission: str) -> Iterator[N
     """Translates what S3 answers."""
     try:
         yield
-    except S3WriterError:
-        raise
     except Exception as error:
         failure = _faults.translate(error, doing, bucket, prefix)
         failure.add_note(f"This takes the permission {permission} on the bucket.")
