@@ -189,8 +189,13 @@ def test_a_part_that_may_arrive_late_is_looked_for_again_and_told(
 ) -> None:
     monkeypatch.setattr("s3writer._upload._LATE_SECONDS", 0.1)
     wire = Wire(client)
+
+    def refuse_later(request: Any) -> Any:
+        time.sleep(0.5)
+        return refuse(403, "AccessDenied")(request)
+
     wire.on("UploadPart", cut_after_sending, nth=nth)
-    wire.on("UploadPart", refuse(403, "AccessDenied"), nth=3 - nth)
+    wire.on("UploadPart", refuse_later, nth=3 - nth)
     stream = writer(client, key)
     with logged() as log, pytest.raises(NotCommittedError), stream:
         stream.write(data(21 * MIB))
