@@ -1,6 +1,7 @@
 """A process that is killed at any moment: no truncated object, and nothing left that a listing does not find."""
 
 import contextlib
+import io
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from s3writer import MultipartUploadWriter, list_uploads
 from tests.helpers import content, data, uploads
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 
@@ -87,4 +89,23 @@ def test_a_program_that_turns_sigterm_into_an_exception_leaves_nothing(
         child.terminate()
     assert child.returncode == 143
     assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_an_upload_whose_process_was_killed_goes_on_from_what_the_store_has(server: Store, key: str) -> None:
+    client = server.client()
+    stalling = SCRIPT.replace("time.sleep(0.01)", "time.sleep(60 if start > 11 * 1024 ** 2 else 0)")
+    command = [sys.executable, "-c", stalling, str(server.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
+    while sum(upload.parts for upload in list_uploads(BUCKET, key, client=client)) < 2:
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.kill()
+    child.communicate()
+    [left] = list_uploads(BUCKET, key, client=client)
+    source = io.BytesIO(WHOLE)
+    with MultipartUploadWriter.resume(BUCKET, key, left.upload_id, client=client, verify=source) as stream:
+        assert stream.tell() == source.tell() == 10 * 1024**2
+        stream.write(source.read())
+    assert content(client, key) == WHOLE
     assert uploads(client, key) == []
