@@ -150,14 +150,8 @@ def test_ctrl_c_while_it_is_committed_goes_on_and_says_what_is_known(client: Any
     pending = prepared(client, key, data(6 * MIB))
     wire = Wire(client)
 
-    def act_then_interrupt(request: Any) -> Any:
-        try:
-            wire.lose_answer(request)
-        except Exception:
-            raise KeyboardInterrupt from None
-
     wire.on("CompleteMultipartUpload", interrupt, nth=1)
-    wire.on("CompleteMultipartUpload", act_then_interrupt, nth=2)
+    wire.on("CompleteMultipartUpload", wire.act_then_interrupt, nth=2)
     with pytest.raises(KeyboardInterrupt) as caught:
         pending.commit(client=client)
     assert "is not known" in caught.value.__notes__[0]

@@ -35,6 +35,13 @@ class Wire:
         self._client._endpoint.http_session.send(request)
         raise ConnectionClosedError(endpoint_url=request.url)
 
+    def act_then_interrupt(self, request: AWSPreparedRequest) -> AWSResponse | None:
+        """The store acts, and then comes Ctrl-C."""
+        try:
+            return self.lose_answer(request)
+        except ConnectionClosedError:
+            raise KeyboardInterrupt from None
+
     def _before_send(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse | None:
         operation = event_name.rpartition(".")[2]
         with self._lock:

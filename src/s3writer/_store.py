@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 
-from s3writer import _faults
+from s3writer import _body, _faults
 from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
+from s3writer._body import Body
 from s3writer._checksums import BEST, Algorithm, Digest, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError
 from s3writer._session import Receipt, UploadResult
@@ -21,13 +22,6 @@ logger = logging.getLogger("s3writer")
 
 #: Under this name a random token goes into the object's metadata.
 TOKEN_NAME = "s3writer-token"
-
-#: About how much of a part is handed to the socket at once to begin with. A socket's timeout (botocore's are 60
-#: seconds) counts for the whole slice, so on a slow line slices must be small; on a fast one large ones cost less.
-_SLICE_BYTES = 256 * 1024
-_MAX_SLICE_BYTES = 1024 * 1024
-#: A slice is up to twice as large as the last one if that was sent within this time, else half as large.
-_SLICE_SECONDS = 0.2
 
 #: A part that lands after an abort needs another one; S3's API reference of AbortMultipartUpload.
 _ABORT_ATTEMPTS = 3
@@ -61,66 +55,6 @@ class LostAnswerError(Exception):
     def interrupt(self) -> BaseException | None:
         """What came in between, if it was no fault."""
         return None if isinstance(self.error, Exception) else self.error
-
-
-class Body:
-    """A part's bytes as the file that botocore reads, in large pieces and without a copy.
-
-    ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
-    and either sends what it gets. ``check`` is called before each slice and may raise to stop the sending.
-    ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed for the signature: that
-    is what is read between ``begin_sending`` and the ``seek`` before the next attempt. (awscrt's signer hashes with
-    ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after that.
-    """
-
-    def __init__(self, data: memoryview, check: Callable[[], None]) -> None:
-        self._data = data
-        self._check = check
-        self._position = 0
-        self._slice_bytes = _SLICE_BYTES
-        self._slice_began = time.monotonic()
-        self._is_sending = False
-        self.handed_over = False
-        self.lost_answers = False
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def begin_sending(self) -> None:
-        self._is_sending = True
-
-    def read(self, size: int | None = -1) -> bytes | memoryview:
-        self._check()
-        start, reads_all = self._position, size is None or size < 0
-        self._position = len(self._data)
-        if size is not None and not reads_all:
-            self._position = min(start + self._next_slice(size), self._position)
-        if self._is_sending and self._position == len(self._data):
-            self.handed_over = True
-        piece = self._data[start : self._position]
-        return piece.tobytes() if reads_all else piece
-
-    def readinto(self, target: memoryview) -> int:
-        piece = self._data[self._position : self._position + len(target)]
-        target[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._is_sending = False
-        self._slice_bytes = _SLICE_BYTES
-        self._position = (0, self._position, len(self._data))[whence] + offset
-        return self._position
-
-    def _next_slice(self, least: int) -> int:
-        began, self._slice_began = self._slice_began, time.monotonic()
-        was_fast = self._slice_began - began < _SLICE_SECONDS
-        wanted = self._slice_bytes * 2 if was_fast else self._slice_bytes // 2
-        self._slice_bytes = max(least, min(wanted, _MAX_SLICE_BYTES))
-        return self._slice_bytes
 
 
 class Store:
@@ -159,8 +93,8 @@ class Store:
         checksums = self._checksums(data, digest)
         body = Body(data, lambda: None)
         events = self._client.meta.events
-        events.register_first(f"before-send.s3.{PUT}", _begin_sending, unique_id="s3writer-send")
-        events.register_first(f"needs-retry.s3.{PUT}", _note_lost_answer, unique_id="s3writer-answer")
+        events.register_first(f"before-send.s3.{PUT}", _body.begin_sending, unique_id="s3writer-send")
+        events.register_first(f"needs-retry.s3.{PUT}", _body.note_lost_answer, unique_id="s3writer-answer")
         checksum = _labelled(checksums)
         parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
         try:
@@ -437,25 +371,6 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
         return named(checksum)
     wants_none = client.meta.config.request_checksum_calculation == "when_required"
     return None if wants_none and not is_ours else BEST
-
-
-def _begin_sending(request: Any, **_: Any) -> None:
-    """Called by botocore when a request is signed and about to go out."""
-    body = _unwrapped(request.body)
-    if isinstance(body, Body):
-        body.begin_sending()
-
-
-def _note_lost_answer(caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> None:
-    """Called by botocore after each attempt."""
-    body = _unwrapped(request_dict.get("body"))
-    if caught_exception is not None and isinstance(body, Body):
-        body.lost_answers |= body.handed_over
-
-
-def _unwrapped(body: Any) -> Any:
-    """What is inside of botocore's AwsChunkedWrapper, if there is one."""
-    return getattr(body, "_raw", body)
 
 
 def _is_checksum(name: str) -> bool:
