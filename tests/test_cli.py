@@ -2,7 +2,6 @@
 
 import datetime as dt
 import gzip
-import io
 import json
 import os
 import pty
@@ -87,6 +86,145 @@ def test_a_command_that_does_not_end_well_publishes_nothing(
     assert content(client, key) is None
 
 
+def test_a_command_s_failure_is_seen_although_nobody_waits_for_children(
+    environment: dict[str, str], client: Any, key: str
+) -> None:
+    line = ["env", "--ignore-signal=CHLD", *COMMAND, "put", at(key), "--", "sh", "-c", "echo half; exit 3"]
+    ended = subprocess.run(line, env=environment, capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert content(client, key) is None
+
+
+@pytest.mark.parametrize("option", [[], ["--gzip"], ["--zstd"]])
+def test_a_pipe_that_does_not_block_is_read_to_its_end(
+    environment: dict[str, str], client: Any, key: str, option: list[str]
+) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    child = subprocess.Popen([*COMMAND, "put", at(key), *option], env=environment, stdin=ours)
+    os.close(ours)
+    for piece in (b"first ", b"second"):
+        os.write(theirs, piece)
+        time.sleep(1.2)
+    os.close(theirs)
+    assert child.wait(60) == 0
+    body = content(client, key) or b""
+    if option == ["--gzip"]:
+        body = gzip.decompress(body)
+    if option == ["--zstd"]:
+        body = zstandard.ZstdDecompressor().stream_reader(body).read()
+    assert body == b"first second"
+
+
+def test_an_endpoint_is_for_this_command_and_not_for_the_one_that_it_runs(
+    store: Store, environment: dict[str, str], client: Any, key: str
+) -> None:
+    environment = {**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
+    where = ["--endpoint-url", str(store.endpoint)]
+    assert call(environment, "put", at(key), *where, "--", "sh", "-c", "echo $AWS_ENDPOINT_URL_S3") == (0, "", "")
+    assert content(client, key) == b"http://127.0.0.1:9\n"
+
+
+def test_a_password_in_the_endpoint_is_not_shown(environment: dict[str, str], key: str) -> None:
+    code, _, err = call(environment, "put", at(key), "--endpoint-url", "http://user:pa55@127.0.0.1:9", given=b"x")
+    assert (code, "pa55" in err) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [("2>&-", 0), ("2>/dev/full", 0), (">/dev/full", 0), ("| true", 0), (">&-", 0)]
+)
+def test_the_outcome_does_not_hang_on_who_listens(
+    environment: dict[str, str], client: Any, key: str, redirection: str, code: int
+) -> None:
+    command = f"set -o pipefail; echo data | {sys.executable} -m s3writer put {at(key)} --json {redirection}"
+    ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
+    assert content(client, key) == b"data\n"
+
+
+def test_a_failure_s_status_does_not_hang_on_who_listens(environment: dict[str, str], key: str) -> None:
+    for redirection in ("2>&-", "2>/dev/full"):
+        command = f"{sys.executable} -m s3writer put {at(key)} -- false {redirection}"
+        ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, check=False)
+        assert ended.returncode == 1
+
+
+def test_without_standard_output_nothing_is_prepared(environment: dict[str, str], client: Any, key: str) -> None:
+    command = f"echo data | {sys.executable} -m s3writer put {at(key)} --prepare - >&-"
+    ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert (content(client, key), uploads(client, key)) == (None, [])
+
+
+def test_a_command_needs_no_standard_input(environment: dict[str, str], client: Any, key: str) -> None:
+    command = f"{sys.executable} -m s3writer put {at(key)} -- echo data <&-"
+    subprocess.run(["bash", "-c", command], env=environment, check=True)
+    assert content(client, key) == b"data\n"
+
+
+def test_a_prepared_upload_is_replaced_only_by_a_whole_one(
+    environment: dict[str, str], client: Any, key: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "prepared.json"
+    assert call(environment, "put", at(key), "--prepare", str(file), given=b"first")[0] == 0
+    first = file.read_text()
+    assert call(environment, "put", at(key), "--prepare", str(file), "--", "false")[0] == 1
+    assert file.read_text() == first
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared.json"]
+    assert call(environment, "abort", str(file))[0] == 0
+
+
+def test_an_upload_that_s3_does_not_show_can_not_be_aborted(environment: dict[str, str], client: Any, key: str) -> None:
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    code, _, err = call(environment, "abort", at(key), upload_id[:-4])
+    assert code == 1
+    assert "does not show upload" in err
+    assert uploads(client, key) == [upload_id]
+    assert call(environment, "abort", at(key), upload_id)[0] == 0
+
+
+def test_keys_are_shown_as_they_are(environment: dict[str, str], client: Any, key: str) -> None:
+    odd = f"{key}/[/b] [red]x :smile:"
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=odd)["UploadId"]
+    code, out, _ = call(environment, "uploads", at(key))
+    assert code == 0
+    assert odd in out
+    client.abort_multipart_upload(Bucket=BUCKET, Key=odd, UploadId=upload_id)
+
+
+def test_one_that_could_not_be_committed_has_its_own_status(
+    client: Any, key: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with writer(client, key) as stream:
+        (tmp_path / "a").write_text(stream.prepare().to_json())
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=1)
+    wire.on("CompleteMultipartUpload", cut, nth=2)
+    with mock.patch("s3writer._client.default_client", return_value=client):
+        assert [run(["commit", str(tmp_path / "a")]) for _ in range(3)] == [1, 3, 0]
+    assert "commit it again" in capsys.readouterr().err
+
+
+def test_a_failure_with_keep_is_resumed_by_the_command_that_it_shows(
+    environment: dict[str, str], client: Any, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "input").write_bytes(PAYLOAD)
+    command = ["sh", "-c", f"head -c 11000000 {tmp_path / 'input'}; exit 1"]
+    code, _, err = call(environment, "put", at(key), "--keep", "--exclusive", "--", *command)
+    assert code == 1
+    shown = err.splitlines()[-1].partition("with s3writer ")[2]
+    assert "--exclusive" in shown
+    line = f"{sys.executable} -m s3writer {shown} < {tmp_path / 'input'}"
+    subprocess.run(["bash", "-c", line], env=environment, check=True)
+    assert content(client, key) == PAYLOAD
+
+
+def test_help_keeps_its_lines(environment: dict[str, str]) -> None:
+    code, out, _ = call(environment, "put", "-h")
+    assert code == 0
+    assert "\n  pg_dump mydb | s3writer put s3://bucket/mydb.sql.gz --gzip\n" in out
+
+
 def test_the_outcome_is_told_to_machines(environment: dict[str, str], client: Any, key: str) -> None:
     code, out, err = call(environment, "put", at(key), "--json", given=PAYLOAD)
     told = json.loads(out)
@@ -136,7 +274,7 @@ def test_a_key_for_sse_c_comes_from_a_file(environment: dict[str, str], client: 
     assert read["Body"].read() == b"secret"
 
 
-@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_aborts_and_says_so(
     environment: dict[str, str], client: Any, key: str, which: signal.Signals, code: int
 ) -> None:
@@ -258,7 +396,7 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
     client.create_multipart_upload(Bucket=BUCKET, Key=key)
     assert call(environment, "sweep", at(key), "--older-than", "0s", "--yes")[0] == 0
     assert uploads(client, key) == []
-    assert call(environment, "sweep", f"s3://{BUCKET}", "--older-than", "1d", "--json")[0] == 0
+    assert call(environment, "sweep", f"s3://{BUCKET}", "--older-than", "1d", "--json", "--dry-run")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -269,7 +407,15 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
         (["put", "s3://bucket/key", "--part-size", "1kB"], "part_size=1000 is out of its limits"),
         (["put", "s3://bucket/key", "--part-size", "much"], "'much' is no size"),
         (["put", "s3://bucket/key", "--metadata", "a"], "'a' is not of the form name=value"),
-        (["put", "s3://bucket/key", "--argument", "contenttype=a"], "did you mean ContentType?"),
+        (["put", "s3://bucket/key", "--argument", "Contenttype=a"], "did you mean ContentType?"),
+        (["put", "s3://bucket/key", "--argument", "encoding=a"], "they begin with a capital"),
+        (["put", "s3://bucket/key", "--"], "there is no COMMAND behind --"),
+        (["put", "s3://bucket/key", "pg_dump"], "write -- before COMMAND"),
+        (["put", "s3://bucket/key", "--prepare", "-", "--json"], "needs standard output for itself"),
+        (["resume", "s3://bucket/key", "id", "--no-verify", "--gzip"], "leave out --no-verify"),
+        (["abort", "s3://bucket/key"], "there is no UPLOAD_ID"),
+        (["sweep", "s3://bucket/", "--older-than", "9" * 15 + "d"], "is too long ago"),
+        (["sweep", "s3://bucket/", "--older-than", "1d", "--json"], "give --yes or --dry-run"),
         (["sweep", "s3://bucket/", "--older-than", "soon"], "'soon' is no age"),
         (["fly"], "No such command 'fly'"),
     ],
@@ -328,7 +474,7 @@ def test_progress_is_shown_on_a_terminal(environment: dict[str, str], key: str, 
 def test_nothing_is_read_from_a_terminal(environment: dict[str, str], key: str) -> None:
     code, shown = on_a_terminal(environment, "put", at(key), given=None)
     assert code == 2
-    assert "standard input is a terminal" in shown
+    assert "standard input is no pipe and no file" in shown
 
 
 def test_shells_complete_it(environment: dict[str, str]) -> None:
@@ -357,17 +503,20 @@ def test_each_outcome_has_an_exit_status(
     key: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     operation: str,
     fault: Any,
     code: int,
     message: str,
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(PAYLOAD)))
+    (tmp_path / "input").write_bytes(PAYLOAD)
+    given = (tmp_path / "input").open()
+    monkeypatch.setattr("sys.stdin", given)
     wire = Wire(client)
     wire.on(operation, fault)
     if code == 3:
         wire.on("HeadObject", refuse(403, "AccessDenied"))
-    with mock.patch("s3writer._client.default_client", return_value=client):
+    with given, mock.patch("s3writer._client.default_client", return_value=client):
         assert run(["put", at(key), "--json"]) == code
     out, err = capsys.readouterr()
     assert message in json.loads(out)["outcome"]

@@ -97,7 +97,7 @@ def test_an_upload_whose_process_was_killed_goes_on_from_what_the_store_has(serv
     stalling = SCRIPT.replace("time.sleep(0.01)", "time.sleep(60 if start > 11 * 1024 ** 2 else 0)")
     command = [sys.executable, "-c", stalling, str(server.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
-    while sum(upload.parts for upload in list_uploads(BUCKET, key, client=client)) < 2:
+    while sum(upload.parts or 0 for upload in list_uploads(BUCKET, key, client=client)) < 2:
         assert child.poll() is None
         time.sleep(0.02)
     child.kill()

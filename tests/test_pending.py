@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from s3writer import (
+    AccessDeniedError,
+    ConflictError,
     KeyExistsError,
     NotCommittedError,
     OutcomeUnknownError,
@@ -141,6 +143,7 @@ def test_what_can_not_be_settled_is_unknown_and_committed_later(client: Any, key
     with pytest.raises(OutcomeUnknownError) as caught:
         pending.commit(client=client)
     assert "again is safe" in caught.value.__notes__[0]
+    assert "s3writer-token" in str(caught.value)
     assert caught.value.upload_id == pending.upload_id
     assert pending.commit(client=client).size == 6 * MIB
     assert content(client, key) == data(6 * MIB)
@@ -167,10 +170,53 @@ def test_a_refusal_leaves_the_upload_to_be_committed_again(client: Any, key: str
     wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=1)
     with pytest.raises(PermissionError) as caught:
         pending.commit(client=client)
-    assert "was not touched" in caught.value.__notes__[0]
+    assert "commit it again, or abort it" in caught.value.__notes__[0]
     assert uploads(client, key) == [pending.upload_id]
     pending.commit(client=client)
     assert content(client, key) == data(6 * MIB)
+
+
+@pytest.mark.parametrize("refusal", [refuse(403, "ExpiredToken"), refuse(409, "ConditionalRequestConflict")])
+def test_a_refusal_does_not_hide_that_an_earlier_commit_was_done(client: Any, key: str, refusal: Any) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", wire.lose_answer, nth=1)
+    wire.on("HeadObject", refuse(403, "AccessDenied"), nth=1)
+    wire.on("CompleteMultipartUpload", refusal, nth=2)
+    with pytest.raises(OutcomeUnknownError):
+        pending.commit(client=client)
+    assert pending.commit(client=client).size == 6 * MIB
+
+
+def test_a_conflict_can_not_be_committed_again(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    Wire(client).on("CompleteMultipartUpload", refuse(409, "ConditionalRequestConflict"), nth=1)
+    with pytest.raises(ConflictError) as caught:
+        pending.commit(client=client)
+    assert caught.value.upload_id == pending.upload_id
+    assert not hasattr(caught.value, "__notes__")
+    pending.abort(client=client)
+
+
+def test_a_refusal_that_can_not_be_looked_into_leaves_the_upload(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"))
+    wire.on("HeadObject", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError):
+        pending.commit(client=client)
+    assert uploads(client, key) == [pending.upload_id]
+    pending.abort(client=client)
+
+
+def test_without_a_token_a_second_commit_never_says_that_there_was_no_first(
+    running: dict[str, Store], key: str
+) -> None:
+    client = running["seaweedfs"].client()
+    pending = prepared(client, key, data(6 * MIB), exclusive=True, commit_token=False)
+    pending.commit(client=client)
+    with pytest.raises(OutcomeUnknownError, match="the content that was written"):
+        pending.commit(client=client)
 
 
 def test_an_exclusive_one_leaves_alone_what_came_first(client: Any, key: str, server: Store) -> None:
@@ -246,6 +292,34 @@ def test_what_was_settled_when_the_upload_began_can_not_be_changed(client: Any, 
 def test_what_is_no_pending_upload_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="this is no PendingUpload"):
         PendingUpload.from_json(text)
+
+
+def test_what_does_not_add_up_is_refused(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    for wrong in ({"size": 5}, {"upload_id": 7}, {"key": ""}, {"bucket": None}):
+        with pytest.raises(ValueError, match="this is no PendingUpload"):
+            PendingUpload.from_json(json.dumps({**json.loads(pending.to_json()), **wrong}))
+    pending.abort(client=client)
+
+
+def test_several_of_which_one_lacks_its_key_are_not_begun_with(running: dict[str, Store], key: str) -> None:
+    client = running["seaweedfs"].client()
+    secret: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": CUSTOMER_KEY}
+    both = [prepared(client, key + "1"), prepared(client, key + "2", **secret)]
+    with pytest.raises(TypeError, match="SSECustomerKey must be given"):
+        commit_all(both, client=client)
+    assert content(client, key + "1") is None
+    commit_all(both, client=client, SSECustomerKey=CUSTOMER_KEY)
+    assert content(client, key + "1") == b"prepared"
+
+
+def test_a_prepared_upload_with_a_key_is_aborted_without_it(running: dict[str, Store], key: str) -> None:
+    client = running["seaweedfs"].client()
+    pending = prepared(client, key, SSECustomerAlgorithm="AES256", SSECustomerKey=CUSTOMER_KEY)
+    wire = Wire(client)
+    pending.abort(client=client)
+    assert not [name for request in wire.requests for name in request.headers if "customer" in name.lower()]
+    assert uploads(client, key) == []
 
 
 def test_several_are_committed_in_order(client: Any, key: str) -> None:

@@ -168,13 +168,23 @@ def test_of_several_that_could_not_be_aborted_all_are_named(client: Any, key: st
     assert [len([text for text in told if upload_id in text]) for upload_id in ids] == [1, 1, 0]
 
 
-@pytest.mark.parametrize("operation", ["ListMultipartUploads", "ListParts"])
-def test_what_s3_does_not_tell_is_an_error(client: Any, key: str, begun: list[str], operation: str) -> None:
-    Wire(client).on(operation, refuse(403, "AccessDenied"))
+def test_what_s3_does_not_tell_is_an_error(client: Any, key: str) -> None:
+    Wire(client).on("ListMultipartUploads", refuse(403, "AccessDenied"))
     with pytest.raises(AccessDeniedError) as caught:
         listed(client, key)
-    if operation == "ListMultipartUploads":
-        assert "s3:ListBucketMultipartUploads" in caught.value.__notes__[0]
+    assert "s3:ListBucketMultipartUploads" in caught.value.__notes__[0]
+    with pytest.raises(TypeError, match="ContentType"):
+        list(list_uploads(BUCKET, key, client=client, ContentType="text/csv"))
+
+
+def test_an_upload_whose_parts_are_not_told_is_as_old_as_it_is(client: Any, key: str, begun: list[str]) -> None:
+    Wire(client).on("ListParts", refuse(400, "InvalidRequest"), nth=1)
+    found = listed(client, key)
+    assert sum(one.parts is None and one.size is None and one.active == one.initiated for one in found) == 1
+    assert len(found) == 2
+    later(client, DAY)
+    assert len(abort_uploads(BUCKET, key, older_than=HOUR, dry_run=False, client=client)) == 2
+    assert [len(uploads(client, one)) for one in begun] == [0, 0, 1]
 
 
 @pytest.fixture(params=["seaweedfs", "moto"])
@@ -200,8 +210,7 @@ def test_a_rule_is_added_once_and_found(ruled: Any) -> None:
     [rule] = rules(ruled)
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
     sooner = add_cleanup_rule(BUCKET, "backups/", days=1, client=ruled)
-    assert [rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for rule in rules(ruled)] == [1]
-    assert cleanup_rules(BUCKET, "backups/", client=ruled) == [sooner]
+    assert {*cleanup_rules(BUCKET, "backups/", client=ruled)} == {added, sooner}
 
 
 def test_rules_that_are_there_stay_as_they_are(ruled: Any) -> None:
@@ -219,6 +228,16 @@ def test_rules_that_are_there_stay_as_they_are(ruled: Any) -> None:
     assert (added.prefix, added.days) == ("", 7)
     assert rules(ruled)[: len(before)] == before
     assert cleanup_rules(BUCKET, client=ruled) == [added]
+
+
+def test_a_rule_that_somebody_switched_off_stays_off(ruled: Any) -> None:
+    add_cleanup_rule(BUCKET, days=3, client=ruled)
+    [rule] = rules(ruled)
+    off = {**rule, "Status": "Disabled"}
+    ruled.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [off]})
+    with pytest.raises(ValueError, match="was disabled or changed"):
+        add_cleanup_rule(BUCKET, days=3, client=ruled)
+    assert [rule["Status"] for rule in rules(ruled)] == ["Disabled"]
 
 
 def test_a_bucket_with_rules_of_the_old_form_gets_one_of_that_form(running: dict[str, Store]) -> None:
@@ -257,6 +276,9 @@ def test_what_the_bucket_refuses_is_an_error(running: dict[str, Store]) -> None:
     client = running["moto"].client()
     with pytest.raises(ValueError, match="days=0"):
         add_cleanup_rule(BUCKET, days=0, client=client)
+    half: Any = 1.5
+    with pytest.raises(TypeError, match="days must be an int"):
+        add_cleanup_rule(BUCKET, days=half, client=client)
     wire = Wire(client)
     wire.on("PutBucketLifecycleConfiguration", refuse(403, "AccessDenied"))
     with pytest.raises(AccessDeniedError) as caught:

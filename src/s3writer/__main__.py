@@ -7,6 +7,8 @@ def main() -> int:
     """The command line, or how to get it."""
     try:
         from s3writer.cli import run
+    except KeyboardInterrupt:
+        return 130
     except ImportError as error:
         print(f"s3writer: {error}; the command line needs its extra: pip install 's3writer[cli]'", file=sys.stderr)
         return 2

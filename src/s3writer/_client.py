@@ -28,12 +28,13 @@ def chosen(client: Any) -> Any:
     return client
 
 
-def default_client() -> Any:
+def default_client(endpoint_url: str | None = None) -> Any:
     """boto3's S3 client from the environment, made once and shared by all threads; a forked child makes its own.
 
     It differs from ``boto3.client("s3")`` in that the body is not hashed with SHA-256 for the signature (TLS and the
     checksum of each part guard it), no checksum is added by botocore beside the writer's, connections suffice for
-    many writers and are kept alive, and retries are ``standard`` with five attempts.
+    many writers and are kept alive, and retries are ``standard`` with five attempts. The first call may name an
+    endpoint other than the environment's.
     """
     import boto3
 
@@ -43,7 +44,7 @@ def default_client() -> Any:
         session = boto3.DEFAULT_SESSION
         if session not in _made:
             _made.clear()
-            _made[session] = session.client("s3", config=_CONFIG)
+            _made[session] = session.client("s3", endpoint_url=endpoint_url, config=_CONFIG)
         return _made[session]
 
 

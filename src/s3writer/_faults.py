@@ -1,5 +1,6 @@
 """What botocore raises, said in this package's own errors: the one place where foreign exceptions are translated."""
 
+import re
 from http import HTTPStatus
 
 from botocore import exceptions as botocore
@@ -55,6 +56,9 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
     errors.ChecksumMismatchError: "Write the object anew; if it happens again, something on the way alters bytes.",
 }
 
+#: A name and a password in an endpoint's URL, which nobody else must read.
+_USER_INFO = re.compile(r"//[^/@\s]+@")
+
 #: S3 has many words for "I have not decided", all of them 4xx.
 _UNDECIDED = {"NoSuchUpload", "RequestTimeout", "404", "408"}
 
@@ -66,7 +70,7 @@ def translate(
     kind = _kind(error)
     if kind is errors.PreconditionFailedError and exclusive:
         kind = errors.KeyExistsError
-    said = " ".join(str(error).split()).rstrip(".")
+    said = _USER_INFO.sub("//", " ".join(str(error).split())).rstrip(".")
     return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {_ADVICE[kind]}", bucket, key)
 
 

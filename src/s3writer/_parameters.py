@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ class Size(click.ParamType[int]):
         if not (found := _SIZE.fullmatch(value.strip())):
             self.fail(f"{value!r} is no size; write 64MiB, 5GB or a number of bytes", param, ctx)
         number, letter, binary = found.groups()
-        return int(float(number) * (1024 if binary else 1000) ** " kmgtp".index(letter.lower() or " "))
+        return int(Decimal(number) * (1024 if binary else 1000) ** " kmgtp".index(letter.lower() or " "))
 
 
 class Age(click.ParamType[dt.timedelta]):
@@ -40,7 +41,10 @@ class Age(click.ParamType[dt.timedelta]):
             return value
         if not (found := _AGE.fullmatch(value.strip())):
             self.fail(f"{value!r} is no age; write 90m, 36h, 7d or 2w", param, ctx)
-        return dt.timedelta(**{_AGES[found[2]]: int(found[1])})
+        try:
+            return dt.timedelta(**{_AGES[found[2]]: int(found[1])})
+        except OverflowError:
+            self.fail(f"{value!r} is too long ago", param, ctx)
 
 
 class Url(click.ParamType[tuple[str, str]]):

@@ -23,7 +23,7 @@ class Readable(Protocol):
 
 def usable(parts: Iterable[Receipt]) -> list[Receipt]:
     """The parts from number 1 on that have no gap between them, up to the first that is too small to be followed by
-    another one. All others are sent again, in place of what S3 has.
+    another one. All others are sent again, in place of what S3 has (see `misleading`).
     """
     found: list[Receipt] = []
     for part in parts:
@@ -31,6 +31,13 @@ def usable(parts: Iterable[Receipt]) -> list[Receipt]:
             break
         found.append(part)
     return found
+
+
+def misleading(parts: Iterable[Receipt], used: Sequence[Receipt]) -> list[Receipt]:
+    """The parts behind those that are used which a later look would take for their continuation, though they may stand
+    at another place of the stream: another writer may have cut it into parts of other sizes.
+    """
+    return [part for part in parts if part.number > len(used) and part.size >= MIN_PART_BYTES]
 
 
 def verify(parts: Sequence[Receipt], source: Readable, bucket: str, key: str, upload_id: str) -> None:
@@ -42,24 +49,25 @@ def verify(parts: Sequence[Receipt], source: Readable, bucket: str, key: str, up
     for part in parts:
         if (known := _known(part)) is None:
             raise refuse(NotCommittedError, part, f"can't be verified: its ETag {part.etag} is all that S3 tells of it")
-        digest, expected = known
+        digest, expected, kind = known
         while left := part.size - digest.size:
             piece = source.read(min(left, _PIECE_BYTES))
             if not piece:
                 raise refuse(ChecksumMismatchError, part, f"has {left} bytes more than the source")
             digest.update(memoryview(piece))
         if digest.value() != expected:
-            raise refuse(ChecksumMismatchError, part, "holds other bytes than the source")
+            encrypted = "" if kind is ChecksumMismatchError else ", or is encrypted, so that its ETag tells nothing"
+            raise refuse(kind, part, f"holds other bytes than the source{encrypted}")
 
 
-def _known(part: Receipt) -> tuple[Digest, str] | None:
-    """A digest to be taken of a part's bytes, and what it must come to. The ETag of a part is an MD5, unless it is
-    encrypted; S3's API reference, data type Object.
+def _known(part: Receipt) -> tuple[Digest, str, type[NotCommittedError]] | None:
+    """A digest to be taken of a part's bytes, what it must come to, and what is wrong if it does not. The ETag of a
+    part is an MD5, unless it is encrypted; S3's API reference, data type Object.
     """
     for field, value in part.checksums.items():
         if algorithm := ALGORITHMS.get(field.removeprefix("Checksum")):
-            return algorithm.start(), value
+            return algorithm.start(), value, ChecksumMismatchError
     with contextlib.suppress(ValueError):
         if len(md5 := bytes.fromhex(part.etag.strip('"'))) == _MD5_BYTES:
-            return MD5.start(), base64.b64encode(md5).decode()
+            return MD5.start(), base64.b64encode(md5).decode(), NotCommittedError
     return None

@@ -2,13 +2,16 @@
 
 import contextlib
 import io
+import os
+import select
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 _PIECE_BYTES = 1024 * 1024
+_IDLE_SECONDS = 1.0
 #: What a program that is told to stop gets before it is killed.
 _PATIENCE_SECONDS = 5.0
 
@@ -17,20 +20,40 @@ class ProducerError(Exception):
     """The program that was to produce the bytes failed."""
 
 
+class Pipe(io.RawIOBase):
+    """What comes out of a pipe or a file, as it comes. ``idle`` is called each second in which nothing does.
+
+    It waits where the descriptor was told not to block, which whoever shares the pipe may have done.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.idle: Callable[[], object] = bool
+        self._descriptor = descriptor
+
+    def readinto(self, target: Any, /) -> int:
+        while True:
+            if not select.select([self._descriptor], [], [], _IDLE_SECONDS)[0]:
+                self.idle()
+                continue
+            with contextlib.suppress(BlockingIOError):
+                return os.readv(self._descriptor, [target])
+
+
 class Producer:
     """Standard input, or a program whose output is wanted."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self.output: IO[bytes] = sys.stdin.buffer
         if command:
             try:
                 self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
             except OSError as error:
                 raise ProducerError(f"{command[0]} can't be run: {error.strerror}") from error
             assert self._process.stdout is not None
-            self.output = self._process.stdout
+            self.output = Pipe(self._process.stdout.fileno())
+        else:
+            self.output = Pipe(sys.stdin.fileno())
 
     def finish(self) -> None:
         """`ProducerError` unless the program has ended well."""
@@ -39,14 +62,18 @@ class Producer:
 
     def stop(self) -> None:
         """Let the program go on no longer."""
-        if self._process:
-            self.output.close()
-            self._process.terminate()
-            try:
-                self._process.wait(_PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process is None:
+            return
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE_SECONDS)
+        except BaseException as error:
+            self._process.kill()
+            self._process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
 
 
 @contextlib.contextmanager
@@ -59,7 +86,7 @@ def produced(command: Sequence[str]) -> Iterator[Producer]:
         producer.stop()
 
 
-def compressed(source: IO[bytes], how: str | None) -> Any:
+def compressed(source: Any, how: str | None) -> Any:
     """``source`` as it is, or as a file of the format ``how``; ImportError if a package is missing for that."""
     if how == "gzip":
         return Gzipped(source)
@@ -77,7 +104,7 @@ def _ending(code: int) -> str:
 class Gzipped(io.RawIOBase):
     """What ``source`` holds, compressed while it is read; the same bytes for the same source."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+    def __init__(self, source: Any) -> None:
         self._source = source
         self._compressor = zlib.compressobj(wbits=31)
         self._ready = memoryview(b"")

@@ -4,6 +4,7 @@ What boto changes ends here. Errors leave as this package's own; a commit whose 
 `LostAnswerError`.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from s3writer import _body, _faults
 from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
 from s3writer._body import Body
 from s3writer._checksums import BEST, Algorithm, Digest, named
-from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError
+from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError, S3WriterError
 from s3writer._session import Receipt, UploadResult
 
 logger = logging.getLogger("s3writer")
@@ -77,6 +78,7 @@ class Store:
         self._client = client
         self.arguments = arguments
         self._algorithm = algorithm
+        self._combines = True
         self.exclusive = exclusive
 
     def start_digest(self) -> Digest | None:
@@ -151,7 +153,7 @@ class Store:
 
     def whole_checksum(self, receipts: Sequence[Receipt]) -> str | None:
         """The object's checksum, "NAME:base64", from those of its parts; None if they don't yield it."""
-        if not self._algorithm or not self._algorithm.crc:
+        if not self._algorithm or not self._algorithm.crc or not self._combines:
             return None
         name = self._algorithm.field
         if any(name not in receipt.checksums for receipt in receipts):
@@ -186,7 +188,7 @@ class Store:
         try:
             self._call("aborting the upload to", ABORT, UploadId=upload_id)
         except NotCommittedError as error:
-            if _says_gone(error):
+            if says_gone(error):
                 return False
             raise
         return True
@@ -223,6 +225,7 @@ class Store:
         checksum algorithm where S3 tells it. One that is listed as two different parts (SeaweedFS does that with a part
         that was sent twice) is left out, and so are those whose size S3 does not tell.
         """
+        self.token = token
         found: dict[int, Receipt | None] = {}
         for page in self._listing(upload_id):
             for part in page.get("Parts", []):
@@ -230,7 +233,7 @@ class Store:
                 found[number] = receipt if found.get(number, receipt) == receipt else None
             if algorithm := page.get("ChecksumAlgorithm"):
                 self._algorithm = named(algorithm)
-        self.token = token
+            self._combines = page.get("ChecksumType") != "COMPOSITE"
         return [receipt for _, receipt in sorted(found.items()) if receipt is not None]
 
     def held(self, upload_id: str) -> list[Mapping[str, Any]] | None:
@@ -238,7 +241,7 @@ class Store:
         try:
             return [part for page in self._listing(upload_id) for part in page.get("Parts", [])]
         except NotCommittedError as error:
-            if _says_gone(error):
+            if says_gone(error):
                 return None
             raise
 
@@ -255,7 +258,7 @@ class Store:
         try:
             answer: Mapping[str, Any] = self._call("looking at", HEAD)
         except NotCommittedError as error:
-            if _says_gone(error):
+            if says_gone(error):
                 return None
             raise
         return answer
@@ -266,24 +269,34 @@ class Store:
         """The result of this upload if ``head`` shows its token, None if it shows another object or none.
         `NotCommittedError` if it shows the token and another ``size``, which can't be.
         """
-        if head is None or self.token is None:
-            return None
-        metadata = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
-        if metadata.get(TOKEN_NAME) != self.token:
+        if head is None or not self._is_ours(head):
             return None
         if head.get("ContentLength") != size:
             shown = head.get("ContentLength")
             raise NotCommittedError(f"the object is shown with {shown} bytes instead of {size}", self.bucket, self.key)
         return self._result(head, size, parts, checksum)
 
+    def _is_ours(self, head: Mapping[str, Any]) -> bool:
+        metadata = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
+        return self.token is not None and metadata.get(TOKEN_NAME) == self.token
+
+    def gone(self, upload_id: str) -> S3WriterError:
+        """What to say of an upload that S3 does not know any more."""
+        said = f"upload {upload_id} to {self.url} is gone"
+        with contextlib.suppress(NotCommittedError):
+            if (head := self.head()) is not None and self._is_ours(head):
+                return S3WriterError(f"{said}: its object was published before", self.bucket, self.key)
+        message = f"{said}: it was published, was aborted, or has expired. Look at the object"
+        return OutcomeUnknownError(message, self.bucket, self.key, None, self.token)
+
     def unknown(
         self, reason: object, upload_id: str | None, size: int, parts: Sequence[Receipt]
     ) -> OutcomeUnknownError:
         """What to say of a commit whose outcome ``reason`` kept from being known."""
+        mark = f"{self.token} as {TOKEN_NAME} in its metadata" if self.token else "the content that was written"
         return OutcomeUnknownError(
-            f"whether {self.url} was published is not known: the answer was lost, and then {reason!r}. "
-            f"Look at the object: it is this writer's if it has {size} bytes and {self.token} "
-            f"as {TOKEN_NAME} in its metadata",
+            f"whether {self.url} was published is not known: {reason}. Look at the object: it is this writer's if "
+            f"it has {size} bytes and {mark}",
             self.bucket,
             self.key,
             upload_id,
@@ -291,6 +304,13 @@ class Store:
             size,
             self.manifest(parts),
         )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a writer that resumes this upload must be given, but for secrets."""
+        exclusive = {"exclusive": True} if self.exclusive else {}
+        checksum = self._algorithm.name if self._algorithm else None
+        return {"token": self.token, "checksum": checksum, **exclusive, **self.arguments.for_commit()}
 
     @property
     def url(self) -> str:
@@ -390,6 +410,6 @@ def _receipt(part: Mapping[str, Any]) -> Receipt | None:
     return Receipt(part["PartNumber"], part["Size"], part["ETag"], checksums)
 
 
-def _says_gone(error: NotCommittedError) -> bool:
+def says_gone(error: NotCommittedError) -> bool:
     cause = error.__cause__
     return isinstance(cause, ClientError) and _faults.code(cause) in {"NoSuchUpload", "NoSuchKey", "404"}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from s3writer import _resume
 from s3writer._errors import (
     AbortedError,
+    ChecksumMismatchError,
     ConnectionFailedError,
     NotCommittedError,
     ObjectTooLargeError,
@@ -28,7 +29,7 @@ from s3writer._errors import (
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
-from s3writer._store import LostAnswerError, Store
+from s3writer._store import LostAnswerError, Store, says_gone
 from s3writer.pending import PendingUpload
 
 logger = logging.getLogger("s3writer")
@@ -185,6 +186,7 @@ class Upload:
             self.fail(error)
             raise
         self._end(State.PREPARED, None)
+        logger.info("%s is prepared: upload %s waits to be committed", self._store.url, upload_id)
         return pending
 
     def resume(self, upload_id: str, token: str | None, source: _resume.Readable | None) -> None:
@@ -192,9 +194,16 @@ class Upload:
         ``source``, if there is one.
         """
         self._store.arguments.refuse_late_ones()
-        parts = _resume.usable(self._store.take_over(upload_id, token))
+        try:
+            listed = self._store.take_over(upload_id, token)
+        except NotCommittedError as error:
+            raise (self._store.gone(upload_id) if says_gone(error) else error) from error.__cause__
+        parts = _resume.usable(listed)
         if source is not None:
             _resume.verify(parts, source, *self._address, upload_id)
+        for part in _resume.misleading(listed, parts):
+            digest = self._store.start_digest()
+            self._store.upload_part(upload_id, part.number, memoryview(b"-"), digest, self._sender.check)
         for receipt in parts:
             self.session.allot(receipt.size)
         self.session.record(parts)
@@ -203,8 +212,10 @@ class Upload:
         _under_way.add(self)
 
     def fail(self, error: BaseException | None) -> None:
-        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place."""
-        if self._keeps and self.upload_id is not None:
+        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place, unless it holds
+        bytes that were altered on their way.
+        """
+        if self._keeps and self.upload_id is not None and not isinstance(error, ChecksumMismatchError):
             self._keep(error, _STOP_SECONDS)
         else:
             self.abort(error)
@@ -337,6 +348,8 @@ class Upload:
         except BaseException as reason:
             parts = [] if self.upload_id is None else self.session.manifest()
             unknown = self._store.unknown(reason, self.upload_id, self.session.size, parts)
+            if self._keeps and self.upload_id is not None:
+                self._note(interrupt or unknown, self._kept())
             self._end(State.UNKNOWN, unknown)
             if interrupt is None and isinstance(reason, Exception):
                 raise unknown from lost.error
@@ -417,16 +430,18 @@ class Upload:
             return
         self.session.move(State.KEPT)
         self._error = error
-        kept = NotCommittedError(
-            f"{self._store.url} was not published, its upload {self.upload_id} was kept: go on with "
-            f"MultipartUploadWriter.resume({self._store.bucket!r}, {self._store.key!r}, {self.upload_id!r}, "
-            f"token={self._store.token!r})",
+        self._note(error, self._kept())
+        self._let_go()
+        self._sender.stop(seconds)
+
+    def _kept(self) -> NotCommittedError:
+        options = "".join(f", {name}={value!r}" for name, value in self._store.options.items())
+        return NotCommittedError(
+            f"upload {self.upload_id} to {self._store.url} was kept: go on, with the part sizes as before, with "
+            f"MultipartUploadWriter.resume({self._store.bucket!r}, {self._store.key!r}, {self.upload_id!r}{options})",
             *self._address,
             self.upload_id,
         )
-        self._note(error, kept)
-        self._let_go()
-        self._sender.stop(seconds)
 
     def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
         logger.warning("%s", left.strerror)

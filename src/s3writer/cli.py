@@ -3,19 +3,24 @@
 Standard output is for what was asked for (JSON, tables, a prepared upload), standard error for people.
 """
 
+import ast
 import contextlib
 import dataclasses
 import datetime as dt
 import functools
+import io
 import json
 import logging
 import os
+import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import boto3
 import click
@@ -30,9 +35,10 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from s3writer import _sources
+from s3writer import _client, _sources
 from s3writer._errors import OutcomeUnknownError, S3WriterError
 from s3writer._open import parsed
 from s3writer._parameters import Age, Pair, Size, Url
@@ -45,8 +51,14 @@ Function = Callable[..., Any]
 
 _PIECE_BYTES = 1024 * 1024
 _CUSTOMER_KEY_BYTES = 32
+#: Commands that publish nothing.
+_LOOKING = {"abort", "sweep", "uploads"}
 #: A table in a pipe is for programs: no line of it is folded.
 _WIDE = 2000
+
+
+class UnknownUploadError(Exception):
+    """There is no such upload."""
 
 
 class _Warnings(logging.Handler):
@@ -64,14 +76,19 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which must abort as Ctrl-C does."""
 
 
+class HungUp(KeyboardInterrupt):
+    """SIGHUP, when the terminal goes away."""
+
+
 #: What an exception says of the outcome, and the exit status; the first that fits.
 ENDINGS: list[tuple[type[BaseException], str, int]] = [
     (OutcomeUnknownError, "it is not known whether the object was published", 3),
     (PartlyCommittedError, "only some were published", 4),
     (S3WriterError, "not published", 1),
     (_sources.ProducerError, "not published", 1),
-    (Terminated, "terminated, not published", 143),
-    (KeyboardInterrupt, "interrupted, not published", 130),
+    (Terminated, "terminated", 143),
+    (HungUp, "hung up", 129),
+    (KeyboardInterrupt, "interrupted", 130),
     (ValueError, "wrong usage", 2),
     (TypeError, "wrong usage", 2),
     (BaseException, "failed", 1),
@@ -80,62 +97,117 @@ ENDINGS: list[tuple[type[BaseException], str, int]] = [
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; its exit status."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    with _signals():
+        try:
+            return app.main(list(arguments), prog_name="s3writer", standalone_mode=False) or 0
+        except click.ClickException as error:
+            with contextlib.suppress(OSError):
+                error.show()
+            return error.exit_code
+        except click.Abort as aborted:
+            return next((code for kind, _, code in ENDINGS if isinstance(aborted.__context__, kind)), 1)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Signals that end a program become exceptions, and children can be waited for, whoever started this one."""
+    kinds = {signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}
+    before = {which: signal.getsignal(which) for which in (*kinds, signal.SIGINT, signal.SIGCHLD)}
+
+    def leave(which: int, _: object) -> None:
+        raise kinds[signal.Signals(which)]
+
+    for which in kinds:
+        if before[which] is not signal.SIG_IGN:
+            signal.signal(which, leave)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        return app.main(list(arguments), prog_name="s3writer", standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        return 1
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
+def _ignore_signals() -> None:
+    """The outcome is decided, and nothing changes it any more."""
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(which, signal.SIG_IGN)
+
+
+def _print(text: str, *, err: bool = False) -> None:
+    """Say it, if anybody listens: whether somebody does has no part in the outcome."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        click.echo(text, file=stream)
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+class Producing(click.Command):
+    """A command that may be given another one, behind two dashes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what would be taken otherwise than it was meant."""
+        if args[-1:] == ["--"]:
+            raise click.UsageError("there is no COMMAND behind --", ctx)
+        dashes = "--" in args
+        rest = super().parse_args(ctx, args)
+        if ctx.params.get("command") and not dashes:
+            raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
+        return rest
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s3writer")
 def app() -> None:
-    r"""Stream to S3: an object appears wholly or not at all.
+    """Stream to S3: an object appears wholly or not at all.
 
     \b
     Exit status: 0 done, 1 not published, 2 wrong usage,
     3 not known whether it was published, 4 only some of several were,
-    130 interrupted, 143 terminated.
+    130 interrupted, 143 terminated, 129 hung up.
     """
 
 
 def talks_to_s3(function: Function) -> Function:
-    """Adds the options that all commands have, and says how it ended. The function returns what ``--json`` shows."""
+    """Adds the options that all commands have, and says how it ended. The function returns what ``--json`` shows, and
+    from then on no signal changes the outcome.
+    """
 
     @functools.wraps(function)
     def command(
         *, profile: str | None, region: str | None, endpoint_url: str | None, as_json: bool, debug: bool, **given: Any
     ) -> None:
-        if endpoint_url:
-            os.environ["AWS_ENDPOINT_URL_S3"] = endpoint_url
         warnings, code = _Warnings(), 0
         logging.getLogger("s3writer").addHandler(warnings)
         try:
             boto3.setup_default_session(profile_name=profile, region_name=region)
+            _client.default_client(endpoint_url)
             answer = function(**given)
+            _ignore_signals()
             if as_json:
-                click.echo(json.dumps(answer, default=str))
+                _print(json.dumps(answer, default=str))
         except (click.ClickException, click.Abort):
             raise
-        except BaseException as error:
+        except BaseException as raised:
+            _ignore_signals()
+            error = raised
+            if isinstance(raised, PartlyCommittedError) and not raised.published:
+                error = raised.__cause__ or raised
             if debug:
-                traceback.print_exc()
+                _print(traceback.format_exc(), err=True)
             code = _end(error, as_json=as_json)
-            warnings.messages.extend(getattr(error, "__notes__", []))
+            warnings.messages.extend(_notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
-        for message in dict.fromkeys(warnings.messages):
+        for message in dict.fromkeys(map(_as_command, warnings.messages)):
             if IN_FLIGHT not in message:
-                click.echo(f"s3writer: {message}", err=True)
+                _print(f"s3writer: {message}", err=True)
         click.get_current_context().exit(code)
 
     options = [
@@ -151,14 +223,39 @@ def talks_to_s3(function: Function) -> Function:
 def _end(error: BaseException, *, as_json: bool) -> int:
     """Tell what went wrong, in a line; the exit status."""
     ending, code = next((ending, code) for kind, ending, code in ENDINGS if isinstance(error, kind))
+    if isinstance(error, S3WriterError) and click.get_current_context().info_name in _LOOKING:
+        ending = "failed"
+    if isinstance(error, KeyboardInterrupt) and any(IN_FLIGHT in note for note in _notes(error)):
+        ending += ", not published"
     message = str(error.strerror if isinstance(error, S3WriterError) else error)
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        notes = list(getattr(error, "__notes__", []))
+        notes = _notes(error)
         answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": notes, **known}
-        click.echo(json.dumps(answer, default=_plain))
-    click.echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
+        _print(json.dumps(answer, default=_plain))
+    _print(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
     return code
+
+
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", []))
+
+
+def _as_command(message: str) -> str:
+    """How to resume, said for a shell."""
+    before, call, arguments = message.partition("MultipartUploadWriter.resume(")
+    if not call:
+        return message
+    parsed_call = ast.parse(f"resume({arguments}", mode="eval").body
+    assert isinstance(parsed_call, ast.Call)
+    bucket, key, upload_id = (ast.literal_eval(value) for value in parsed_call.args)
+    words = ["s3writer", "resume", f"s3://{bucket}/{key}", upload_id]
+    for keyword in parsed_call.keywords:
+        name, value = str(keyword.arg), ast.literal_eval(keyword.value)
+        if value is not None:
+            own = {"token": ["--token", value], "checksum": ["--checksum", value], "exclusive": ["--exclusive"]}
+            words += own.get(name, ["--argument", f"{name}={value}"])
+    return before + shlex.join(words)
 
 
 def _plain(value: Any) -> Any:
@@ -180,12 +277,22 @@ def _sending(function: Function) -> Function:
         click.option(
             "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."
         ),
-        click.option("--prepare", type=click.Path(path_type=Path), help="Don't publish; write what commit needs here."),
+        click.option(
+            "--argument",
+            type=Pair(),
+            multiple=True,
+            help="Any other of S3's that is text, such as StorageClass=GLACIER.",
+        ),
+        click.option(
+            "--prepare",
+            type=click.Path(path_type=Path),
+            help="Don't publish: write what commit needs to this file, or to - for standard output.",
+        ),
     ]
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), function)
 
 
-@app.command()
+@app.command(cls=Producing)
 @click.argument("url", type=Url())
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @_sending
@@ -193,7 +300,6 @@ def _sending(function: Function) -> Function:
 @click.option("--metadata", type=Pair(), multiple=True, help="Once for each name.")
 @click.option("--sse", help="AES256 or aws:kms.")
 @click.option("--sse-kms-key-id", help="For aws:kms.")
-@click.option("--argument", type=Pair(), multiple=True, help="Any other of S3's, such as StorageClass=GLACIER.")
 @click.option("--keep", is_flag=True, help="If it fails, leave the upload in S3, to be resumed.")
 @talks_to_s3
 def put(
@@ -203,11 +309,10 @@ def put(
     metadata: tuple[tuple[str, str], ...],
     sse: str | None,
     sse_kms_key_id: str | None,
-    argument: tuple[tuple[str, str], ...],
     keep: bool,
     **sending: Any,
 ) -> Any:
-    r"""Stream standard input to an object, or the output of COMMAND.
+    """Stream standard input to an object, or the output of COMMAND.
 
     \b
     pg_dump mydb | s3writer put s3://bucket/mydb.sql.gz --gzip
@@ -221,18 +326,18 @@ def put(
         "Metadata": dict(metadata) or None,
         "ServerSideEncryption": sse,
         "SSEKMSKeyId": sse_kms_key_id,
-        **dict(argument),
     }
     arguments: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
-    def begin(_: IO[bytes], **options: Any) -> MultipartUploadWriter:
+    def begin(_: Any, **options: Any) -> MultipartUploadWriter:
         bucket, key = url
-        return MultipartUploadWriter(bucket, key, on_error="keep" if keep else "abort", **arguments, **options)
+        on_error: Literal["keep", "abort"] = "keep" if keep else "abort"
+        return MultipartUploadWriter(bucket, key, on_error=on_error, **{**arguments, **options})
 
     return _send(begin, **sending)
 
 
-@app.command()
+@app.command(cls=Producing)
 @click.argument("url", type=Url())
 @click.argument("upload_id")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -243,21 +348,27 @@ def put(
 def resume(url: tuple[str, str], upload_id: str, token: str | None, no_verify: bool, **sending: Any) -> Any:
     """Go on with an upload that was left in S3.
 
-    The whole stream is read again, from its first byte: what S3 has of it is compared, the rest is sent. Compression
-    must be the same as before.
+    The whole stream is read again, from its first byte: what S3 has of it is compared, the rest is sent. Give the
+    options that it was begun with, such as --exclusive, --part-size and compression. If it fails again, the upload
+    stays in S3 again.
     """
+    if no_verify and sending["compression"]:
+        raise click.UsageError("what is compressed must be compared with what S3 has: leave out --no-verify")
 
-    def begin(source: IO[bytes], **options: Any) -> MultipartUploadWriter:
+    def begin(source: Any, **options: Any) -> MultipartUploadWriter:
         verify = None if no_verify else source
         stream = MultipartUploadWriter.resume(*url, upload_id, token=token, verify=verify, **options)
         if no_verify:
-            _skip(source, stream.tell())
+            with contextlib.ExitStack() as undo:
+                undo.enter_context(stream)
+                _skip(source, stream.tell())
+                undo.pop_all()
         return stream
 
     return _send(begin, **sending)
 
 
-def _skip(source: IO[bytes], size: int) -> None:
+def _skip(source: Any, size: int) -> None:
     while size and (piece := source.read(min(size, _PIECE_BYTES))):
         size -= len(piece)
     if size:
@@ -278,7 +389,7 @@ class _Bar:
             TimeElapsedColumn(),
             *remaining,
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=not _is_terminal(sys.stderr),
             transient=True,
         )
         self._task = self._progress.add_task("", total=expected_size, parts=0)
@@ -286,13 +397,21 @@ class _Bar:
 
     def __call__(self, size: int) -> None:
         parts = self._stream.parts_in_flight if self._stream else 0
-        self._progress.update(self._task, advance=size, parts=parts)
+        with contextlib.suppress(OSError):
+            self._progress.update(self._task, advance=size, parts=parts)
 
-    def watch(self, stream: MultipartUploadWriter) -> Progress:
-        """Show how ``stream`` fares."""
+    @contextlib.contextmanager
+    def watch(self, stream: MultipartUploadWriter) -> Iterator[None]:
+        """Show how ``stream`` fares, as long as the terminal is there."""
         self._stream = stream
         self._progress.update(self._task, completed=stream.tell())
-        return self._progress
+        with contextlib.suppress(OSError):
+            self._progress.start()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                self._progress.stop()
 
 
 def _send(
@@ -303,45 +422,68 @@ def _send(
     sse_c_key_file: Path | None,
     prepare: Path | None,
     expected_size: int | None,
+    argument: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> dict[str, Any]:
     """Copy what is produced into the writer that ``begin`` makes, and publish it or prepare it."""
-    if not command and sys.stdin.isatty():
-        raise click.UsageError("standard input is a terminal: pipe something in, or name a COMMAND after --")
+    if not command and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
     given = {name: value for name, value in options.items() if value is not None}
-    if expected_size is not None and compression is None:
-        given["expected_size"] = expected_size
-    bar = _Bar(expected_size)
-    with _sources.produced(command) as producer, _output(prepare) as output:
+    size_in_s3 = None if compression else expected_size
+    bar = _Bar(size_in_s3)
+    given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **_customer_key(sse_c_key_file)}
+    with _output(prepare) as write, _sources.produced(command) as producer:
         source = _sources.compressed(producer.output, compression)
-        with begin(source, progress=bar, **given, **_customer_key(sse_c_key_file)) as stream, bar.watch(stream):
-            _copy(source, stream)
-            producer.finish()
-            if output is not None:
-                return _prepared(stream, output)
+        with begin(source, **given) as stream, bar.watch(stream):
+            producer.output.idle = lambda: stream.write(b"")
+            try:
+                while piece := source.read(_PIECE_BYTES):
+                    stream.write(piece)
+                producer.finish()
+            except BaseException:
+                producer.stop()
+                raise
+            if prepare is not None:
+                return _prepared(stream, write)
     _say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
     return {"outcome": "published", **dataclasses.asdict(stream.result)}
 
 
-def _copy(source: Any, stream: MultipartUploadWriter) -> None:
-    """Whatever has come is written at once, so that a part that failed is noticed although the producer is slow."""
-    read = getattr(source, "read1", source.read)
-    while piece := read(_PIECE_BYTES):
-        stream.write(piece)
+def _arguments(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    for name, _ in pairs:
+        if not name[:1].isupper():
+            raise click.UsageError(f"{name} is no argument of S3's: they begin with a capital, such as StorageClass")
+    return dict(pairs)
 
 
-def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[str] | None]:
-    """The file for a prepared upload, opened before anything is sent."""
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Writes a prepared upload down, to what was opened before anything is sent. A file is replaced as a whole."""
     if path is None:
-        return contextlib.nullcontext()
-    return contextlib.nullcontext(sys.stdout) if str(path) == "-" else path.open("w", encoding="utf-8")
+        yield _print
+    elif str(path) == "-":
+        if sys.stdout is None or click.get_current_context().params["as_json"]:
+            raise click.UsageError("--prepare - needs standard output for itself")
+        yield lambda text: print(text, flush=True)
+    elif path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8") as special:
+            yield lambda text: print(text, file=special, flush=True)
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=path.name) as file:
+
+            def write(text: str) -> None:
+                print(text, file=file, flush=True)
+                whole = Path(f"{file.name}.whole")
+                os.link(file.name, whole)
+                whole.replace(path)
+
+            yield write
 
 
-def _prepared(stream: MultipartUploadWriter, output: IO[str]) -> dict[str, Any]:
+def _prepared(stream: MultipartUploadWriter, write: Callable[[str], None]) -> dict[str, Any]:
     pending = stream.prepare()
     try:
-        output.write(pending.to_json() + "\n")
-        output.flush()
+        write(pending.to_json())
     except BaseException:
         pending.abort()
         raise
@@ -360,8 +502,8 @@ def _customer_key(path: Path | None) -> dict[str, Any]:
 
 def _say(text: str) -> None:
     """To a person, if there is one."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
+    if _is_terminal(sys.stderr):
+        _print(text, err=True)
 
 
 @app.command()
@@ -386,10 +528,13 @@ def abort(target: str, upload_id: str | None) -> Any:
     if upload_id:
         bucket, key = parsed(target)
         pending = PendingUpload(bucket, key, upload_id, 0, ())
+    elif target.startswith("s3://"):
+        raise click.UsageError("there is no UPLOAD_ID behind the URL")
     else:
         with click.open_file(target) as file:
             pending = PendingUpload.from_json(file.read())
-    pending.abort()
+    if not pending.abort():
+        raise UnknownUploadError(f"S3 does not show upload {pending.upload_id} of s3://{pending.bucket}/{pending.key}")
     _say(f"upload {pending.upload_id} is gone")
     return {"outcome": "aborted", "bucket": pending.bucket, "key": pending.key, "upload_id": pending.upload_id}
 
@@ -412,11 +557,15 @@ def uploads(url: tuple[str, str]) -> Any:
 @talks_to_s3
 def sweep(url: tuple[str, str], older_than: dt.timedelta, dry_run: bool, yes: bool) -> Any:
     """Abort the old unfinished uploads under URL."""
+    if click.get_current_context().params["as_json"] and not (yes or dry_run):
+        raise click.UsageError("with --json nobody is asked: give --yes or --dry-run")
     found = abort_uploads(*url, older_than=older_than)
     _show(found)
     if found and not dry_run:
         if not yes:
             click.confirm(f"Abort {len(found)} uploads?", abort=True, err=True)
+            shown = {one.upload_id for one in found}
+            found = [one for one in abort_uploads(*url, older_than=older_than) if one.upload_id in shown]
         abort_each(found)
     return {"outcome": "listed" if dry_run else "aborted", "uploads": [dataclasses.asdict(one) for one in found]}
 
@@ -424,9 +573,13 @@ def sweep(url: tuple[str, str], older_than: dt.timedelta, dry_run: bool, yes: bo
 def _show(found: Sequence[UnfinishedUpload]) -> None:
     if click.get_current_context().params["as_json"]:
         return
-    table = Table("key", "begun", "idle", "parts", "size", "upload id", box=None)
+    names = ("key", "begun", "idle", "parts", "size", "upload id")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None)
     for one in found:
         begun, idle = f"{one.initiated:%Y-%m-%d %H:%M}", str(one.age).partition(".")[0]
-        table.add_row(one.key, begun, idle, str(one.parts), decimal(one.size), one.upload_id)
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(width=width).print(table)
+        held = ["?", "?"] if one.parts is None or one.size is None else [str(one.parts), decimal(one.size)]
+        table.add_row(*map(Text, (one.key, begun, idle, *held, one.upload_id)))
+    text = io.StringIO()
+    width = shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else _WIDE
+    Console(file=text, width=width).print(table)
+    _print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

@@ -17,13 +17,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s3writer import _client
-from s3writer._arguments import Arguments
-from s3writer._errors import KeyExistsError, NotCommittedError, PreconditionFailedError, S3WriterError
+from s3writer._arguments import Arguments, check_address
+from s3writer._errors import (
+    ConflictError,
+    KeyExistsError,
+    NotCommittedError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    S3WriterError,
+)
 from s3writer._session import Receipt, UploadResult
 from s3writer._store import LostAnswerError, Store
 
 #: Of `PendingUpload.to_json`; one that is read by an older version of this package must be refused.
 _FORMAT = 1
+
+#: What S3 answers also if the object that is in the way is this very upload's.
+_CONDITIONS = (KeyExistsError, PreconditionFailedError)
 
 
 @dataclass(frozen=True)
@@ -64,33 +74,31 @@ class PendingUpload:
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if the writer had one.
 
         Raises `NotCommittedError` if S3 refuses (the type says why): the upload is left as it was, and can be committed
-        again. `OutcomeUnknownError` if the answer was lost and the object does not show; to commit again is safe, and
-        tells. TypeError if an argument is missing or has come too late.
+        again. `OutcomeUnknownError` if the answer was lost and the object does not show; to commit again is safe as
+        long as the upload is there. TypeError if an argument is missing or has come too late.
 
         """
-        if "SSECustomerAlgorithm" in self.s3_arguments and "SSECustomerKey" not in s3_arguments:
-            raise TypeError("SSECustomerKey must be given: the upload is encrypted with a key that only you have")
-        store = self._store(client, s3_arguments)
+        store = self._checked(client, s3_arguments)
         try:
             return store.complete(self.upload_id, self.parts, self.checksum)
         except LostAnswerError as lost:
             return self._settle(store, lost)
         except NotCommittedError as refusal:
-            if isinstance(refusal, (KeyExistsError, PreconditionFailedError)) and (
-                result := self._earlier(store, refusal)
-            ):
-                return result
-            refusal.upload_id = self.upload_id
-            refusal.add_note(f"Upload {self.upload_id} was not touched: commit it again, or abort it.")
-            raise
+            return self._earlier(store, refusal)
 
-    def abort(self, *, client: Any = None, **s3_arguments: Any) -> None:
-        """Remove the upload from S3; one that is gone, or was published, is left alone.
+    def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
+        """Remove the upload from S3; one that is gone, or was published, is left alone. Whether S3 showed it before.
 
         Raises `NotCommittedError` with the ``upload_id`` if it may still be there. ``client`` and ``s3_arguments`` are
         those of `commit`.
         """
-        self._store(client, s3_arguments).remove(self.upload_id)
+        given = {**self.s3_arguments, **s3_arguments}
+        if "SSECustomerKey" not in given:
+            given.pop("SSECustomerAlgorithm", None)
+        store = self._store(client, given)
+        was_there = store.shows(self.upload_id)
+        store.remove(self.upload_id)
+        return was_there
 
     def to_json(self) -> str:
         """All of it as a JSON object, for `from_json`."""
@@ -104,26 +112,40 @@ class PendingUpload:
             if given.pop("format") != _FORMAT:
                 raise ValueError("it has a format that this version of s3writer does not know")
             given["parts"] = tuple(Receipt(**part) for part in given["parts"])
-            return cls(**given)
+            pending = cls(**given)
+            check_address(pending.bucket, pending.key)
+            if not isinstance(pending.upload_id, str) or pending.size != sum(part.size for part in pending.parts):
+                raise ValueError("its parts don't add up")
+            return pending
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no PendingUpload: {error}") from error
 
+    def _own(self, s3_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the arguments that this upload takes: a customer's key is for uploads that were begun with one."""
+        is_encrypted = "SSECustomerAlgorithm" in self.s3_arguments
+        return {name: value for name, value in s3_arguments.items() if is_encrypted or "SSECustomer" not in name}
+
+    def _checked(self, client: Any, s3_arguments: Mapping[str, Any]) -> Store:
+        """The store for a commit; TypeError if an argument is missing."""
+        if "SSECustomerAlgorithm" in self.s3_arguments and "SSECustomerKey" not in s3_arguments:
+            raise TypeError(f"SSECustomerKey must be given: {self.key} is encrypted with a key that only you have")
+        return self._store(client, {**self.s3_arguments, **s3_arguments})
+
     def _store(self, client: Any, s3_arguments: Mapping[str, Any]) -> Store:
         s3 = _client.chosen(client)
-        arguments = Arguments(s3.meta.service_model, {**self.s3_arguments, **s3_arguments})
+        arguments = Arguments(s3.meta.service_model, s3_arguments)
         arguments.refuse_late_ones()
         return Store(s3, self.bucket, self.key, arguments=arguments, exclusive=self.exclusive, token=self.token)
 
     def _settle(self, store: Store, lost: LostAnswerError) -> UploadResult:
         """The result, if the object shows; an interrupt goes on in any case, with a note."""
-        result, why = None, "the key does not hold its object"
+        result, why = None, "the answer was lost, and the key does not hold its object"
         try:
             result = self._recognized(store)
         except S3WriterError as error:
-            why = str(error.strerror)
+            why = f"the answer was lost, and {error.strerror}"
         if result is None:
-            unknown = store.unknown(why, self.upload_id, self.size, self.parts)
-            unknown.add_note("To commit it again is safe, and tells.")
+            unknown = self._unknown(store, why)
             if lost.interrupt is None:
                 raise unknown from lost.error
             lost.interrupt.add_note(str(unknown))
@@ -133,12 +155,30 @@ class PendingUpload:
             lost.interrupt.add_note(f"{store.url} was published all the same: {result}")
         raise lost.interrupt
 
-    def _earlier(self, store: Store, refusal: NotCommittedError) -> UploadResult | None:
-        """The result of an earlier commit of this upload, if that is why the condition does not hold any more."""
+    def _earlier(self, store: Store, refusal: NotCommittedError) -> UploadResult:
+        """The result of an earlier commit of this upload, if there was one: that may be why S3 refuses this one. Else
+        ``refusal`` is raised, or `OutcomeUnknownError` if that can't be told.
+        """
         try:
-            return self._recognized(store)
+            result = self._recognized(store)
         except S3WriterError as error:
-            raise store.unknown(error, self.upload_id, self.size, self.parts) from refusal
+            if isinstance(refusal, _CONDITIONS):
+                raise self._unknown(store, str(error.strerror)) from refusal
+            result = None
+        if result is not None:
+            return result
+        if isinstance(refusal, _CONDITIONS) and self.token is None and not store.shows(self.upload_id):
+            raise self._unknown(store, "the upload is gone, perhaps because it was committed before") from refusal
+        refusal.upload_id = self.upload_id
+        if not isinstance(refusal, ConflictError):
+            refusal.add_note(f"This call has left upload {self.upload_id} as it was: commit it again, or abort it.")
+        raise refusal
+
+    def _unknown(self, store: Store, why: str) -> OutcomeUnknownError:
+        unknown = store.unknown(why, self.upload_id, self.size, self.parts)
+        if store.shows(self.upload_id):
+            unknown.add_note("The upload is there: to commit it again is safe.")
+        return unknown
 
     def _recognized(self, store: Store) -> UploadResult | None:
         return store.recognize(store.head(), self.size, len(self.parts), self.checksum)
@@ -174,25 +214,27 @@ def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arg
     S3 has no transaction over several objects: this makes the time in which only some of them are there as short as
     it can be, a request for each, and no shorter. `PartlyCommittedError` if one fails; it says which were published
     by then, and those that were not can be committed again or aborted. ``client`` and ``s3_arguments`` are those of
-    `PendingUpload.commit`.
+    `PendingUpload.commit`; TypeError, before anything is published, if one is missing.
     """
-    waiting = list(uploads)
+    waiting = [(upload, upload._own(s3_arguments)) for upload in uploads]
+    for upload, given in waiting:
+        upload._checked(client, given)
     published: list[UploadResult] = []
-    for number, upload in enumerate(waiting):
+    for number, (upload, given) in enumerate(waiting):
+        so_far = f"{number} of {len(waiting)} objects were published"
         try:
-            published.append(upload.commit(client=client, **s3_arguments))
-        except S3WriterError as error:
-            message = f"{number} of {len(waiting)} objects were published, and then: {error.strerror}"
+            published.append(upload.commit(client=client, **given))
+        except Exception as error:
             raise PartlyCommittedError(
-                message,
+                f"{so_far}, and then: {getattr(error, 'strerror', None) or error}",
                 upload.bucket,
                 upload.key,
                 upload.upload_id,
                 published=published,
                 failed=upload,
-                left=waiting[number + 1 :],
+                left=[later for later, _ in waiting[number + 1 :]],
             ) from error
         except BaseException as interrupt:
-            interrupt.add_note(f"{number} of {len(waiting)} objects were published before: {published}")
+            interrupt.add_note(f"{so_far} before: {published}")
             raise
     return published

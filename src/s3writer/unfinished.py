@@ -28,8 +28,9 @@ class UnfinishedUpload:
         initiated: when it began, in UTC.
         active: when its last part arrived, or when it began if it has none.
         age: how long nothing has happened to it, by the clock of S3, which shows whole seconds.
-        parts: how many S3 has.
-        size: bytes, all parts together.
+        parts: how many S3 has; None if it won't tell, as of uploads with a customer's key. Then all that is known is
+            when it began.
+        size: bytes, all parts together, or None.
 
     """
 
@@ -39,8 +40,8 @@ class UnfinishedUpload:
     initiated: dt.datetime
     active: dt.datetime
     age: dt.timedelta
-    parts: int
-    size: int
+    parts: int | None
+    size: int | None
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> None:
         """Remove the upload from S3; one that is gone is left alone.
@@ -69,18 +70,24 @@ def list_uploads(
     """
     s3 = _client.chosen(client)
     arguments = Arguments(s3.meta.service_model, s3_arguments)
+    arguments.refuse_late_ones()
     for now, page in _pages(s3, bucket, prefix, arguments):
         for upload in page:
             key, upload_id, initiated = upload["Key"], upload["UploadId"], upload["Initiated"]
             if not key.startswith(prefix):
                 continue
-            parts = Store(s3, bucket, key, arguments=arguments).held(upload_id)
-            if parts is None:
+            try:
+                held = Store(s3, bucket, key, arguments=arguments).held(upload_id)
+            except NotCommittedError:
+                age = max(now - initiated, dt.timedelta(0))
+                yield UnfinishedUpload(bucket, key, upload_id, initiated, initiated, age, None, None)
                 continue
-            active = max([initiated, *(part["LastModified"] for part in parts if "LastModified" in part)])
-            size = sum(part["Size"] for part in parts)
+            if held is None:
+                continue
+            active = max([initiated, *(part["LastModified"] for part in held if "LastModified" in part)])
+            size = sum(part["Size"] for part in held)
             age = max(now - active, dt.timedelta(0))
-            yield UnfinishedUpload(bucket, key, upload_id, initiated, active, age, len(parts), size)
+            yield UnfinishedUpload(bucket, key, upload_id, initiated, active, age, len(held), size)
 
 
 def abort_uploads(
@@ -96,7 +103,7 @@ def abort_uploads(
 
     With ``dry_run``, the default, nothing is aborted: what is returned is what would be. A writer whose upload is
     aborted under its hands fails and publishes nothing, so ``older_than`` should be more than the longest pause that a
-    program of yours makes between two parts.
+    program of yours makes between two parts, and than the time that a prepared or kept upload waits.
 
     Raises the last `NotCommittedError`, after all have been tried, if some could not be aborted; its notes name the
     others. ``client`` and ``s3_arguments`` are those of `list_uploads`.
@@ -149,8 +156,10 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
     A rule that does so already, as early or earlier, is left alone and returned. Other rules stay as they are. S3 knows
     no way to add one rule: all are read and written back, so nobody else should change them at the same time.
 
-    Raises ValueError if ``days`` is less than 1, `S3WriterError` if S3 refuses.
+    Raises ValueError if ``days`` is less than 1 or the rule is there but disabled, `S3WriterError` if S3 refuses.
     """
+    if not isinstance(days, int):
+        raise TypeError(f"days must be an int, not {type(days).__name__}")
     if days < 1:
         raise ValueError(f"days={days} is out of its limits: 1 or more")
     s3 = _client.chosen(client)
@@ -158,9 +167,11 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
         if rule.days <= days:
             return rule
     digest = hashlib.sha256(prefix.encode()).hexdigest()
-    added = CleanupRule(f"s3writer-unfinished-uploads-{digest[:16]}", prefix, days)
+    added = CleanupRule(f"s3writer-unfinished-uploads-{digest[:16]}-{days}d", prefix, days)
     lifecycle = _lifecycle(s3, bucket)
-    rules = [rule for rule in lifecycle["Rules"] if rule.get("ID") != added.name]
+    rules = lifecycle["Rules"]
+    if any(rule.get("ID") == added.name for rule in rules):
+        raise ValueError(f"the bucket has a rule {added.name} that was disabled or changed: mend or remove it")
     place = {"Prefix": prefix} if any("Prefix" in rule for rule in rules) else {"Filter": {"Prefix": prefix}}
     ours = {"ID": added.name, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
     kept = {name: value for name, value in lifecycle.items() if name == "TransitionDefaultMinimumObjectSize"}
