@@ -86,6 +86,43 @@ def test_a_command_that_does_not_end_well_publishes_nothing(
     assert content(client, key) is None
 
 
+def test_a_second_signal_leaves_no_stubborn_command_behind(
+    environment: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    script = """
+import os, pathlib, signal, sys, time
+for which in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(which, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(60)
+"""
+    pid = tmp_path / "pid"
+    command = [*COMMAND, "put", at(key), "--", sys.executable, "-c", script, str(pid)]
+    child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while not pid.exists() or not pid.read_text():
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_it_survives_its_terminal_if_it_was_told_to(environment: dict[str, str], client: Any, key: str) -> None:
+    line = ["env", "--ignore-signal=HUP", *COMMAND, "put", at(key)]
+    child = subprocess.Popen(line, env=environment, stdin=subprocess.PIPE)
+    assert child.stdin
+    child.stdin.write(PAYLOAD)
+    child.stdin.flush()
+    while not uploads(client, key):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGHUP)
+    child.communicate()
+    assert child.returncode == 0
+    assert content(client, key) == PAYLOAD
+
+
 def test_a_command_s_failure_is_seen_although_nobody_waits_for_children(
     environment: dict[str, str], client: Any, key: str
 ) -> None:
@@ -203,6 +240,15 @@ def test_one_that_could_not_be_committed_has_its_own_status(
     with mock.patch("s3writer._client.default_client", return_value=client):
         assert [run(["commit", str(tmp_path / "a")]) for _ in range(3)] == [1, 3, 0]
     assert "commit it again" in capsys.readouterr().err
+
+
+def test_what_could_not_be_listed_is_a_failure_and_nothing_more(
+    client: Any, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Wire(client).on("ListMultipartUploads", refuse(403, "AccessDenied"))
+    with mock.patch("s3writer._client.default_client", return_value=client):
+        assert run(["uploads", at(key)]) == 1
+    assert capsys.readouterr().err.startswith("s3writer: failed: listing the unfinished uploads")
 
 
 def test_a_failure_with_keep_is_resumed_by_the_command_that_it_shows(
@@ -481,6 +527,21 @@ def test_shells_complete_it(environment: dict[str, str]) -> None:
     code, out, _ = call({**environment, "_S3WRITER_COMPLETE": "bash_source"})
     assert code == 0
     assert "complete -o nosort" in out
+
+
+def test_ctrl_c_while_it_is_still_starting_is_no_traceback(environment: dict[str, str]) -> None:
+    script = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "s3writer.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+import s3writer.__main__
+sys.exit(s3writer.__main__.main())
+"""
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, b"")
 
 
 def test_without_its_packages_it_says_what_to_install(environment: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ PAGES: dict[str, set[str]] = {
 }
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: What stands in for the database's own program: a dump is a dump.
-PG_DUMP = "#!/bin/sh\nseq 1 2000000\n"
+PG_DUMP = "#!/bin/sh\nseq 1 1000000\n"
 DJANGO = """
 from django.conf import settings
 settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})

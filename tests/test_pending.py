@@ -319,6 +319,7 @@ def test_a_prepared_upload_with_a_key_is_aborted_without_it(running: dict[str, S
     wire = Wire(client)
     pending.abort(client=client)
     assert not [name for request in wire.requests for name in request.headers if "customer" in name.lower()]
+    pending.abort(client=client, SSECustomerKey=CUSTOMER_KEY)
     assert uploads(client, key) == []
 
 

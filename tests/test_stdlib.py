@@ -25,22 +25,17 @@ from tests.stores import BUCKET
 
 pytest.importorskip("test.test_gzip", reason="this Python came without its own tests")
 
-#: Which suites, and which of their tests ask for what no stream can do: to go back, to read, or to have a descriptor.
+#: Which suites, which of their tests (all for an empty text), and which of these ask for what no stream can do: to go
+#: back, to read, or to have a descriptor.
 SUITES = {
-    "test_bz2": "testOpenFileWithName",
-    "test_gzip": "test_fileobj_",
-    "test_io": (
-        "CIOTest.*(invalid_fd|fspath|_file_io|NUL|large_file)|test_truncate|test_append_bom|test_seek|Reader|Random|Pair"
-        "|Misc|Signals|shutdown|^Py|APIMismatch|Incremental"
-    ),
-    "test_lzma": "test_write_to_file",
-    "test_plistlib": "$^",
-    "test_shutil": "ZeroCopySendfile",
-    "test_tarfile": "test_sparse_file|bad_formats",
-    "test_xml_etree": "binary_file_with_bom",
-    "test_zipfile": (
-        "after_close$|close_after|for_append|change_comment|test_read0|read_after_write|default_name|write_after_read"
-    ),
+    "test_bz2": ("", "testOpenFileWithName"),
+    "test_gzip": ("", "test_fileobj_"),
+    "test_io": ("^CBufferedWriterTest|^CTextIOWrapperTest", "test_truncate|test_append_bom|test_seek|shutdown"),
+    "test_lzma": ("", "test_write_to_file"),
+    "test_plistlib": ("", "$^"),
+    "test_tarfile": ("StreamWriteTest", "$^"),
+    "test_xml_etree": ("", "binary_file_with_bom"),
+    "test_zipfile": ("DeflateTestsWithSourceFile|UnseekableTests", "after_close$|default_name"),
 }
 #: Files of these are opened "w+b", but written from front to back if that is all that can be done.
 READ_BACK = {"test_zipfile"}
@@ -126,9 +121,10 @@ def test_a_writer_bears_what_python_s_own_tests_do_to_a_file(
     ):
         warnings.simplefilter("ignore")
         all_of_them = each(unittest.defaultTestLoader.loadTestsFromModule(module))
-        unfit = re.compile(SUITES[name])
-        fit = [test for test in all_of_them if not unfit.search(test.id().removeprefix(f"test.{name}."))]
+        wanted, unfit = SUITES[name]
+        names = {test: test.id().removeprefix(f"test.{name}.") for test in all_of_them}
+        fit = [test for test, its in names.items() if re.search(wanted, its) and not re.search(unfit, its)]
         result = unittest.TestSuite(fit).run(unittest.TestResult())
     assert [f"{test.id()}: {trace[-500:]}" for test, trace in result.failures + result.errors] == []
     assert files.objects > 0
-    assert result.testsRun > 40
+    assert result.testsRun > 10
