@@ -7,8 +7,8 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
 NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
 WITH_PROXY := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(PATH)
-FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums close_rule conformance errors failures \
-	memory outcomes pending processes resume unfinished)
+FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors failures outcomes \
+	pending resume unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo test check test-newest test-oldest soak bench docs clean

@@ -1,7 +1,9 @@
 """The command line, as people and their scripts meet it: what it does, what it says, and how it exits."""
 
+import contextlib
 import datetime as dt
 import gzip
+import io
 import json
 import os
 import pty
@@ -9,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,24 @@ def environment(store: Store) -> dict[str, str]:
 
 
 def call(environment: dict[str, str], *arguments: str, given: bytes = b"") -> tuple[int, str, str]:
-    """Exit status, output and errors of a command line."""
+    """Exit status, output and errors of a command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with tempfile.TemporaryFile("w+", newline="") as stdin:
+        stdin.buffer.write(given)
+        stdin.seek(0)
+        with (
+            mock.patch.dict(os.environ, environment),
+            mock.patch("boto3.DEFAULT_SESSION", None),
+            mock.patch("sys.stdin", stdin),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = run(arguments)
+    return code, out.getvalue(), err.getvalue()
+
+
+def spawn(environment: dict[str, str], *arguments: str, given: bytes = b"") -> tuple[int, str, str]:
+    """The same in a process of its own."""
     ended = subprocess.run(
         [*COMMAND, *arguments], input=given, env=environment, capture_output=True, check=False, timeout=60
     )
@@ -54,7 +74,7 @@ def at(key: str) -> str:
 
 
 def test_standard_input_becomes_an_object_without_a_word(environment: dict[str, str], client: Any, key: str) -> None:
-    assert call(environment, "put", at(key), given=PAYLOAD) == (0, "", "")
+    assert spawn(environment, "put", at(key), given=PAYLOAD) == (0, "", "")
     assert content(client, key) == PAYLOAD
 
 
@@ -524,7 +544,7 @@ def test_nothing_is_read_from_a_terminal(environment: dict[str, str], key: str) 
 
 
 def test_shells_complete_it(environment: dict[str, str]) -> None:
-    code, out, _ = call({**environment, "_S3WRITER_COMPLETE": "bash_source"})
+    code, out, _ = spawn({**environment, "_S3WRITER_COMPLETE": "bash_source"})
     assert code == 0
     assert "complete -o nosort" in out
 

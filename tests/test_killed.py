@@ -65,7 +65,7 @@ def test_no_object_is_truncated_whenever_a_signal_comes(
     out, err = run_and_send(server, key, which, after, tmp_path)
     left = uploads(client, key)
     for upload_id in left:
-        with contextlib.suppress(client.exceptions.NoSuchUpload):  # a commit that was on its way has arrived
+        with contextlib.suppress(client.exceptions.ClientError):  # a commit that was on its way has arrived
             client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
     now = content(client, key)
     assert now in (None, WHOLE), f"{which.name} after {after:.3f} s, seed {SEED}"
