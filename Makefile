@@ -28,10 +28,10 @@ check: .venv/wheel  ## Format, lint, types, and the levels of the house.
 	$(NEWEST)/lint-imports
 
 test-newest: .venv/wheel .venv-proxy/tools  ## The newest boto3, with awscrt, faults on the wire, and coverage.
-	PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+	PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, and without awscrt.
-	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) $(FACING_BOTO)
+	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal $(FACING_BOTO)
 
 soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, and the whole matrix of faults; takes long.
 	PATH="$(WITH_PROXY)" $(NEWEST)/python -m tests.soak $(SOAK)

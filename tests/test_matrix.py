@@ -1,7 +1,8 @@
 """Each call meets each fault, on the wire before a real store: the outcome is the truth, and what is left is told.
 
-Here each pair of a call and a fault is tried once, on one store after the other; of the parts one in turn, and of the
-calls that only look; of what hangs, which takes seconds, only what carries bytes or commits. `make soak` tries all.
+Here each fault is tried in the commit, and in turn in one of the parts, of the calls that begin and of those that only
+look, on one store after the other; of what hangs, which takes seconds, only in what carries bytes. `make soak` tries
+all.
 """
 
 import itertools
@@ -23,9 +24,10 @@ def sample() -> Iterator[tuple[str, Cell]]:
     parts = itertools.cycle(["first part", "middle part", "last part"])
     looking = ["Abort", "ListParts", "HeadObject"]
     looks = itertools.cycle(looking)
-    chosen = {fault: {next(parts), next(looks)} for fault in FAULTS}
+    begins = itertools.cycle(["PutObject", "Create"])
+    chosen = {fault: {next(parts), next(looks), next(begins), "Complete"} for fault in FAULTS}
     for (call, fault), four in itertools.groupby(cells(checks_checksums=True), lambda cell: (cell.call, cell.fault)):
-        if (call.endswith("part") or call in looking) and call not in chosen[fault]:
+        if call not in chosen[fault]:
             continue
         if "hang" in fault and call in {"Create", *looking}:
             continue

@@ -195,9 +195,9 @@ class MultipartUploadWriter(io.RawIOBase):
             **options: as for a new writer. ``checksum`` is that of the upload where S3 tells it. Arguments for S3
                 that were settled when the upload began, such as ``ContentType``, are refused.
 
-        Raises `NotCommittedError` if S3 does not know the upload (it was published, aborted or has expired) or a part
-        can't be verified, `ChecksumMismatchError` if one holds other bytes than ``verify``; TypeError and ValueError as
-        for a new writer. The upload is left as it was then.
+        Raises `NotCommittedError` if a part holds other bytes than ``verify`` or can't be verified, `S3WriterError` if
+        the upload was published before, `OutcomeUnknownError` if it is gone and nothing shows why; TypeError and
+        ValueError as for a new writer. The upload is left as it was then.
 
         """
         writer = cls(bucket, key, on_error=on_error, commit_token=False, **options)
