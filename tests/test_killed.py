@@ -94,12 +94,12 @@ def test_a_program_that_turns_sigterm_into_an_exception_leaves_nothing(
 
 def test_an_upload_whose_process_was_killed_goes_on_from_what_the_store_has(server: Store, key: str) -> None:
     client = server.client()
-    stalling = SCRIPT.replace("time.sleep(0.01)", "time.sleep(60 if start > 11 * 1024 ** 2 else 0)")
+    waiting = "stream._upload._collect(0); print('sent', flush=True); time.sleep(60)"
+    stalling = SCRIPT.replace("time.sleep(0.01)", f"if start > 11 * 1024 ** 2: {waiting}")
     command = [sys.executable, "-c", stalling, str(server.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
-    while sum(upload.parts or 0 for upload in list_uploads(BUCKET, key, client=client)) < 2:
-        assert child.poll() is None
-        time.sleep(0.02)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert child.stdout is not None
+    assert [child.stdout.readline() for _ in range(2)] == ["open\n", "sent\n"]
     child.kill()
     child.communicate()
     [left] = list_uploads(BUCKET, key, client=client)
