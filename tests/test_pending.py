@@ -164,6 +164,17 @@ def test_ctrl_c_while_it_is_committed_goes_on_and_says_what_is_known(client: Any
     assert content(client, key) == data(6 * MIB)
 
 
+def test_ctrl_c_while_a_lost_answer_is_looked_into_says_that_nobody_knows(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", wire.lose_answer)
+    wire.on("HeadObject", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        pending.commit(client=client)
+    assert "is not known" in caught.value.__notes__[0]
+    assert content(client, key) == data(6 * MIB)
+
+
 def test_a_refusal_leaves_the_upload_to_be_committed_again(client: Any, key: str) -> None:
     pending = prepared(client, key, data(6 * MIB))
     wire = Wire(client)

@@ -3,6 +3,7 @@
 import base64
 import gc
 import io
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from s3writer import (
     OutcomeUnknownError,
     S3WriterError,
 )
-from tests.conftest import Running, assert_nothing_left
+from tests.conftest import Running, assert_nothing_left, join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Wire, cut, interrupt, refuse
@@ -122,6 +123,7 @@ def test_a_dropped_writer_keeps_its_upload_too(client: Any, key: str) -> None:
     with logged() as log, pytest.warns(ResourceWarning, match="was never closed"):
         del stream
         gc.collect()
+        join_aborts()
     [upload_id] = uploads(client, key)
     assert any(upload_id in line for line in log)
     again = resumed(client, key, upload_id)
@@ -206,6 +208,31 @@ def test_bytes_that_were_altered_on_their_way_are_not_kept(client: Any, key: str
     with pytest.raises(ChecksumMismatchError), writer(client, key, on_error="keep") as stream:
         stream.write(PAYLOAD)
     assert uploads(client, key) == []
+
+
+def test_nor_are_they_if_something_else_went_wrong_first(client: Any, key: str) -> None:
+    def alter(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ChecksumCRC64NVME"] = parsed["ChecksumCRC32"] = "AAAAAAAAAAE="
+
+    client.meta.events.register("after-call.s3.UploadPart", alter)
+    with pytest.raises(Boom) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD[: 6 * MIB])
+        while not stream._upload.is_failing:
+            time.sleep(0.01)
+        raise Boom
+    assert uploads(client, key) == []
+    assert not any("was kept" in note for note in caught.value.__notes__)
+
+
+def test_ctrl_c_while_a_lost_answer_is_looked_into_names_what_is_kept(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on("HeadObject", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+    [upload_id] = uploads(client, key)
+    assert any(upload_id in note for note in caught.value.__notes__)
+    resumed(client, key, upload_id).abort()
 
 
 def test_the_way_to_go_on_names_what_guards_the_key(client: Any, key: str) -> None:

@@ -212,11 +212,9 @@ class Upload:
         _under_way.add(self)
 
     def fail(self, error: BaseException | None) -> None:
-        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place, unless it holds
-        bytes that were altered on their way.
-        """
-        if self._keeps and self.upload_id is not None and not isinstance(error, ChecksumMismatchError):
-            self._keep(error, _STOP_SECONDS)
+        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place."""
+        if self._keeps and self.upload_id is not None:
+            self._keep(error)
         else:
             self.abort(error)
 
@@ -241,8 +239,6 @@ class Upload:
         """
         if self.upload_id is None:
             self.abort()
-        elif self._keeps:
-            self._keep(None, 0)
         elif not sys.is_finalizing():
             thread = threading.Thread(target=self._abort_quietly, name="s3writer-abort", daemon=True)
             try:
@@ -346,14 +342,14 @@ class Upload:
         try:
             result = self._find_out(lost)
         except BaseException as reason:
+            interrupt = interrupt or (None if isinstance(reason, Exception) else reason)
             parts = [] if self.upload_id is None else self.session.manifest()
             unknown = self._store.unknown(reason, self.upload_id, self.session.size, parts)
             if self._keeps and self.upload_id is not None:
                 self._note(interrupt or unknown, self._kept())
             self._end(State.UNKNOWN, unknown)
-            if interrupt is None and isinstance(reason, Exception):
+            if interrupt is None:
                 raise unknown from lost.error
-            interrupt = interrupt or reason
             interrupt.add_note(str(unknown))
             raise interrupt from None
         if result is None:
@@ -422,17 +418,22 @@ class Upload:
             )
         return was_there
 
-    def _keep(self, error: BaseException | None, seconds: float) -> None:
-        """Leave the upload in place. Parts that are under way stop before their next slice; they are waited for, so
-        that none arrives while somebody resumes the upload.
+    def _keep(self, error: BaseException | None) -> None:
+        """Leave the upload in place, unless it holds bytes that were altered on their way. Parts that are under way
+        stop before their next slice; they are waited for, so that none arrives while somebody resumes the upload.
         """
         if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
             return
         self.session.move(State.KEPT)
         self._error = error
-        self._note(error, self._kept())
         self._let_go()
-        self._sender.stop(seconds)
+        try:
+            self._sender.stop(_STOP_SECONDS)
+        finally:
+            if any(isinstance(failure, ChecksumMismatchError) for failure in (error, *self._sender.failures())):
+                self.abort(error)
+            else:
+                self._note(error, self._kept())
 
     def _kept(self) -> NotCommittedError:
         options = "".join(f", {name}={value!r}" for name, value in self._store.options.items())

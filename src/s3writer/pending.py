@@ -139,21 +139,19 @@ class PendingUpload:
 
     def _settle(self, store: Store, lost: LostAnswerError) -> UploadResult:
         """The result, if the object shows; an interrupt goes on in any case, with a note."""
-        result, why = None, "the answer was lost, and the key does not hold its object"
+        interrupt, result, why = lost.interrupt, None, "the answer was lost, and the key does not hold its object"
         try:
             result = self._recognized(store)
-        except S3WriterError as error:
-            why = f"the answer was lost, and {error.strerror}"
+        except BaseException as reason:
+            interrupt = interrupt or (None if isinstance(reason, Exception) else reason)
+            why = f"the answer was lost, and {reason}"
+        if interrupt is not None:
+            unknown = store.unknown(why, self.upload_id, self.size, self.parts)
+            interrupt.add_note(f"{store.url} was published all the same: {result}" if result else str(unknown))
+            raise interrupt
         if result is None:
-            unknown = self._unknown(store, why)
-            if lost.interrupt is None:
-                raise unknown from lost.error
-            lost.interrupt.add_note(str(unknown))
-        elif lost.interrupt is None:
-            return result
-        else:
-            lost.interrupt.add_note(f"{store.url} was published all the same: {result}")
-        raise lost.interrupt
+            raise self._unknown(store, why) from lost.error
+        return result
 
     def _earlier(self, store: Store, refusal: NotCommittedError) -> UploadResult:
         """The result of an earlier commit of this upload, if there was one: that may be why S3 refuses this one. Else
