@@ -197,7 +197,7 @@ class MultipartUploadWriter(io.RawIOBase):
 
         Raises `NotCommittedError` if a part holds other bytes than ``verify`` or can't be verified, `S3WriterError` if
         the upload was published before, `OutcomeUnknownError` if it is gone and nothing shows why; TypeError and
-        ValueError as for a new writer. The upload is left as it was then.
+        ValueError as for a new writer. The upload is left to be resumed then.
 
         """
         writer = cls(bucket, key, on_error=on_error, commit_token=False, **options)

@@ -430,15 +430,15 @@ def _send(
         raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
-    bar = _Bar(size_in_s3)
+    bar, buffer = _Bar(size_in_s3), memoryview(bytearray(_PIECE_BYTES))
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **_customer_key(sse_c_key_file)}
     with _output(prepare) as write, _sources.produced(command) as producer:
         source = _sources.compressed(producer.output, compression)
         with begin(source, **given) as stream, bar.watch(stream):
             producer.output.idle = lambda: stream.write(b"")
             try:
-                while piece := source.read(_PIECE_BYTES):
-                    stream.write(piece)
+                while size := source.readinto(buffer):
+                    stream.write(buffer[:size])
                 producer.finish()
             except BaseException:
                 producer.stop()
