@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import io
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
@@ -123,57 +121,6 @@ def test_a_condition_that_does_not_hold_is_told(client: Any, key: str) -> None:
     assert content(client, key) == b"old"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "UTF16", "utf-32", "utf-16-le"])
-def test_open_marks_a_text_as_the_built_in_open_does(client: Any, key: str, tmp_path: Path, encoding: str) -> None:
-    with s3writer.open(f"s3://{BUCKET}/{key}", "w", encoding=encoding, client=client) as stored:
-        stored.write("Grüße")
-    with (tmp_path / "text").open("w", encoding=encoding) as on_disk:
-        on_disk.write("Grüße")
-    assert content(client, key) == (tmp_path / "text").read_bytes()
-
-
-def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> None:
-    odd = f"{key}?not=a query#nor a fragment"
-    with s3writer.open(f"s3://{BUCKET}/{odd}", client=client) as stream:
-        assert stream.mode == "wb"
-        stream.write(b"bytes")
-    assert content(client, odd) == b"bytes"
-    with s3writer.open(f"s3://{BUCKET}/{key}", "w", newline="\r\n", client=client) as text:
-        assert isinstance(text, io.TextIOWrapper)
-        text.write("Grüße\n")
-    assert content(client, key) == "Grüße\r\n".encode()
-    for mode in ("xb", "x"):
-        exclusive: Any = s3writer.open
-        with pytest.raises(FileExistsError), exclusive(f"s3://{BUCKET}/{key}", mode, client=client):
-            pass
-    assert content(client, key) == "Grüße\r\n".encode()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("s3://bucket/key", "rb"), "mode='rb' is not one of wb, xb, w, x"),
-        (("s3://bucket/key", "ab"), "mode='ab'"),
-        (("https://bucket/key",), "not of the form s3://bucket/key"),
-        (("s3://bucket",), "not of the form s3://bucket/key"),
-        (("s3://bucket/",), "key is 0 bytes"),
-    ],
-)
-def test_open_refuses_what_it_can_not_open(client: Any, arguments: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        s3writer.open(*arguments, client=client)
-
-
-def test_open_refuses_what_is_no_url_and_no_encoding(client: Any) -> None:
-    untyped: Any = s3writer.open
-    with pytest.raises(TypeError, match="url must be a str, not PurePosixPath"):
-        untyped(PurePosixPath("s3:/bucket/key"), client=client)
-    with pytest.raises(LookupError, match="nope"):
-        untyped("s3://bucket/key", "w", encoding="nope", client=client)
-    with pytest.raises(ValueError, match="newline"):
-        untyped("s3://bucket/key", "w", newline="bad", client=client)
-
-
 @pytest.mark.parametrize("key_material", [b"k" * 32, "k" * 32, bytearray(b"k" * 32)])
 def test_a_customer_key_goes_to_each_call_in_the_same_form(client: Any, key: str, key_material: Any) -> None:
     wire = Wire(client)
@@ -202,9 +149,3 @@ def test_arguments_may_change_after_the_writer_was_made(client: Any, key: str) -
         metadata["origin"] = "now"
         stream.write(b"x")
     assert client.head_object(Bucket=BUCKET, Key=key)["Metadata"]["origin"] == "then"
-
-
-def test_open_refuses_text_options_for_bytes(client: Any) -> None:
-    untyped: Any = s3writer.open
-    with pytest.raises(ValueError, match="for text, not for mode='wb'"):
-        untyped("s3://bucket/key", "wb", encoding="utf-8", client=client)

@@ -4,27 +4,39 @@ import codecs
 import io
 from typing import Any, Literal, overload
 
+from s3writer._compressing import FORMATS, SUFFIXES, CompressingWriter
 from s3writer._writer import MultipartUploadWriter
 
 _SCHEME = "s3://"
-_MODES = ("wb", "xb", "w", "x")
+#: The modes, whatever the order of their letters.
+_BYTES = {"bw", "bx"}
+_TEXT = {"w", "tw", "x", "tx"}
 
 #: ``io.TextIOWrapper`` begins these with a byte order mark only where it can ask for the position by seeking.
 _MARKED = {"utf-16", "utf-32"}
 
+Compression = Literal["auto", "infer", "gzip", "bz2", "xz", "zstd"] | None
+
 
 @overload
-def open(url: str, mode: Literal["wb", "xb"] = "wb", **options: Any) -> MultipartUploadWriter: ...
+def open(
+    url: str, mode: Literal["wb", "xb", "bw", "bx"] = "wb", *, compression: Compression = "auto", **options: Any
+) -> MultipartUploadWriter: ...
 @overload
 def open(
     url: str,
-    mode: Literal["w", "x"],
+    mode: Literal["w", "x", "wt", "xt", "tw", "tx"],
     *,
-    encoding: str = "utf-8",
-    errors: str = "strict",
+    encoding: str | None = "utf-8",
+    errors: str | None = "strict",
     newline: str | None = None,
+    compression: Compression = "auto",
     **options: Any,
 ) -> io.TextIOWrapper: ...
+@overload
+def open(
+    url: str, mode: str, *, compression: Compression = ..., **options: Any
+) -> MultipartUploadWriter | io.TextIOWrapper: ...
 def open(
     url: str,
     mode: str = "wb",
@@ -32,6 +44,7 @@ def open(
     encoding: str | None = None,
     errors: str | None = None,
     newline: str | None = None,
+    compression: str | None = "auto",
     **options: Any,
 ) -> MultipartUploadWriter | io.TextIOWrapper:
     """Open ``s3://bucket/key`` for writing, as the built-in ``open`` would.
@@ -39,27 +52,51 @@ def open(
     Parameters
     ----------
         url: everything behind ``s3://bucket/`` is the key, to the letter.
-        mode: "wb" for a `MultipartUploadWriter`, "w" for an ``io.TextIOWrapper`` around one; "xb" and "x" publish only
-            if the key does not exist.
-        encoding, errors, newline: for the modes of text, as in ``io.TextIOWrapper``, with UTF-8 as the default. UTF-16
+        mode: "wb" for a `MultipartUploadWriter`, "w" or "wt" for an ``io.TextIOWrapper`` around one; "xb", "x" and "xt"
+            publish only if the key does not exist.
+        encoding, errors, newline: for the modes of text, as in the built-in ``open``, with UTF-8 as the default. UTF-16
             and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream.
+        compression: "gzip", "bz2", "xz", "zstd" (needs ``s3writer[zstd]``), or None; "infer" goes by the key's suffix,
+            ".gz", ".bz2", ".xz" or ".zst"; "auto" does so for text, and leaves bytes, which may have been compressed
+            already, as they are.
         **options: those of `MultipartUploadWriter`.
 
-    Raises ValueError (TypeError) for an impossible URL, mode or option, LookupError for an unknown encoding.
+    Raises ValueError (TypeError) for an impossible URL, mode or option, LookupError for an unknown encoding,
+    ImportError if a package is missing for a compression.
 
     """
-    if mode not in _MODES:
-        raise ValueError(f"mode={mode!r} is not one of {', '.join(_MODES)}: objects are only written, and as a whole")
-    is_text = "b" not in mode
+    if not isinstance(mode, str):
+        raise TypeError(f"mode must be a str, not {type(mode).__name__}")
+    letters = "".join(sorted(mode))
+    if letters not in _BYTES | _TEXT:
+        raise ValueError(f"mode={mode!r} is not one of wb, xb, w, x, wt, xt: objects are only written, and as a whole")
+    is_text = letters in _TEXT
     if not is_text and (encoding, errors, newline) != (None, None, None):
         raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
     encoding = encoding or "utf-8"
     if is_text:
         "".encode(encoding)
     bucket, key = parsed(url)
-    writer = MultipartUploadWriter(bucket, key, exclusive="x" in mode, **options)
-    if not is_text:
-        return writer
+    if compression == "infer" or (compression == "auto" and is_text):
+        compression = next((how for suffix, how in SUFFIXES.items() if key.lower().endswith(suffix)), None)
+    elif compression == "auto":
+        compression = None
+    options["exclusive"] = "x" in mode or options.get("exclusive", False)
+    writer = _writer(bucket, key, compression, options)
+    return _text(writer, encoding, errors, newline) if is_text else writer
+
+
+def _writer(bucket: str, key: str, compression: str | None, options: dict[str, Any]) -> MultipartUploadWriter:
+    if compression is None:
+        return MultipartUploadWriter(bucket, key, **options)
+    if compression not in FORMATS:
+        raise ValueError(
+            f"compression={compression!r} is neither None, 'auto', 'infer' nor one of {', '.join(FORMATS)}"
+        )
+    return CompressingWriter(bucket, key, compression=compression, **options)
+
+
+def _text(writer: MultipartUploadWriter, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
     try:
         text = io.TextIOWrapper(writer, encoding, errors, newline)
         if codecs.lookup(encoding).name in _MARKED:

@@ -392,7 +392,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _take_rest(self) -> PartBuffer:
         """What has been written and was not sent yet; nothing can be written any more."""
         self._upload.check()
-        self._fill(memoryview(self._encode_end()))
+        self._fill_end()
         self._room = _NO_ROOM
         rest = self._buffer
         self._fill_into(PartBuffer())
@@ -435,16 +435,20 @@ class MultipartUploadWriter(io.RawIOBase):
 
     def _write_slowly(self, data: "ReadableBuffer | str") -> int:
         """`write` of what is not plain bytes, or reaches a boundary."""
-        if not isinstance(data, str):
-            with _flat(data) as view:
-                self._write_pieces([view])
-                return view.nbytes
-        if self._is_stateless and len(data) <= _ROOM_BYTES:
+        if isinstance(data, str) and self._is_stateless and len(data) <= _ROOM_BYTES:
             MultipartUploadWriter.write(self, self._encode(data))
-        else:
+            return len(data)
+        return self._write_alone(data)
+
+    def _write_alone(self, data: "ReadableBuffer | str") -> int:
+        """`write` while no other thread does; what is long goes in piece by piece."""
+        if isinstance(data, str):
             starts = range(0, len(data), _ROOM_BYTES)
             self._write_pieces(memoryview(self._encode(data[start : start + _ROOM_BYTES])) for start in starts)
-        return len(data)
+            return len(data)
+        with _flat(data) as view:
+            self._write_pieces([view])
+            return view.nbytes
 
     def _write_pieces(self, pieces: Iterable[memoryview]) -> None:
         """Take all ``pieces``, alone."""
@@ -465,6 +469,10 @@ class MultipartUploadWriter(io.RawIOBase):
     def _fill_into(self, buffer: PartBuffer) -> None:
         self._buffer = buffer
         self._put = buffer.write
+
+    def _fill_end(self) -> None:
+        """`_fill` what was held back until no more comes."""
+        self._fill(memoryview(self._encode_end()))
 
     def _fill(self, view: memoryview) -> None:
         """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
