@@ -5,7 +5,6 @@ What boto changes ends here. Errors leave as this package's own; a commit whose 
 """
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
@@ -17,9 +16,8 @@ from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, 
 from s3writer._body import Body
 from s3writer._checksums import BEST, Algorithm, Digest, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError, S3WriterError
+from s3writer._log import facts, logger
 from s3writer._session import Receipt, UploadResult
-
-logger = logging.getLogger("s3writer")
 
 #: Under this name a random token goes into the object's metadata.
 TOKEN_NAME = "s3writer-token"
@@ -121,7 +119,7 @@ class Store:
             interrupt.add_note(self._lost_upload)
             raise
         if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
-            logger.warning("%s", self._lost_upload)
+            logger.warning("%s", self._lost_upload, extra=facts(self.bucket, self.key, None))
         return str(answer["UploadId"])
 
     def upload_part(

@@ -8,7 +8,6 @@ under way are waited for, the upload is aborted, and aborted again if a part cam
 import atexit
 import contextlib
 import io
-import logging
 import os
 import sys
 import threading
@@ -16,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from s3writer import _resume
 from s3writer._errors import (
@@ -26,13 +26,12 @@ from s3writer._errors import (
     ObjectTooLargeError,
     S3WriterError,
 )
+from s3writer._log import facts, log_end, logger
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
 from s3writer._store import LostAnswerError, Store, says_gone
 from s3writer.pending import PendingUpload
-
-logger = logging.getLogger("s3writer")
 
 #: How long an abort takes at the most, and how long it waits for parts that are under way, which stop before their
 #: next slice. A server that hangs is not waited for any longer.
@@ -93,6 +92,7 @@ class Upload:
         self.upload_id: str | None = None
         self._error: BaseException | None = None
         self._process = os.getpid()
+        self._began = time.monotonic()
 
     @property
     def is_ours(self) -> bool:
@@ -130,6 +130,10 @@ class Upload:
     def parts_in_flight(self) -> int:
         """Those that S3 has not acknowledged yet."""
         return self._sender.outstanding
+
+    def extra(self, **others: Any) -> dict[str, Any]:
+        """What this upload is, for a record of the log."""
+        return facts(*self._address, self.upload_id, **others)
 
     def poll(self) -> None:
         """Record the parts that have arrived meanwhile; raise if one has failed."""
@@ -186,7 +190,6 @@ class Upload:
             self.fail(error)
             raise
         self._end(State.PREPARED, None)
-        logger.info("%s is prepared: upload %s waits to be committed", self._store.url, upload_id)
         return pending
 
     def resume(self, upload_id: str, token: str | None, source: _resume.Readable | None) -> None:
@@ -289,6 +292,8 @@ class Upload:
     def _collect(self, most: int) -> None:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
         for sent in self._sender.wait(most):
+            part, size = sent.receipt.number, sent.receipt.size
+            logger.debug("%s part %d: %d bytes", self._store.url, part, size, extra=self.extra(part=part, size=size))
             self._acknowledge(self.session.record([sent.receipt]))
             self._reuse(sent.buffer, sent.receipt.size)
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]
@@ -332,7 +337,7 @@ class Upload:
         try:
             self._acknowledge(size)
         except Exception:
-            logger.exception("progress raised after %s was published", self._store.url)
+            logger.exception("progress raised after %s was published", self._store.url, extra=self.extra())
 
     def _settle(self, lost: LostAnswerError) -> UploadResult:
         """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
@@ -415,6 +420,7 @@ class Upload:
                 "the upload must be aborted again",
                 upload_id,
                 self._store.url,
+                extra=self.extra(),
             )
         return was_there
 
@@ -434,6 +440,7 @@ class Upload:
                 self.abort(error)
             else:
                 self._note(error, self._kept())
+                self._log_end()
 
     def _kept(self) -> NotCommittedError:
         options = "".join(f", {name}={value!r}" for name, value in self._store.options.items())
@@ -445,7 +452,7 @@ class Upload:
         )
 
     def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
-        logger.warning("%s", left.strerror)
+        logger.warning("%s", left.strerror, extra=self.extra())
         if error is None:
             return
         with contextlib.suppress(Exception):
@@ -457,6 +464,12 @@ class Upload:
         self.session.move(state)
         self._error = error
         self._let_go()
+        self._log_end()
+
+    def _log_end(self) -> None:
+        parts = self.result.parts if self.result else self.session.next_part() - 1
+        size, outcome = self.session.size, self.session.state.value
+        log_end(outcome, *self._address, self.upload_id, size=size, parts=parts, began=self._began)
 
     def _let_go(self) -> None:
         self._spare.clear()
@@ -466,7 +479,7 @@ class Upload:
         try:
             self.fail(None)
         except NotCommittedError as left:
-            logger.warning("%s", left.strerror)
+            logger.warning("%s", left.strerror, extra=self.extra())
 
 
 def _abort_all() -> None:
@@ -477,12 +490,12 @@ def _abort_all() -> None:
     for thread in list(_aborts):
         thread.join(max(0.0, deadline - time.monotonic()))
     for upload in [upload for upload in _under_way if upload.is_ours]:
-        logger.warning("%s was never closed: it is not published", upload._store.url)
+        logger.warning("%s was never closed: it is not published", upload._store.url, extra=upload.extra())
         if time.monotonic() < deadline:
             upload._abort_quietly()
         else:
             left = upload._store.left_behind(str(upload.upload_id), "there was no time left for it")
-            logger.warning("%s", left.strerror)
+            logger.warning("%s", left.strerror, extra=upload.extra())
 
 
 atexit.register(_abort_all)

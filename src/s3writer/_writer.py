@@ -20,7 +20,6 @@ import codecs
 import contextlib
 import inspect
 import io
-import logging
 import operator
 import os
 import pickle
@@ -35,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
+from s3writer._log import logger
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from s3writer._sender import is_worker
 from s3writer._session import UploadResult
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from s3writer._resume import Readable
 
 Outcome = TypeVar("Outcome")
-
-logger = logging.getLogger("s3writer")
 
 #: Why a writer that was closed has published nothing.
 IN_FLIGHT = "its writer was closed while this exception was in flight"
@@ -404,7 +402,7 @@ class MultipartUploadWriter(io.RawIOBase):
         note = f"{self.name} was not published: {IN_FLIGHT}"
         with contextlib.suppress(Exception):
             exception.add_note(note)
-        logger.warning("%s: %s", note, type(exception).__name__)
+        logger.warning("%s: %s", note, type(exception).__name__, extra=self._upload.extra())
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -415,7 +413,7 @@ class MultipartUploadWriter(io.RawIOBase):
         """Don't publish, in a finaliser."""
         self._mark_closed()
         self._upload.abandon()
-        logger.warning("%s", message)
+        logger.warning("%s", message, extra=self._upload.extra())
         warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
 
     def _mark_closed(self) -> None:

@@ -12,6 +12,7 @@ published once something else has happened, such as a database's commit::
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from s3writer._errors import (
     PreconditionFailedError,
     S3WriterError,
 )
+from s3writer._log import log_end
 from s3writer._session import Receipt, UploadResult
 from s3writer._store import LostAnswerError, Store
 
@@ -78,13 +80,16 @@ class PendingUpload:
         long as the upload is there. TypeError if an argument is missing or has come too late.
 
         """
-        store = self._checked(client, s3_arguments)
+        began, store = time.monotonic(), self._checked(client, s3_arguments)
         try:
-            return store.complete(self.upload_id, self.parts, self.checksum)
+            result = store.complete(self.upload_id, self.parts, self.checksum)
         except LostAnswerError as lost:
-            return self._settle(store, lost)
+            result = self._settle(store, lost)
         except NotCommittedError as refusal:
-            return self._earlier(store, refusal)
+            result = self._earlier(store, refusal)
+        size, parts = self.size, len(self.parts)
+        log_end("committed", self.bucket, self.key, self.upload_id, size=size, parts=parts, began=began)
+        return result
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3; one that is gone, or was published, is left alone. Whether S3 showed it before.

@@ -1,0 +1,90 @@
+"""What is logged: a line for each upload at INFO, one for each part at DEBUG, and the facts beside the words."""
+
+import logging
+import pickle
+from typing import Any
+
+import pytest
+
+from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload
+from tests.helpers import MIB, Boom, data, uploads, writer
+from tests.stores import BUCKET
+from tests.wire import Wire, cut_after_sending, refuse
+
+
+def facts(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name.startswith("s3_")}
+
+
+def ended(caplog: pytest.LogCaptureFixture, outcome: str, key: str, **expected: Any) -> dict[str, Any]:
+    """The one record at INFO; its facts, of which some are ``expected``."""
+    (record,) = [record for record in caplog.records if record.levelno == logging.INFO]
+    found = facts(record)
+    assert record.name == "s3writer"
+    assert record.getMessage().startswith(f"s3://{BUCKET}/{key} {outcome}: ")
+    assert 0 <= found["s3_seconds"] < 60
+    wanted = {"bucket": BUCKET, "key": key, "outcome": outcome, **expected}
+    assert {name: found[f"s3_{name}"] for name in wanted} == wanted
+    return found
+
+
+@pytest.fixture(autouse=True)
+def level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="s3writer")
+
+
+def test_a_small_object_is_one_line(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"12345")
+    ended(caplog, "committed", key, size=5, parts=1, upload_id=None)
+    assert len(caplog.records) == 1
+
+
+def test_each_part_is_a_line_for_those_who_debug(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    with writer(client, key) as stream:
+        stream.write(data(11 * MIB))
+    upload_id = ended(caplog, "committed", key, size=11 * MIB, parts=3)["s3_upload_id"]
+    parts = [facts(record) for record in caplog.records if record.levelno == logging.DEBUG]
+    assert sorted((part["s3_part"], part["s3_size"]) for part in parts) == [(1, 5 * MIB), (2, 5 * MIB), (3, MIB)]
+    assert {part["s3_upload_id"] for part in parts} == {upload_id}
+
+
+def test_an_upload_that_is_aborted_is_one_line_beside_the_warning(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Boom), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+        raise Boom
+    ended(caplog, "aborted", key, parts=1)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert facts(warning)["s3_key"] == key
+
+
+def test_a_prepared_upload_is_a_line_when_it_is_prepared_and_one_when_it_is_committed(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writer(client, key) as stream:
+        stream.write(b"later")
+        pending: PendingUpload = pickle.loads(pickle.dumps(stream.prepare()))
+    ended(caplog, "prepared", key, size=5, parts=1, upload_id=pending.upload_id)
+    caplog.clear()
+    pending.commit(client=client)
+    ended(caplog, "committed", key, size=5, parts=1, upload_id=pending.upload_id)
+
+
+def test_a_kept_upload_is_a_line(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Boom), writer(client, key, on_error="keep") as stream:
+        stream.write(data(6 * MIB))
+        raise Boom
+    (upload_id,) = uploads(client, key)
+    ended(caplog, "kept", key, upload_id=upload_id)
+    MultipartUploadWriter.resume(BUCKET, key, upload_id, client=client).abort()
+
+
+def test_an_unknown_outcome_is_a_line(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire(client)
+    wire.on("PutObject", cut_after_sending)
+    wire.on("HeadObject", refuse(403, "AccessDenied"))
+    with pytest.raises(OutcomeUnknownError), writer(client, key) as stream:
+        stream.write(b"who knows")
+    ended(caplog, "unknown", key, size=9)
