@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from s3writer.testing import MemoryS3
 
 KEY_ID, SECRET = "test-key-id", "test-secret-key"
 REGION = "us-east-1"
@@ -83,6 +85,7 @@ RCLONE = Quirks(
     takes_tags=False,
 )
 MOTO = Quirks(checks_checksums=False, keeps_checksums=False, checks_credentials=False, checks_customer_keys=False)
+MEMORY = Quirks(checks_credentials=False, takes_tags=False)
 
 
 @contextmanager
@@ -164,9 +167,34 @@ def moto_in_process() -> Iterator[Store]:
         yield _ready(Store("mock_aws", None, MOTO))
 
 
-STORES = {"seaweedfs": seaweedfs, "rclone": rclone, "moto": moto_server, "mock_aws": moto_in_process}
+@dataclass(frozen=True)
+class InMemory(Store):
+    """The store that this package gives its users for their tests."""
+
+    memory: MemoryS3 = field(default_factory=lambda: MemoryS3(BUCKET))
+
+    def client(self, **changes: Any) -> Any:
+        """A client that never comes to a network."""
+        client = super().client(**changes)
+        self.memory.attach(client)
+        return client
+
+
+@contextmanager
+def in_memory() -> Iterator[Store]:
+    """`s3writer.testing`, which has to be like a store in all that it does."""
+    yield InMemory("memory", "https://memory.invalid", MEMORY)
+
+
+STORES = {
+    "seaweedfs": seaweedfs,
+    "rclone": rclone,
+    "moto": moto_server,
+    "mock_aws": moto_in_process,
+    "memory": in_memory,
+}
 #: Those that are reached over a connection.
-SERVERS = [name for name in STORES if name != "mock_aws"]
+SERVERS = [name for name in STORES if name not in {"mock_aws", "memory"}]
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,258 @@
+"""`s3writer.testing`: what users test their own code with. That it behaves like a store is in the conformance suite."""
+
+import gzip
+import io
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+import s3writer
+from s3writer import (
+    AccessDeniedError,
+    ConnectionFailedError,
+    KeyExistsError,
+    MultipartUploadWriter,
+    NotCommittedError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    ThrottledError,
+)
+from s3writer.testing import MemoryS3
+from tests.helpers import MIB, Boom, data, logged
+
+URL = "s3://bucket/dir/Grüße & Co.bin"
+KEY = "dir/Grüße & Co.bin"
+
+
+def export(size: int, **options: Any) -> MultipartUploadWriter:
+    """Code as users have it: it makes its writer itself, and gives it no client."""
+    with MultipartUploadWriter("bucket", KEY, **options) as stream:
+        stream.write(data(size))
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("size", "calls"),
+    [
+        (0, ["PutObject"]),
+        (1000, ["PutObject"]),
+        (11 * MIB, ["CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload"]),
+    ],
+)
+def test_a_writer_without_a_client_writes_to_memory(size: int, calls: list[str]) -> None:
+    with MemoryS3("bucket") as s3:
+        export(size)
+    assert s3.objects == {URL: data(size)}
+    assert s3.unfinished == []
+    assert s3.calls == calls
+
+
+def test_what_stands_around_it_comes_back_afterwards() -> None:
+    with MemoryS3("bucket") as outer:
+        with MemoryS3("bucket") as inner:
+            export(1)
+        export(2)
+    assert (inner.objects, outer.objects) == ({URL: data(1)}, {URL: data(2)})
+
+
+@pytest.mark.parametrize(
+    ("call", "size"), [("PutObject", 1), ("UploadPart", 6 * MIB), ("CompleteMultipartUpload", 6 * MIB)]
+)
+@pytest.mark.parametrize(("code", "kind"), [("AccessDenied", AccessDeniedError), ("SlowDown", ThrottledError)])
+def test_a_call_that_is_refused_publishes_nothing(call: str, size: int, code: str, kind: type[Exception]) -> None:
+    with MemoryS3("bucket") as s3:
+        s3.refuse(call, code)
+        with pytest.raises(kind):
+            export(size)
+    assert (s3.objects, s3.unfinished) == ({}, [])
+
+
+def test_only_the_call_that_was_named_fails() -> None:
+    with MemoryS3("bucket") as s3:
+        s3.refuse("PutObject", "AccessDenied", nth=2)
+        export(1)
+        with pytest.raises(AccessDeniedError):
+            export(2)
+        assert s3.objects == {URL: data(1)}
+        export(3)
+    assert s3.objects == {URL: data(3)}
+
+
+@pytest.mark.parametrize(("call", "size"), [("PutObject", 1), ("UploadPart", 6 * MIB)])
+def test_a_connection_can_break(call: str, size: int) -> None:
+    with MemoryS3("bucket") as s3:
+        s3.cut(call)
+        with pytest.raises(ConnectionFailedError):
+            export(size)
+    assert (s3.objects, s3.unfinished) == ({}, [])
+
+
+@pytest.mark.parametrize(("call", "size"), [("PutObject", 1), ("CompleteMultipartUpload", 6 * MIB)])
+def test_an_answer_can_get_lost_and_is_looked_up(call: str, size: int) -> None:
+    with MemoryS3("bucket") as s3:
+        s3.lose_answer(call)
+        assert export(size).result.size == size
+    assert s3.objects == {URL: data(size)}
+    assert s3.calls[-1] == "HeadObject"
+
+
+def test_an_outcome_can_be_unknown() -> None:
+    with MemoryS3("bucket") as s3:
+        s3.lose_answer("PutObject")
+        s3.refuse("HeadObject", "AccessDenied")
+        with pytest.raises(OutcomeUnknownError):
+            export(1)
+    assert s3.objects == {URL: data(1)}
+
+
+def test_what_can_not_be_aborted_is_unfinished() -> None:
+    with MemoryS3("bucket") as s3, logged():
+        s3.refuse("AbortMultipartUpload", "AccessDenied")
+        with pytest.raises(Boom), MultipartUploadWriter("bucket", KEY) as stream:
+            stream.write(data(6 * MIB))
+            raise Boom
+        assert s3.unfinished == [URL]
+        (found,) = s3writer.list_uploads("bucket")
+    assert (found.key, found.parts, found.size) == (KEY, 1, 5 * MIB)
+
+
+def test_a_fault_that_can_not_be_is_refused_at_once() -> None:
+    s3 = MemoryS3("bucket")
+    with pytest.raises(ValueError, match="call='upload_part' is not one of S3's, such as UploadPart"):
+        s3.refuse("upload_part", "AccessDenied")
+    with pytest.raises(ValueError, match="nth=0 is not counted from 1"):
+        s3.cut("UploadPart", nth=0)
+
+
+@pytest.mark.parametrize("size", [1, 6 * MIB])
+def test_conditions_are_those_of_s3(size: int) -> None:
+    with MemoryS3("bucket") as s3:
+        etag = export(size).result.etag
+        with pytest.raises(KeyExistsError):
+            export(size, exclusive=True)
+        with pytest.raises(PreconditionFailedError):
+            export(size, IfMatch='"another"')
+        export(size + 1, IfMatch=etag)
+    assert s3.objects == {URL: data(size + 1)}
+    assert s3.unfinished == []
+
+
+def test_a_condition_on_nothing_is_not_met() -> None:
+    with MemoryS3("bucket"), pytest.raises(NotCommittedError, match="NoSuchKey"):
+        export(1, IfMatch='"etag"')
+
+
+def test_the_code_s_own_client_can_be_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    s3 = MemoryS3("bucket")
+    s3.attach(theirs)
+    with MultipartUploadWriter("bucket", KEY, client=theirs, checksum=None, ContentEncoding="gzip") as stream:
+        stream.write(gzip.compress(data(6 * MIB)))
+    theirs.put_object(Bucket="bucket", Key="plain", Body=io.BytesIO(b"theirs"))
+    assert gzip.decompress(s3.objects[URL]) == data(6 * MIB)
+    assert s3.objects["s3://bucket/plain"] == b"theirs"
+    assert theirs.head_object(Bucket="bucket", Key=KEY)["ContentEncoding"] == "gzip"
+
+
+def test_its_client_reads_lists_and_deletes() -> None:
+    s3 = MemoryS3("bucket", "other")
+    s3.client.put_object(Bucket="bucket", Key=KEY, Body=b"12345", Metadata={"a": "b"}, ContentType="text/csv")
+    answer = s3.client.get_object(Bucket="bucket", Key=KEY)
+    assert (answer["Body"].read(), answer["Metadata"], answer["ContentType"]) == (b"12345", {"a": "b"}, "text/csv")
+    listed = s3.client.list_objects_v2(Bucket="bucket", Prefix="dir/")
+    assert [(one["Key"], one["Size"]) for one in listed["Contents"]] == [(KEY, 5)]
+    assert "Contents" not in s3.client.list_objects_v2(Bucket="other")
+    s3.client.delete_object(Bucket="bucket", Key=KEY)
+    assert s3.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "code"),
+    [
+        ("put_object", {"Bucket": "none", "Key": "k"}, "NoSuchBucket"),
+        ("get_object", {"Bucket": "bucket", "Key": "k"}, "NoSuchKey"),
+        ("head_object", {"Bucket": "bucket", "Key": "k"}, "404"),
+        ("copy_object", {"Bucket": "bucket", "Key": "k", "CopySource": "a/b"}, "NotImplemented"),
+        ("abort_multipart_upload", {"Bucket": "bucket", "Key": "k", "UploadId": "u"}, "NoSuchUpload"),
+        ("put_object", {"Bucket": "bucket", "Key": "k", "Body": b"x", "ChecksumCRC32": "AAAAAA=="}, "BadDigest"),
+    ],
+)
+def test_what_s3_refuses_is_refused(call: str, arguments: dict[str, Any], code: str) -> None:
+    s3 = MemoryS3("bucket")
+    with pytest.raises(ClientError) as caught:
+        getattr(s3.client, call)(**arguments)
+    assert caught.value.response["Error"]["Code"] == code
+
+
+def upload(s3: MemoryS3, *bodies: bytes, **arguments: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    named = {"Bucket": "bucket", "Key": KEY}
+    named["UploadId"] = s3.client.create_multipart_upload(**named, **arguments)["UploadId"]
+    parts = [
+        {"PartNumber": number, "ETag": s3.client.upload_part(**named, PartNumber=number, Body=body)["ETag"]}
+        for number, body in enumerate(bodies, start=1)
+    ]
+    return named, parts
+
+
+@pytest.mark.parametrize(
+    ("bodies", "change", "arguments", "code"),
+    [
+        ((b"small", b"last"), lambda parts: parts, {}, "EntityTooSmall"),
+        ((b"a",), lambda parts: [], {}, "MalformedXML"),
+        ((b"a", b"b"), lambda parts: parts[::-1], {}, "InvalidPartOrder"),
+        ((b"a",), lambda parts: [{"PartNumber": 1, "ETag": "other"}], {}, "InvalidPart"),
+        ((b"a",), lambda parts: [{"PartNumber": 2, "ETag": "none"}], {}, "InvalidPart"),
+        ((b"a",), lambda parts: [parts[0] | {"ChecksumCRC32": "AAAAAA=="}], {}, "InvalidPart"),
+        ((b"a",), lambda parts: parts, {"MpuObjectSize": 2}, "InvalidRequest"),
+        ((b"a",), lambda parts: parts, {"ChecksumCRC32": "AAAAAA=="}, "BadDigest"),
+    ],
+)
+def test_parts_that_make_no_object_are_refused(bodies: Any, change: Any, arguments: dict[str, Any], code: str) -> None:
+    s3 = MemoryS3("bucket")
+    named, parts = upload(s3)
+    parts = []
+    for number, body in enumerate(bodies, start=1):
+        sent = s3.client.upload_part(**named, PartNumber=number, Body=body, ChecksumCRC32=crc32(body))
+        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+    with pytest.raises(ClientError) as caught:
+        s3.client.complete_multipart_upload(**named, MultipartUpload={"Parts": change(parts)}, **arguments)
+    assert caught.value.response["Error"]["Code"] == code
+    assert (s3.objects, s3.unfinished) == ({}, [URL])
+
+
+def crc32(body: bytes) -> str:
+    digest = s3writer._checksums.ALGORITHMS["CRC32"].start()
+    digest.update(memoryview(body))
+    return digest.value()
+
+
+def test_a_part_number_that_can_not_be_is_refused() -> None:
+    s3 = MemoryS3("bucket")
+    named, _ = upload(s3)
+    with pytest.raises(ClientError, match="between 1 and 10000"):
+        s3.client.upload_part(**named, PartNumber=10_001, Body=b"")
+
+
+def test_the_key_of_sse_c_must_be_given_again() -> None:
+    s3 = MemoryS3("bucket")
+    secret = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    named, _ = upload(s3, **secret)
+    with pytest.raises(ClientError, match="key of SSE-C"):
+        s3.client.upload_part(**named, PartNumber=1, Body=b"")
+    s3.client.put_object(Bucket="bucket", Key=KEY, Body=b"secret", **secret)
+    with pytest.raises(ClientError, match="key of SSE-C"):
+        s3.client.get_object(Bucket="bucket", Key=KEY)
+    assert s3.client.get_object(Bucket="bucket", Key=KEY, **secret)["Body"].read() == b"secret"
+
+
+def test_an_upload_is_resumed_in_memory() -> None:
+    with MemoryS3("bucket") as s3, logged():
+        with pytest.raises(Boom), MultipartUploadWriter("bucket", KEY, on_error="keep") as stream:
+            stream.write(data(11 * MIB))
+            raise Boom
+        (found,) = s3writer.list_uploads("bucket")
+        with MultipartUploadWriter.resume("bucket", KEY, found.upload_id) as again:
+            again.write(data(11 * MIB)[again.tell() :])
+    assert s3.objects == {URL: data(11 * MIB)}
