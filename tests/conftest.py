@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import hypothesis
@@ -78,6 +79,19 @@ def store(running: Running) -> Iterator[Store]:
 def client(store: Store) -> Any:
     """A client of the reference store."""
     return store.client()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Django's, in SQLite, with enough rows for many parts in each format; and others that are empty."""
+    from tests.library.project import fill, set_up
+
+    with TemporaryDirectory(prefix="pg-") as place:
+        postgres = {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": place}
+        copy = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        set_up(tmp_path_factory.mktemp("django") / "library.sqlite3", postgres=postgres, copy=copy)
+        fill(books=300, summary_length=30_000)
+        yield
 
 
 @pytest.fixture

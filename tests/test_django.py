@@ -10,30 +10,11 @@ from django.core.management import call_command
 from django.db.models import Model
 
 from tests.helpers import Boom, content, uploads, writer
-from tests.library.project import fill, set_up
+from tests.library.project import rows, values
 
 FORMATS = ["xml", "json", "jsonl", "yaml"]
 
-
-@pytest.fixture(scope="session", autouse=True)
-def database(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Enough rows for many parts in each format."""
-    set_up(tmp_path_factory.mktemp("django") / "library.sqlite3")
-    fill(books=300, summary_length=30_000)
-
-
-def rows() -> Iterator[Model]:
-    """Every row of every table."""
-    from tests.library.models import Author, Book, Loan
-
-    for model in (Author, Book, Loan):
-        yield from model.objects.order_by("pk").prefetch_related(*["translators"] * (model is Book))
-
-
-def values(instance: Any) -> tuple[Any, ...]:
-    columns = {field.attname: field.value_from_object(instance) for field in instance._meta.concrete_fields}
-    columns["cover"] = columns.get("cover") and bytes(columns["cover"])
-    return type(instance).__name__, columns
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def assert_equals_database(fmt: str, stored: bytes | None) -> None:

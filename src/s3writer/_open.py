@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 from s3writer._compressing import FORMATS, SUFFIXES, CompressingWriter
 from s3writer._writer import MultipartUploadWriter
 
-_SCHEME = "s3://"
+SCHEME = "s3://"
 #: The modes, whatever the order of their letters.
 _BYTES = {"bw", "bx"}
 _TEXT = {"w", "tw", "x", "tx"}
@@ -111,7 +111,7 @@ def parsed(url: str) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` URL; TypeError or ValueError if it is none."""
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    bucket, separator, key = url.removeprefix(_SCHEME).partition("/")
-    if not url.startswith(_SCHEME) or not separator:
+    bucket, separator, key = url.removeprefix(SCHEME).partition("/")
+    if not url.startswith(SCHEME) or not separator:
         raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
     return bucket, key

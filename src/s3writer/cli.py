@@ -26,15 +26,6 @@ import boto3
 import click
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -42,6 +33,7 @@ from s3writer import _client, _sources
 from s3writer._errors import OutcomeUnknownError, S3WriterError
 from s3writer._open import parsed
 from s3writer._parameters import Age, Pair, Size, Url
+from s3writer._progress import Bar
 from s3writer._session import UploadResult
 from s3writer._writer import IN_FLIGHT, MultipartUploadWriter
 from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
@@ -375,45 +367,6 @@ def _skip(source: Any, size: int) -> None:
         raise _sources.ProducerError(f"the stream ends {size} bytes before what S3 has of it")
 
 
-class _Bar:
-    """Progress on a terminal: called with the bytes that S3 has acknowledged."""
-
-    def __init__(self, expected_size: int | None) -> None:
-        remaining = [TimeRemainingColumn()] if expected_size else []
-        in_flight = TextColumn("{task.fields[parts]} parts in flight")
-        self._progress = Progress(
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            in_flight,
-            TimeElapsedColumn(),
-            *remaining,
-            console=Console(stderr=True),
-            disable=not _is_terminal(sys.stderr),
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=expected_size, parts=0)
-        self._stream: MultipartUploadWriter | None = None
-
-    def __call__(self, size: int) -> None:
-        parts = self._stream.parts_in_flight if self._stream else 0
-        with contextlib.suppress(OSError):
-            self._progress.update(self._task, advance=size, parts=parts)
-
-    @contextlib.contextmanager
-    def watch(self, stream: MultipartUploadWriter) -> Iterator[None]:
-        """Show how ``stream`` fares, as long as the terminal is there."""
-        self._stream = stream
-        self._progress.update(self._task, completed=stream.tell())
-        with contextlib.suppress(OSError):
-            self._progress.start()
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                self._progress.stop()
-
-
 def _send(
     begin: Callable[..., MultipartUploadWriter],
     *,
@@ -430,7 +383,7 @@ def _send(
         raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
-    bar, buffer = _Bar(size_in_s3), memoryview(bytearray(_PIECE_BYTES))
+    bar, buffer = Bar(size_in_s3, is_shown=_is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **_customer_key(sse_c_key_file)}
     with _output(prepare) as write, _sources.produced(command) as producer:
         source = _sources.compressed(producer.output, compression)

@@ -1,0 +1,6 @@
+"""A Django application: ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk.
+
+Put ``"s3writer.django"`` into ``INSTALLED_APPS``. The setting ``S3WRITER`` may hold options of `MultipartUploadWriter`
+that all dumps get, such as ``{"ServerSideEncryption": "aws:kms"}``; its ``"client"``, if there is one, is the dotted
+path of a function that makes a boto3 S3 client.
+"""

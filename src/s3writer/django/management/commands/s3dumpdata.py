@@ -1,0 +1,84 @@
+"""``manage.py s3dumpdata --output s3://bucket/key.jsonl.gz``: dumpdata that streams to S3."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from django.core.management.base import CommandError, OutputWrapper
+from django.core.management.commands import dumpdata
+from django.core.serializers import get_public_serializer_formats
+
+import s3writer
+from s3writer._compressing import SUFFIXES
+from s3writer._progress import Bar
+from s3writer._writer import IN_FLIGHT
+from s3writer.django._options import writer_options
+
+#: The exit status that the command line ``s3writer`` has for it, too.
+_UNKNOWN = 3
+
+
+class Command(dumpdata.Command):
+    """dumpdata, with an object in S3 as its output."""
+
+    help = (
+        "Stream the contents of the database, as dumpdata does, to the s3:// URL that --output names. Its suffix tells "
+        "the compression (.gz, .bz2, .xz, .zst) and before that the format, unless --format does. Nothing is written "
+        "to the local disk, and if anything fails, nothing is published."
+    )
+    stdout: Any
+
+    def add_arguments(self, parser: Any) -> None:
+        """Those of dumpdata, and what S3 adds."""
+        super().add_arguments(parser)
+        parser.set_defaults(format=None)
+        parser.add_argument("--exclusive", action="store_true", help="Publish only if the key does not exist.")
+
+    def handle(self, *app_labels: str, **options: Any) -> None:
+        """Dump, and publish if all went well; else CommandError, whose returncode is 3 if it is not known."""
+        url, fmt = options["output"], options["format"]
+        if not url:
+            raise CommandError("--output s3://bucket/key is missing")
+        dumping = {**options, "output": None, "format": fmt or _format_of(url), "traceback": True}
+        before = self.stdout
+        try:
+            result = self._dump(url, options, lambda: super(Command, self).handle(*app_labels, **dumping))
+        except CommandError:
+            raise
+        except Exception as error:
+            if options["traceback"]:
+                raise
+            raise _failure(url, error) from error
+        finally:
+            self.stdout = before
+        if options["verbosity"] > 0:
+            self.stderr.write(f"{url} published: {result.size} bytes in {result.parts} parts")
+
+    def _dump(self, url: str, options: dict[str, Any], dump: Any) -> s3writer.UploadResult:
+        bar = Bar(None, is_shown=options["verbosity"] > 0 and self.stderr.isatty())
+        given = {**writer_options(), "progress": bar}
+        if options["exclusive"]:
+            given["exclusive"] = True
+        with s3writer.open(url, "w", **given) as text:
+            writer: Any = text.buffer
+            with bar.watch(writer):
+                self.stdout = OutputWrapper(text)
+                dump()
+        result: s3writer.UploadResult = writer.result
+        return result
+
+
+def _format_of(url: str) -> str:
+    name = PurePosixPath(url)
+    if name.suffix.lower() in SUFFIXES:
+        name = name.with_suffix("")
+    fmt = name.suffix.removeprefix(".")
+    return fmt if fmt in get_public_serializer_formats() else "json"
+
+
+def _failure(url: str, error: Exception) -> CommandError:
+    """``error`` in words, with what it says of an upload that may be left."""
+    is_unknown = isinstance(error, s3writer.OutcomeUnknownError)
+    notes = [note for note in getattr(error, "__notes__", []) if IN_FLIGHT not in note]
+    said = "\n".join([str(getattr(error, "strerror", None) or error), *notes])
+    ending = "may have been published, or not" if is_unknown else "was not published"
+    return CommandError(f"{url} {ending}: {said}", returncode=_UNKNOWN if is_unknown else 1)

