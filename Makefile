@@ -11,7 +11,7 @@ FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance
 	pending resume unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check test-newest test-oldest soak bench docs clean
+.PHONY: help demo test check test-newest test-oldest soak producers bench docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -35,6 +35,10 @@ test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that i
 
 soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, and the whole matrix of faults; takes long.
 	PATH="$(WITH_PROXY)" $(NEWEST)/python -m tests.soak $(SOAK)
+
+producers: .venv/wheel  ## Everything that writes to a file, torch and some gigabytes included; writes docs/producers.md.
+	$(NEWEST)/python $(PIP) install -c constraints/newest.txt torch
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m tests.producers
 
 bench: .venv-bench/wheel .venv-bench-s3fs/tools  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
 	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-bench-s3fs/bin/python $(BENCH)
@@ -61,7 +65,7 @@ dist/wheel: $(SOURCES) .venv/tools
 .venv/tools: constraints/newest.txt
 	$(PYTHON) -m venv .venv
 	$(NEWEST)/python $(PIP) install -c $< pip
-	$(NEWEST)/python $(PIP) install -c $< --group test --group check --group demo 'boto3[crt]'
+	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group check --group demo 'boto3[crt]'
 	touch $@
 
 .venv-oldest/tools: constraints/oldest.txt
