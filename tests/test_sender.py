@@ -1,5 +1,6 @@
 """Bounded parallel sending."""
 
+import contextvars
 import threading
 import time
 from functools import partial
@@ -99,3 +100,11 @@ def test_wait_gives_up_after_its_timeout() -> None:
         sender.wait(0, 0.05)
     release.set()
     assert sender.wait(0, 30) == [True]
+
+
+def test_a_job_sees_the_context_variables_of_whoever_started_it() -> None:
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
+    request.set("mine")
+    sender: Sender[str] = Sender()
+    sender.start(request.get)
+    assert sender.wait(0) == ["mine"]

@@ -7,6 +7,7 @@ owns the sender takes it out.
 """
 
 import contextlib
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -38,9 +39,12 @@ class Sender(Generic[Result]):
         self._stopping = False
 
     def start(self, job: Callable[[], Result]) -> None:
-        """Run ``job`` in a thread, or here where no thread is to be had: at exit, or at the system's limit."""
+        """Run ``job`` in a thread, or here where no thread is to be had: at exit, or at the system's limit. The thread
+        has the caller's context variables, so that a tracer finds whose part it is.
+        """
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        thread = threading.Thread(target=self._run, args=(job,), name="s3writer-part", daemon=True)
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run, job), name="s3writer-part", daemon=True)
         self.outstanding += 1
         self._threads.append(thread)
         try:
