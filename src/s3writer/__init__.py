@@ -1,6 +1,6 @@
 """An ordinary Python file whose bytes become one S3 object, wholly or not at all."""
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from s3writer._errors import (
     AbortedError,
@@ -32,7 +32,8 @@ from s3writer.unfinished import (
     list_uploads,
 )
 
-__version__ = version("s3writer")
+if TYPE_CHECKING:
+    __version__: str
 
 __all__ = [
     "AbortedError",
@@ -63,3 +64,12 @@ __all__ = [
     "list_uploads",
     "open",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``__version__``, which takes longer to read than all the rest."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version(__name__)

@@ -11,10 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ParamValidationError
-from botocore.handlers import validate_bucket_name
-from botocore.model import ServiceModel
-from botocore.validate import ParamValidator
+from s3writer._lazy import Lazy
+
+exceptions, handlers, validate = Lazy("botocore.exceptions"), Lazy("botocore.handlers"), Lazy("botocore.validate")
 
 PUT = "PutObject"
 CREATE = "CreateMultipartUpload"
@@ -52,7 +51,7 @@ MAX_KEY_BYTES = 1024
 class Arguments:
     """The caller's arguments for S3, checked against the service model, ready for each of its operations."""
 
-    def __init__(self, model: ServiceModel, given: Mapping[str, Any], own_names: frozenset[str] = frozenset()) -> None:
+    def __init__(self, model: Any, given: Mapping[str, Any], own_names: frozenset[str] = frozenset()) -> None:
         """TypeError for a name that no call takes or that is the writer's own, ValueError for an impossible value.
 
         ``own_names`` are the writer's parameters, so that a slip of the pen in one of them finds its way home.
@@ -95,7 +94,7 @@ class Arguments:
 
     def _check_value(self, name: str, value: Any) -> None:
         shape = next(members[name] for members in self._members.values() if name in members)
-        report = ParamValidator().validate(value, shape)
+        report = validate.ParamValidator().validate(value, shape)
         if report.has_errors():
             raise ValueError(f"{name} can't be {_kind(value)}: S3 takes a {shape.type_name} here")
 
@@ -106,8 +105,8 @@ def check_address(bucket: str, key: str) -> None:
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     try:
-        validate_bucket_name({"Bucket": bucket})
-    except ParamValidationError as error:
+        handlers.validate_bucket_name({"Bucket": bucket})
+    except exceptions.ParamValidationError as error:
         raise ValueError(f"bucket={bucket!r} can't be a bucket's name: {error}") from None
     length = len(key.encode())
     if not 1 <= length <= MAX_KEY_BYTES:

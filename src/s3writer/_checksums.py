@@ -11,17 +11,13 @@ S3's algorithms: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-
 """
 
 import base64
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-
-try:
-    from awscrt import checksums as _crt
-except ImportError:
-    _crt = None
 
 
 class Digest:
@@ -117,21 +113,30 @@ def _hash(name: str) -> Algorithm:
     return Algorithm(name, start)
 
 
-_ALL = [_crc("CRC32", zlib.crc32, Crc(32, 0xEDB88320), outruns_memory=False), _hash("SHA1"), _hash("SHA256")]
-if _crt is not None:
-    _ALL.append(_crc("CRC32C", _crt.crc32c, Crc(32, 0x82F63B78), outruns_memory=True))
-    _ALL.append(_crc("CRC64NVME", _crt.crc64nvme, Crc(64, 0x9A6C9329AC4BC9B5), outruns_memory=True))
-
 #: What S3 has as the ETag of a part; never asked for by a writer.
 MD5 = _hash("MD5")
-ALGORITHMS = {algorithm.name: algorithm for algorithm in _ALL}
-#: What a writer uses that is not told otherwise.
-BEST = ALGORITHMS["CRC32"] if _crt is None else ALGORITHMS["CRC64NVME"]
+
+
+@lru_cache(maxsize=1)
+def algorithms() -> dict[str, Algorithm]:
+    """Those that can be had here, by their names."""
+    found = [_crc("CRC32", zlib.crc32, Crc(32, 0xEDB88320), outruns_memory=False), _hash("SHA1"), _hash("SHA256")]
+    with contextlib.suppress(ImportError):
+        from awscrt import checksums as crt
+
+        found.append(_crc("CRC32C", crt.crc32c, Crc(32, 0x82F63B78), outruns_memory=True))
+        found.append(_crc("CRC64NVME", crt.crc64nvme, Crc(64, 0x9A6C9329AC4BC9B5), outruns_memory=True))
+    return {algorithm.name: algorithm for algorithm in found}
+
+
+def best() -> Algorithm:
+    """What a writer uses that is not told otherwise."""
+    return algorithms().get("CRC64NVME", algorithms()["CRC32"])
 
 
 def named(name: str) -> Algorithm:
     """The algorithm of that name, or ValueError saying which there are and what would bring it."""
-    if algorithm := ALGORITHMS.get(name):
+    if algorithm := algorithms().get(name):
         return algorithm
     hint = " (it needs awscrt: pip install 's3writer[crt]')" if name in {"CRC64NVME", "CRC32C"} else ""
-    raise ValueError(f"checksum={name!r} is not one of {', '.join(sorted(ALGORITHMS))}, 'auto' or None{hint}")
+    raise ValueError(f"checksum={name!r} is not one of {', '.join(sorted(algorithms()))}, 'auto' or None{hint}")

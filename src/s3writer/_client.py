@@ -4,15 +4,13 @@ import os
 import threading
 from typing import Any
 
-from botocore.config import Config
-
-_CONFIG = Config(
-    max_pool_connections=64,
-    tcp_keepalive=True,
-    retries={"mode": "standard", "total_max_attempts": 5},
-    request_checksum_calculation="when_required",
-    s3={"payload_signing_enabled": False},
-)
+_CONFIG: dict[str, Any] = {
+    "max_pool_connections": 64,
+    "tcp_keepalive": True,
+    "retries": {"mode": "standard", "total_max_attempts": 5},
+    "request_checksum_calculation": "when_required",
+    "s3": {"payload_signing_enabled": False},
+}
 
 _lock = threading.Lock()
 _made: dict[Any, Any] = {}
@@ -37,6 +35,7 @@ def default_client(endpoint_url: str | None = None) -> Any:
     endpoint other than the environment's.
     """
     import boto3
+    from botocore.config import Config
 
     with _lock:
         if boto3.DEFAULT_SESSION is None:
@@ -44,7 +43,7 @@ def default_client(endpoint_url: str | None = None) -> Any:
         session = boto3.DEFAULT_SESSION
         if session not in _made:
             _made.clear()
-            _made[session] = session.client("s3", endpoint_url=endpoint_url, config=_CONFIG)
+            _made[session] = session.client("s3", endpoint_url=endpoint_url, config=Config(**_CONFIG))
         return _made[session]
 
 

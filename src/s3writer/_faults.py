@@ -3,9 +3,10 @@
 import re
 from http import HTTPStatus
 
-from botocore import exceptions as botocore
-
 from s3writer import _errors as errors
+from s3writer._lazy import Lazy
+
+botocore = Lazy("botocore.exceptions")
 
 _BY_CODE: dict[str, type[errors.NotCommittedError]] = {
     code: kind
@@ -29,16 +30,13 @@ _BY_CODE: dict[str, type[errors.NotCommittedError]] = {
     for code in codes.split()
 }
 
-_BY_TYPE: dict[type[errors.NotCommittedError], tuple[type[Exception], ...]] = {
+#: The names of botocore's types.
+_BY_TYPE: dict[type[errors.NotCommittedError], str] = {
     errors.CredentialsError: (
-        botocore.NoCredentialsError,
-        botocore.PartialCredentialsError,
-        botocore.CredentialRetrievalError,
-        botocore.TokenRetrievalError,
-        botocore.SSOError,
+        "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError SSOError"
     ),
-    errors.WrongRegionError: (botocore.NoRegionError, botocore.InvalidRegionError),
-    errors.ConnectionFailedError: (botocore.ConnectionError, botocore.HTTPClientError),
+    errors.WrongRegionError: "NoRegionError InvalidRegionError",
+    errors.ConnectionFailedError: "ConnectionError HTTPClientError",
 }
 
 _ADVICE: dict[type[errors.NotCommittedError], str] = {
@@ -97,7 +95,7 @@ def code(error: Exception) -> str:
 def _kind(error: Exception) -> type[errors.NotCommittedError]:
     if isinstance(error, botocore.ClientError):
         return _BY_CODE.get(code(error), errors.NotCommittedError)
-    for kind, types in _BY_TYPE.items():
-        if isinstance(error, types):
+    for kind, names in _BY_TYPE.items():
+        if isinstance(error, tuple(getattr(botocore, name) for name in names.split())):
             return kind
     return errors.NotCommittedError

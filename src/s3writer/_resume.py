@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from s3writer._checksums import ALGORITHMS, MD5, Digest
+from s3writer._checksums import MD5, Digest, algorithms
 from s3writer._errors import ChecksumMismatchError, NotCommittedError
 from s3writer._plan import MIN_PART_BYTES
 from s3writer._session import Receipt
@@ -65,7 +65,7 @@ def _known(part: Receipt) -> tuple[Digest, str, type[NotCommittedError]] | None:
     part is an MD5, unless it is encrypted; S3's API reference, data type Object.
     """
     for field, value in part.checksums.items():
-        if algorithm := ALGORITHMS.get(field.removeprefix("Checksum")):
+        if algorithm := algorithms().get(field.removeprefix("Checksum")):
             return algorithm.start(), value, ChecksumMismatchError
     with contextlib.suppress(ValueError):
         if len(md5 := bytes.fromhex(part.etag.strip('"'))) == _MD5_BYTES:

@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from botocore.exceptions import ClientError
-
 from s3writer import _body, _faults
 from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
 from s3writer._body import Body
-from s3writer._checksums import BEST, Algorithm, Digest, named
+from s3writer._checksums import Algorithm, Digest, best, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError, S3WriterError
 from s3writer._log import facts, logger
 from s3writer._session import Receipt, UploadResult
@@ -340,7 +338,7 @@ class Store:
             failure.__cause__ = error
         if not handed_over or _faults.is_refusal(error):
             raise failure
-        answered = isinstance(error, ClientError) and not lost_answers
+        answered = isinstance(error, _faults.botocore.ClientError) and not lost_answers
         raise LostAnswerError(failure, answered=answered, checksum=checksum) from error
 
     @property
@@ -388,7 +386,7 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
     if checksum != "auto":
         return named(checksum)
     wants_none = client.meta.config.request_checksum_calculation == "when_required"
-    return None if wants_none and not is_ours else BEST
+    return None if wants_none and not is_ours else best()
 
 
 def _is_checksum(name: str) -> bool:
@@ -410,4 +408,8 @@ def _receipt(part: Mapping[str, Any]) -> Receipt | None:
 
 def says_gone(error: NotCommittedError) -> bool:
     cause = error.__cause__
-    return isinstance(cause, ClientError) and _faults.code(cause) in {"NoSuchUpload", "NoSuchKey", "404"}
+    return isinstance(cause, _faults.botocore.ClientError) and _faults.code(cause) in {
+        "NoSuchUpload",
+        "NoSuchKey",
+        "404",
+    }

@@ -42,7 +42,7 @@ from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from s3writer import _client
-from s3writer._checksums import ALGORITHMS
+from s3writer._checksums import algorithms
 from s3writer._plan import MAX_PARTS, MIN_PART_BYTES
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -109,7 +109,7 @@ class _Request:
     @property
     def checksums(self) -> dict[str, str]:
         """The values that were given with the bytes, by the names of their algorithms."""
-        given = {name.upper(): self.headers.get(f"x-amz-checksum-{name.lower()}") for name in ALGORITHMS}
+        given = {name.upper(): self.headers.get(f"x-amz-checksum-{name.lower()}") for name in algorithms()}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
@@ -507,7 +507,7 @@ def _listed_parts(upload: _Upload, body: bytes) -> list[_Object]:
 
 def _check_bytes(body: bytes, checksums: Mapping[str, str]) -> None:
     for name, value in checksums.items():
-        digest = ALGORITHMS[name].start()
+        digest = algorithms()[name].start()
         digest.update(memoryview(body))
         if digest.value() != value:
             raise _RefusedError("BadDigest")

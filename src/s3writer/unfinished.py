@@ -6,7 +6,6 @@ them. https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete
 
 import contextlib
 import datetime as dt
-import email.utils
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,10 @@ from typing import Any
 from s3writer import _client, _faults
 from s3writer._arguments import UPLOADS, Arguments
 from s3writer._errors import NotCommittedError
+from s3writer._lazy import Lazy
 from s3writer._store import Store
+
+email_utils = Lazy("email.utils")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def _pages(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[
         try:
             for page in s3.get_paginator("list_multipart_uploads").paginate(**given):
                 clock = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-                now = email.utils.parsedate_to_datetime(clock) if clock else dt.datetime.now(tz=dt.UTC)
+                now = email_utils.parsedate_to_datetime(clock) if clock else dt.datetime.now(tz=dt.UTC)
                 yield now, page.get("Uploads", [])
         except s3.exceptions.NoSuchUpload:
             return

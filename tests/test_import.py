@@ -1,0 +1,26 @@
+"""What ``import s3writer`` brings along, and what it does not."""
+
+import subprocess
+import sys
+
+import pytest
+
+import s3writer
+
+SLOW = ["awscrt", "boto3", "botocore", "click", "django", "importlib.metadata", "rich", "urllib3", "zstandard"]
+
+
+def test_importing_brings_nothing_that_takes_long() -> None:
+    script = f"import sys, s3writer; print([name for name in {SLOW} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in s3writer.__all__ if not hasattr(s3writer, name)] == []
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert s3writer.__version__.count(".") == 2
+    with pytest.raises(AttributeError, match="has no attribute 'nope'"):
+        _ = s3writer.nope
