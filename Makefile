@@ -19,7 +19,7 @@ help:  ## This list.
 demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fail on purpose.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo
 
-test: check test-newest test-oldest  ## All checks, and all tests of the built wheel on the newest and oldest boto3.
+test: check docs test-newest test-oldest  ## All checks, the documentation, and all tests of the built wheel on the newest and oldest boto3.
 
 check: .venv/wheel  ## Format, lint, types, and the levels of the house.
 	$(NEWEST)/ruff format --check .
@@ -27,7 +27,7 @@ check: .venv/wheel  ## Format, lint, types, and the levels of the house.
 	$(NEWEST)/mypy
 	$(NEWEST)/lint-imports
 
-test-newest: .venv/wheel .venv-proxy/tools  ## The newest boto3, with awscrt, faults on the wire, and coverage.
+test-newest: .venv/wheel .venv-proxy/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
 	PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, and without awscrt.
@@ -40,11 +40,11 @@ producers: .venv/wheel  ## Everything that writes to a file, torch and some giga
 	$(NEWEST)/python $(PIP) install -c constraints/newest.txt torch
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m tests.producers
 
-bench: .venv-bench/wheel .venv-bench-s3fs/tools  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
-	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-bench-s3fs/bin/python $(BENCH)
+bench: .venv-bench/wheel .venv-s3fs/wheel  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
+	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python $(BENCH)
 
-docs: .venv/docs  ## The documentation, into site/.
-	$(NEWEST)/mkdocs build --strict
+docs: .venv/wheel  ## The documentation, into site/.
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" NO_MKDOCS_2_WARNING=1 $(NEWEST)/mkdocs build --quiet --strict
 
 clean:  ## Remove everything that was made.
 	rm -rf .venv .venv-* dist site .coverage* .*_cache .hypothesis
@@ -65,7 +65,7 @@ dist/wheel: $(SOURCES) .venv/tools
 .venv/tools: constraints/newest.txt
 	$(PYTHON) -m venv .venv
 	$(NEWEST)/python $(PIP) install -c $< pip
-	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group check --group demo 'boto3[crt]'
+	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group check --group docs --group demo 'boto3[crt]'
 	touch $@
 
 .venv-oldest/tools: constraints/oldest.txt
@@ -90,12 +90,12 @@ dist/wheel: $(SOURCES) .venv/tools
 	.venv-bench/bin/python $(PIP) install -c $< --group bench 'boto3[crt]'
 	touch $@
 
-.venv-bench-s3fs/tools: constraints/bench-s3fs.txt
-	$(PYTHON) -m venv .venv-bench-s3fs
-	.venv-bench-s3fs/bin/python $(PIP) install -c $< pip
-	.venv-bench-s3fs/bin/python $(PIP) install -c $< --group bench-s3fs
+.venv-s3fs/wheel: dist/wheel .venv-s3fs/tools
+	.venv-s3fs/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
 	touch $@
 
-.venv/docs: .venv/wheel
-	$(NEWEST)/python $(PIP) install -c constraints/newest.txt --group docs
+.venv-s3fs/tools: constraints/s3fs.txt
+	$(PYTHON) -m venv .venv-s3fs
+	.venv-s3fs/bin/python $(PIP) install -c $< pip
+	.venv-s3fs/bin/python $(PIP) install -c $< --group s3fs
 	touch $@
