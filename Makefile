@@ -21,11 +21,14 @@ demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fai
 
 test: check docs test-newest test-oldest  ## All checks, the documentation, and all tests of the built wheel on the newest and oldest boto3.
 
-check: .venv/wheel  ## Format, lint, types, and the levels of the house.
+check: .venv/wheel  ## Format, lint, types, the levels of the house, and the packages.
 	$(NEWEST)/ruff format --check .
 	$(NEWEST)/ruff check .
 	$(NEWEST)/mypy
+	$(NEWEST)/basedpyright --pythonpath $(NEWEST)/python
 	$(NEWEST)/lint-imports
+	$(NEWEST)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(NEWEST)/check-wheel-contents dist/*.whl
 
 test-newest: .venv/wheel .venv-proxy/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
 	PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
@@ -51,7 +54,7 @@ clean:  ## Remove everything that was made.
 
 dist/wheel: $(SOURCES) .venv/tools
 	rm -rf dist
-	PIP_CONSTRAINT=constraints/newest.txt $(NEWEST)/python $(PIP) wheel --no-deps --wheel-dir dist .
+	$(NEWEST)/python -m build --no-isolation > /dev/null
 	touch $@
 
 .venv/wheel: dist/wheel

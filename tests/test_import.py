@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import requires
 
 import pytest
 
@@ -24,3 +25,8 @@ def test_the_version_is_that_of_the_package() -> None:
     assert s3writer.__version__.count(".") == 2
     with pytest.raises(AttributeError, match="has no attribute 'nope'"):
         _ = s3writer.nope
+
+
+def test_boto3_is_all_that_is_required() -> None:
+    required = [line for line in requires("s3writer") or [] if "extra ==" not in line]
+    assert required == ["boto3>=1.36.0"]

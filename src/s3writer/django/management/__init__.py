@@ -1,1 +1,1 @@
-"""Where Django looks for commands."""
+"""Where Django looks for an application's commands."""

@@ -1,1 +1,1 @@
-"""Where Django looks for commands."""
+"""A module for each command."""
