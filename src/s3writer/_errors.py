@@ -1,24 +1,24 @@
 """What can go wrong, as types that say what happened and what the caller may do.
 
-::
-
-    OSError
-    └── S3WriterError                      bucket, key, upload_id
-        ├── NotCommittedError              nothing was published, the key is as it was
-        │   ├── BucketNotFoundError          and FileNotFoundError
-        │   ├── AccessDeniedError            and PermissionError
-        │   ├── CredentialsError             and PermissionError: missing, wrong or expired
-        │   ├── WrongRegionError
-        │   ├── ConnectionFailedError        and ConnectionError
-        │   ├── ThrottledError               S3 asked to slow down until retries ran out
-        │   ├── KeyExistsError               and FileExistsError: ``exclusive=True``
-        │   ├── PreconditionFailedError      an ``IfMatch`` that no longer holds
-        │   ├── ConflictError                somebody else was writing the same key
-        │   ├── ChecksumMismatchError        S3 received other bytes than were sent
-        │   ├── ObjectTooLargeError          past 10,000 parts
-        │   └── AbortedError                 the upload had been aborted before
-        ├── OutcomeUnknownError            the answer to the commit was lost: token, size, parts
-        └── PartlyCommittedError           of `commit_all`, in `s3writer.pending`: published, failed, left
+```text
+OSError
+└─ S3WriterError                 bucket, key, upload_id
+   ├─ NotCommittedError          nothing published, the key is as it was
+   │  ├─ BucketNotFoundError     and FileNotFoundError
+   │  ├─ AccessDeniedError       and PermissionError
+   │  ├─ CredentialsError        and PermissionError: missing, wrong, expired
+   │  ├─ WrongRegionError
+   │  ├─ ConnectionFailedError   and ConnectionError
+   │  ├─ ThrottledError          slow down, until retries ran out
+   │  ├─ KeyExistsError          and FileExistsError: exclusive=True
+   │  ├─ PreconditionFailedError an IfMatch that no longer holds
+   │  ├─ ConflictError           somebody else was writing the same key
+   │  ├─ ChecksumMismatchError   S3 received other bytes than were sent
+   │  ├─ ObjectTooLargeError     past 10,000 parts
+   │  └─ AbortedError            the upload had been aborted before
+   ├─ OutcomeUnknownError        the answer to the commit was lost
+   └─ PartlyCommittedError       commit_all: published, failed, left
+```
 
 Every error survives pickling, ``errno`` included; what went wrong while cleaning up is in its notes.
 """

@@ -49,8 +49,7 @@ def open(
 ) -> MultipartUploadWriter | io.TextIOWrapper:
     """Open ``s3://bucket/key`` for writing, as the built-in ``open`` would.
 
-    Parameters
-    ----------
+    Parameters:
         url: everything behind ``s3://bucket/`` is the key, to the letter.
         mode: "wb" for a `MultipartUploadWriter`, "w" or "wt" for an ``io.TextIOWrapper`` around one; "xb", "x" and "xt"
             publish only if the key does not exist.

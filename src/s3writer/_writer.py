@@ -75,8 +75,7 @@ class MultipartUploadWriter(io.RawIOBase):
     Nothing is visible in S3 before that, and nothing becomes visible if anything went wrong: then the key is left as
     it was and the upload is aborted. See `close` for what counts.
 
-    Parameters
-    ----------
+    Parameters:
         bucket: name or access point ARN.
         key: 1 to 1024 bytes in UTF-8.
         client: a boto3 S3 client; its configuration is respected. None: one made from the environment, shared by the
@@ -103,8 +102,7 @@ class MultipartUploadWriter(io.RawIOBase):
         **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
             to every call that takes it.
 
-    Raises
-    ------
+    Raises:
         TypeError, ValueError: a parameter is impossible; the message names it and its limits. S3 is not asked.
 
     It is safe to write from several threads: each ``write`` goes in as one piece. (On a free-threaded build of Python,
@@ -184,8 +182,7 @@ class MultipartUploadWriter(io.RawIOBase):
         `tell` says from which byte the producer must go on. Parts are taken from the first to the first gap; what S3
         has beyond that is sent again.
 
-        Parameters
-        ----------
+        Parameters:
             upload_id: S3's name for the upload; a writer made with ``on_error="keep"`` tells it.
             verify: a binary file that is read up to where the producer must go on; each part in S3 is compared with it.
             token: the one that the upload was begun with, if there was one; it is not shown by S3 before the commit.

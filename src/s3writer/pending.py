@@ -1,13 +1,15 @@
 """Uploads whose parts are all in S3, to be published later, by any process on any machine.
 
 S3 keeps the parts of an upload until somebody completes or aborts it, whoever that is. So what a writer has sent can be
-published once something else has happened, such as a database's commit::
+published once something else has happened, such as a database's commit:
 
-    with transaction.atomic():
-        with MultipartUploadWriter(bucket, key) as stream:
-            export(stream)
-            pending = stream.prepare()
-        transaction.on_commit(pending.commit)
+```python
+with transaction.atomic():
+    with MultipartUploadWriter(bucket, key) as stream:
+        export(stream)
+        pending = stream.prepare()
+    transaction.on_commit(pending.commit)
+```
 """
 
 import dataclasses
@@ -70,8 +72,7 @@ class PendingUpload:
         """Publish the object; what was published. An upload that was committed before is left alone, and the result
         is the same, as long as the key holds its object.
 
-        Parameters
-        ----------
+        Parameters:
             client: a boto3 S3 client; None: the one that writers share.
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if the writer had one.
 

@@ -1,18 +1,19 @@
-r"""S3 in memory, for tests of code that writes with a writer: no network, no credentials, and faults on demand.
+"""S3 in memory, for tests of code that writes with a writer: no network, no credentials, and faults on demand.
 
-::
+```python
+def test_the_export_is_published_whole():
+    with MemoryS3("my-bucket") as s3:
+        export()
+    assert s3.objects["s3://my-bucket/rows.csv"] == b"1,2"
 
-    def test_the_export_is_published_whole():
-        with MemoryS3("my-bucket") as s3:
+
+def test_an_export_that_may_not_write_leaves_nothing():
+    with MemoryS3("my-bucket") as s3:
+        s3.refuse("UploadPart", "AccessDenied", nth=2)
+        with pytest.raises(AccessDeniedError):
             export()
-        assert s3.objects["s3://my-bucket/rows.csv"] == b"1,2\r\n"
-
-    def test_an_export_that_may_not_write_leaves_nothing():
-        with MemoryS3("my-bucket") as s3:
-            s3.refuse("UploadPart", "AccessDenied", nth=2)
-            with pytest.raises(AccessDeniedError):
-                export()
-        assert not s3.objects and not s3.unfinished
+    assert not s3.objects and not s3.unfinished
+```
 
 It answers botocore in place of the network, so all that is said over the wire is said here too: requests are built and
 signed, answers parsed, errors translated. As S3 does, it refuses parts below 5 MiB, wrong checksums and sizes,

@@ -61,8 +61,7 @@ def list_uploads(
 ) -> Iterator[UnfinishedUpload]:
     """The unfinished uploads whose keys begin with ``prefix``, in the order in which S3 lists them.
 
-    Parameters
-    ----------
+    Parameters:
         client: a boto3 S3 client; None: the one that writers share.
         **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
 
