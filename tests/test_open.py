@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import zstandard
 
 import s3writer
+from s3writer._compressing import CompressingWriter
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stores import BUCKET
@@ -91,7 +93,7 @@ def test_open_refuses_what_is_no_url_and_no_encoding(client: Any) -> None:
 def test_open_refuses_text_options_for_bytes(client: Any) -> None:
     untyped: Any = s3writer.open
     with pytest.raises(ValueError, match="for text, not for mode='wb'"):
-        untyped("s3://bucket/key", "wb", encoding="utf-8", client=client)
+        untyped("s3://bucket/key", "wb", encoding="latin-1", client=client)
 
 
 def test_open_takes_text_in_the_modes_that_say_so(client: Any, key: str) -> None:
@@ -222,7 +224,7 @@ def test_a_compressor_that_fails_aborts_the_upload(client: Any, key: str, monkey
     stream = s3writer.open(url(key), compression="bz2", client=client)
     stream._compressor.flush()  # type: ignore[attr-defined]  # it takes nothing after its end
     with pytest.raises(ValueError, match="flush"):
-        stream.write(b"lost")
+        stream.write(bytes(300_000))
     with pytest.raises(s3writer.AbortedError):
         stream.write(b"again")
     with pytest.raises(s3writer.AbortedError):
@@ -242,3 +244,81 @@ def test_a_missing_package_is_named(client: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     with pytest.raises(ImportError, match=r"pip install 's3writer\[zstd\]'"):
         s3writer.open("s3://bucket/key.zst", "w", client=client)
+
+
+@pytest.mark.parametrize("how", [None, "gzip"])
+def test_a_text_holds_nothing_back_from_its_buffer(client: Any, key: str, how: Any) -> None:
+    with s3writer.open(url(key), "w", compression=how, client=client) as text:
+        text.write("row 1\n")
+        pending = text.buffer.prepare()  # type: ignore[attr-defined]
+    pending.commit(client=client)
+    assert (unpacked(client, key, "gzip") if how else content(client, key)) == b"row 1\n"
+    with s3writer.open(url(key), "w", compression=how, client=client) as text:
+        text.write("row 2\n")
+        text.buffer.commit()  # type: ignore[attr-defined]
+    assert (unpacked(client, key, "gzip") if how else content(client, key)) == b"row 2\n"
+
+
+@pytest.mark.parametrize("how", [None, "gzip"])
+def test_threads_may_write_to_one_text(client: Any, key: str, how: Any) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with s3writer.open(url(key), "w", compression=how, client=client) as text:
+
+            def write(letter: str) -> None:
+                for _ in range(5000):
+                    text.write(letter * 98 + "\n")
+
+            threads = [threading.Thread(target=write, args=(letter,)) for letter in "abcd"]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    stored = unpacked(client, key, "gzip") if how else content(client, key)
+    assert stored is not None
+    assert sorted(stored.splitlines()) == [letter.encode() * 98 for letter in "abcd" for _ in range(5000)]
+
+
+@pytest.mark.parametrize("how", UNPACK)
+def test_small_writes_are_gathered_and_none_is_lost(client: Any, key: str, how: Any) -> None:
+    with s3writer.open(url(key), compression=how, client=client) as stream:
+        for number in range(20_000):
+            stream.write(b"%d\n" % number)
+            if number % 5000 == 0:
+                stream.write(bytes(300_000))
+        assert stream.tell() == 1_308_890
+    lines = [b"%d\n" % number + bytes(300_000) * (number % 5000 == 0) for number in range(20_000)]
+    assert unpacked(client, key, how) == b"".join(lines)
+
+
+@pytest.mark.parametrize("how", UNPACK)
+def test_a_text_of_which_a_part_was_taken_before_it_could_not_be_encoded_is_not_published(
+    client: Any, key: str, how: Any
+) -> None:
+    with s3writer.open(url(key), compression=how, client=client) as stream:
+        stream.write(b"x")
+        with pytest.raises(UnicodeEncodeError):
+            stream.write("a" * 300_000 + "\ud800")
+        with pytest.raises(s3writer.AbortedError):
+            stream.write("skipped a bad row\n")
+        with pytest.raises(s3writer.AbortedError):
+            stream.close()
+    assert content(client, key) is None
+
+
+def test_a_compressed_upload_can_neither_be_kept_nor_resumed(client: Any) -> None:
+    with pytest.raises(ValueError, match="on_error='keep' can't be had with a compression"):
+        s3writer.open("s3://bucket/key", compression="gzip", on_error="keep", client=client)
+    with pytest.raises(io.UnsupportedOperation, match=r"use MultipartUploadWriter\.resume"):
+        CompressingWriter.resume("bucket", "key", "upload", client=client)
+
+
+def test_bytes_may_refuse_text(client: Any, key: str) -> None:
+    with s3writer.open(url(key), encoding=None, client=client) as stream:
+        with pytest.raises(TypeError, match="takes bytes only"):
+            stream.write("text")
+        stream.write(b"bytes")
+    assert content(client, key) == b"bytes"

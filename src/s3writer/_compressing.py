@@ -1,16 +1,14 @@
 """A writer that compresses what is written to it."""
 
 import bz2
+import io
 import lzma
 import zlib
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, Self
 
-from s3writer._writer import MultipartUploadWriter
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from s3writer._upload import PartBuffer
+from s3writer._writer import NO_ROOM, MultipartUploadWriter
 
 _PIECE_BYTES = 1024 * 1024
 #: What makes zlib write the header and the trailer of gzip; zlib's manual, deflateInit2.
@@ -35,10 +33,11 @@ def _zstd() -> Compressor:
         import zstandard
     except ImportError as error:
         raise ImportError(f"{error}; compression='zstd' needs the package: pip install 's3writer[zstd]'") from error
-    return zstandard.ZstdCompressor().compressobj()
+    return zstandard.ZstdCompressor(write_checksum=True).compressobj()
 
 
-#: Each makes the same bytes of the same bytes: no name and no time is written into them.
+#: Each makes the same bytes of the same bytes: no name and no time is written into them. Beside a writer's own memory
+#: they take 0.3, 8, 94 and some 4 MiB.
 FORMATS: dict[str, Callable[[], Compressor]] = {
     "gzip": lambda: zlib.compressobj(wbits=_GZIP_WBITS),
     "bz2": bz2.BZ2Compressor,
@@ -48,36 +47,58 @@ FORMATS: dict[str, Callable[[], Compressor]] = {
 
 
 class CompressingWriter(MultipartUploadWriter):
-    """A `MultipartUploadWriter` of which only the bytes in S3, and so ``result`` and ``progress``, are compressed."""
+    """A `MultipartUploadWriter` of which only the bytes in S3, and so ``result`` and ``progress``, are compressed.
+
+    Small writes are gathered as they are, and compressed together.
+    """
 
     def __init__(self, bucket: str, key: str, *, compression: str, **options: Any) -> None:
+        if options.get("on_error") == "keep":
+            raise ValueError(
+                "on_error='keep' can't be had with a compression: what is resumed must begin with the same compressed "
+                "bytes. Write what is compressed already to a plain writer"
+            )
         self._compressor = FORMATS[compression]()
-        self._written = 0
+        self._compressed = 0
+        self._gathered = PartBuffer()
         super().__init__(bucket, key, **options)
 
-    def write(self, data: "ReadableBuffer | str", /) -> int:
-        """As of any writer; a failure of the compressor aborts as well."""
-        return self._write_alone(data)
+    @classmethod
+    def resume(cls, *_: Any, **__: Any) -> Self:
+        """There is no way: only the compressed bytes can be compared with what S3 has."""
+        raise io.UnsupportedOperation("resume: use MultipartUploadWriter.resume, and write what is compressed to it")
 
-    def tell(self) -> int:
-        """The number of bytes written so far, before compression."""
-        self._check_open()
-        return self._written
+    @property
+    def _taken(self) -> int:
+        return self._compressed + self._gathered.tell()
+
+    def _fill_into(self, buffer: PartBuffer) -> None:
+        self._buffer = buffer
+        self._put = self._gathered.write
 
     def _fill(self, view: memoryview) -> None:
-        for start in range(0, max(1, len(view)), _PIECE_BYTES):
-            with view[start : start + _PIECE_BYTES] as piece:
-                self._fill_with(partial(self._compressor.compress, piece))
-                self._written += len(piece)
+        self._reopen(self._compress(view))
 
     def _fill_end(self) -> None:
-        super()._fill_end()
-        self._fill_with(self._compressor.flush)
+        self._compress(memoryview(self._encode_end()))
+        self._copy(memoryview(self._compressor.flush()))
 
-    def _fill_with(self, compressed: Callable[[], bytes]) -> None:
+    def _compress(self, view: memoryview) -> int:
+        """Compress what was gathered, and then ``view``; the room that is left in the part."""
+        self._room = NO_ROOM
         try:
-            ready = compressed()
+            with self._gathered.getbuffer() as whole, whole[: self._gathered.tell()] as gathered:
+                self._compress_pieces(gathered)
+            self._gathered.seek(0)
+            return self._compress_pieces(view)
         except BaseException as error:
             self._fail(error)
             raise
-        super()._fill(memoryview(ready))
+
+    def _compress_pieces(self, view: memoryview) -> int:
+        room = 0
+        for start in range(0, max(1, len(view)), _PIECE_BYTES):
+            with view[start : start + _PIECE_BYTES] as piece:
+                room = self._copy(memoryview(self._compressor.compress(piece)))
+                self._compressed += len(piece)
+        return room

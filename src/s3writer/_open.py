@@ -41,7 +41,7 @@ def open(
     url: str,
     mode: str = "wb",
     *,
-    encoding: str | None = None,
+    encoding: str | None = "utf-8",
     errors: str | None = None,
     newline: str | None = None,
     compression: str | None = "auto",
@@ -51,10 +51,12 @@ def open(
 
     Parameters:
         url: everything behind ``s3://bucket/`` is the key, to the letter.
-        mode: "wb" for a `MultipartUploadWriter`, "w" or "wt" for an ``io.TextIOWrapper`` around one; "xb", "x" and "xt"
-            publish only if the key does not exist.
+        mode: "wb" for a `MultipartUploadWriter`, "w" or "wt" for an ``io.TextIOWrapper`` around one, which holds
+            nothing back, so that its ``buffer`` can be committed or prepared at any time; "xb", "x" and "xt" publish
+            only if the key does not exist.
         encoding, errors, newline: for the modes of text, as in the built-in ``open``, with UTF-8 as the default. UTF-16
-            and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream.
+            and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream. In the
+            modes of bytes ``encoding=None`` refuses ``str``.
         compression: "gzip", "bz2", "xz", "zstd" (needs ``s3writer[zstd]``), or None; "infer" goes by the key's suffix,
             ".gz", ".bz2", ".xz" or ".zst"; "auto" does so for text, and leaves bytes, which may have been compressed
             already, as they are.
@@ -70,10 +72,12 @@ def open(
     if letters not in _BYTES | _TEXT:
         raise ValueError(f"mode={mode!r} is not one of wb, xb, w, x, wt, xt: objects are only written, and as a whole")
     is_text = letters in _TEXT
-    if not is_text and (encoding, errors, newline) != (None, None, None):
-        raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
-    encoding = encoding or "utf-8"
-    if is_text:
+    if not is_text:
+        if encoding not in ("utf-8", None) or (errors, newline) != (None, None):
+            raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
+        options["encoding"] = encoding
+    else:
+        encoding = encoding or "utf-8"
         "".encode(encoding)
     bucket, key = parsed(url)
     if compression == "infer" or (compression == "auto" and is_text):
@@ -82,7 +86,7 @@ def open(
         compression = None
     options["exclusive"] = "x" in mode or options.get("exclusive", False)
     writer = _writer(bucket, key, compression, options)
-    return _text(writer, encoding, errors, newline) if is_text else writer
+    return _text(writer, str(encoding), errors, newline) if is_text else writer
 
 
 def _writer(bucket: str, key: str, compression: str | None, options: dict[str, Any]) -> MultipartUploadWriter:
@@ -97,7 +101,7 @@ def _writer(bucket: str, key: str, compression: str | None, options: dict[str, A
 
 def _text(writer: MultipartUploadWriter, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
     try:
-        text = io.TextIOWrapper(writer, encoding, errors, newline)
+        text = io.TextIOWrapper(writer, encoding, errors, newline, write_through=True)
         if codecs.lookup(encoding).name in _MARKED:
             writer.write("".encode(encoding))
         return text

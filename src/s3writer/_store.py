@@ -14,7 +14,7 @@ from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, 
 from s3writer._body import Body
 from s3writer._checksums import Algorithm, Digest, best, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError, S3WriterError
-from s3writer._log import facts, logger
+from s3writer._log import facts, warn
 from s3writer._session import Receipt, UploadResult
 
 #: Under this name a random token goes into the object's metadata.
@@ -117,7 +117,7 @@ class Store:
             interrupt.add_note(self._lost_upload)
             raise
         if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
-            logger.warning("%s", self._lost_upload, extra=facts(self.bucket, self.key, None))
+            warn(self._lost_upload, facts(self.bucket, self.key, None))
         return str(answer["UploadId"])
 
     def upload_part(

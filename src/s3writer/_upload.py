@@ -8,12 +8,13 @@ under way are waited for, the upload is aborted, and aborted again if a part cam
 import atexit
 import contextlib
 import io
+import logging
 import os
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from s3writer._errors import (
     ObjectTooLargeError,
     S3WriterError,
 )
-from s3writer._log import facts, log_end, logger
+from s3writer._log import facts, log, log_end, warn
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
@@ -189,7 +190,8 @@ class Upload:
         except BaseException as error:
             self.fail(error)
             raise
-        self._end(State.PREPARED, None)
+        with _noting(f"upload {upload_id} of {self._store.url} is prepared, and must be committed or aborted"):
+            self._end(State.PREPARED, None)
         return pending
 
     def resume(self, upload_id: str, token: str | None, source: _resume.Readable | None) -> None:
@@ -226,15 +228,17 @@ class Upload:
         if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING, State.KEPT):
             return
         self.session.move(State.ABORTING)
+        outcome = "left behind"
         try:
             if self.upload_id is not None:
                 self._remove(self.upload_id)
+            outcome = State.ABORTED.value
         except NotCommittedError as left:
             if error is None:
                 raise
             self._note(error, left)
         finally:
-            self._end(State.ABORTED, error)
+            self._end(State.ABORTED, error, outcome)
 
     def abandon(self) -> None:
         """`fail` without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
@@ -293,7 +297,8 @@ class Upload:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
         for sent in self._sender.wait(most):
             part, size = sent.receipt.number, sent.receipt.size
-            logger.debug("%s part %d: %d bytes", self._store.url, part, size, extra=self.extra(part=part, size=size))
+            about = self.extra(part=part, size=size)
+            log(logging.DEBUG, "%s part %d: %d bytes", self._store.url, part, size, extra=about)
             self._acknowledge(self.session.record([sent.receipt]))
             self._reuse(sent.buffer, sent.receipt.size)
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]
@@ -328,16 +333,21 @@ class Upload:
 
     def _committed(self, result: UploadResult) -> UploadResult:
         self.result = result
-        self._end(State.COMMITTED, None)
-        if self.upload_id is None:
-            self._acknowledge_published(result.size)
+        with _noting(self._published_all_the_same(result)):
+            self._end(State.COMMITTED, None)
+            if self.upload_id is None:
+                self._acknowledge_published(result.size)
         return result
+
+    def _published_all_the_same(self, result: UploadResult) -> str:
+        return f"{self._store.url} was published all the same: {result}"
 
     def _acknowledge_published(self, size: int) -> None:
         try:
             self._acknowledge(size)
         except Exception:
-            logger.exception("progress raised after %s was published", self._store.url, extra=self.extra())
+            message = "progress raised after %s was published"
+            log(logging.ERROR, message, self._store.url, extra=self.extra(), exc_info=True)
 
     def _settle(self, lost: LostAnswerError) -> UploadResult:
         """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
@@ -363,7 +373,7 @@ class Upload:
             raise lost.error
         if interrupt is not None:
             self._committed(result)
-            interrupt.add_note(f"{self._store.url} was published all the same: {result}")
+            interrupt.add_note(self._published_all_the_same(result))
             raise interrupt from None
         return result
 
@@ -415,12 +425,10 @@ class Upload:
         if any(isinstance(failure, ConnectionFailedError) for failure in self._sender.failures()):
             time.sleep(_LATE_SECONDS)
             was_there |= self._store.remove(upload_id)
-            logger.warning(
-                "upload %s of %s was aborted after the answer to a part was lost; should S3 store that part even now, "
-                "the upload must be aborted again",
-                upload_id,
-                self._store.url,
-                extra=self.extra(),
+            warn(
+                f"upload {upload_id} of {self._store.url} was aborted after the answer to a part was lost; should S3 "
+                "store that part even now, the upload must be aborted again",
+                self.extra(),
             )
         return was_there
 
@@ -440,7 +448,7 @@ class Upload:
                 self.abort(error)
             else:
                 self._note(error, self._kept())
-                self._log_end()
+                self._log_end(State.KEPT.value)
 
     def _kept(self) -> NotCommittedError:
         options = "".join(f", {name}={value!r}" for name, value in self._store.options.items())
@@ -452,7 +460,7 @@ class Upload:
         )
 
     def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
-        logger.warning("%s", left.strerror, extra=self.extra())
+        warn(str(left.strerror), self.extra())
         if error is None:
             return
         with contextlib.suppress(Exception):
@@ -460,16 +468,15 @@ class Upload:
         if isinstance(error, S3WriterError):
             error.upload_id = left.upload_id
 
-    def _end(self, state: State, error: BaseException | None) -> None:
+    def _end(self, state: State, error: BaseException | None, outcome: str = "") -> None:
         self.session.move(state)
         self._error = error
         self._let_go()
-        self._log_end()
+        self._log_end(outcome or state.value)
 
-    def _log_end(self) -> None:
+    def _log_end(self, outcome: str) -> None:
         parts = self.result.parts if self.result else self.session.next_part() - 1
-        size, outcome = self.session.size, self.session.state.value
-        log_end(outcome, *self._address, self.upload_id, size=size, parts=parts, began=self._began)
+        log_end(outcome, *self._address, self.upload_id, size=self.session.size, parts=parts, began=self._began)
 
     def _let_go(self) -> None:
         self._spare.clear()
@@ -479,7 +486,17 @@ class Upload:
         try:
             self.fail(None)
         except NotCommittedError as left:
-            logger.warning("%s", left.strerror, extra=self.extra())
+            warn(str(left.strerror), self.extra())
+
+
+@contextlib.contextmanager
+def _noting(note: str) -> Iterator[None]:
+    """What is decided stays so, whatever is raised meanwhile, and says it."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(note)
+        raise
 
 
 def _abort_all() -> None:
@@ -490,12 +507,12 @@ def _abort_all() -> None:
     for thread in list(_aborts):
         thread.join(max(0.0, deadline - time.monotonic()))
     for upload in [upload for upload in _under_way if upload.is_ours]:
-        logger.warning("%s was never closed: it is not published", upload._store.url, extra=upload.extra())
+        warn(f"{upload._store.url} was never closed: it is not published", upload.extra())
         if time.monotonic() < deadline:
             upload._abort_quietly()
         else:
             left = upload._store.left_behind(str(upload.upload_id), "there was no time left for it")
-            logger.warning("%s", left.strerror, extra=upload.extra())
+            warn(str(left.strerror), upload.extra())
 
 
 atexit.register(_abort_all)

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
-from s3writer._log import logger
+from s3writer._log import warn
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from s3writer._sender import is_worker
 from s3writer._session import UploadResult
@@ -53,7 +53,7 @@ Outcome = TypeVar("Outcome")
 IN_FLIGHT = "its writer was closed while this exception was in flight"
 
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
-_NO_ROOM = -1
+NO_ROOM = -1
 
 #: After so many bytes of small writes the checksum catches up, while they are in the processor's second-level cache.
 _ROOM_BYTES = 256 * 1024
@@ -234,7 +234,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def tell(self) -> int:
         """The number of bytes written so far."""
         self._check_open()
-        return self._size
+        return self._taken
 
     def writable(self) -> bool:
         """True; ValueError if closed, as of all files."""
@@ -388,7 +388,7 @@ class MultipartUploadWriter(io.RawIOBase):
         """What has been written and was not sent yet; nothing can be written any more."""
         self._upload.check()
         self._fill_end()
-        self._room = _NO_ROOM
+        self._room = NO_ROOM
         rest = self._buffer
         self._fill_into(PartBuffer())
         return rest
@@ -399,22 +399,22 @@ class MultipartUploadWriter(io.RawIOBase):
         note = f"{self.name} was not published: {IN_FLIGHT}"
         with contextlib.suppress(Exception):
             exception.add_note(note)
-        logger.warning("%s: %s", note, type(exception).__name__, extra=self._upload.extra())
+        warn(f"{note}: {type(exception).__name__}", self._upload.extra())
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            self._room = _NO_ROOM
+            self._room = NO_ROOM
             self._upload.fail(error)
 
     def _abandon(self, message: str) -> None:
         """Don't publish, in a finaliser."""
         self._mark_closed()
         self._upload.abandon()
-        logger.warning("%s", message, extra=self._upload.extra())
+        warn(message, self._upload.extra())
         warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
 
     def _mark_closed(self) -> None:
-        self._room = _NO_ROOM
+        self._room = NO_ROOM
         self._raised_before = None
         self._fill_into(PartBuffer())
         super().close()
@@ -423,6 +423,11 @@ class MultipartUploadWriter(io.RawIOBase):
     def _size(self) -> int:
         """Bytes written so far."""
         return self._upload.session.size + self._buffer.tell()
+
+    @property
+    def _taken(self) -> int:
+        """Bytes that were taken from whoever writes."""
+        return self._size
 
     def _check_open(self) -> None:
         if self.closed:
@@ -452,12 +457,12 @@ class MultipartUploadWriter(io.RawIOBase):
         with self._turn():
             self._check_open()
             self._upload.check()
-            before = self._size
+            before = self._taken
             try:
                 for piece in pieces:
                     self._fill(piece)
             except BaseException as error:
-                if self._size != before or not self._is_stateless:
+                if self._taken != before or not self._is_stateless:
                     self._fail(error)
                 raise
 
@@ -470,8 +475,20 @@ class MultipartUploadWriter(io.RawIOBase):
         self._fill(memoryview(self._encode_end()))
 
     def _fill(self, view: memoryview) -> None:
-        """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes."""
-        self._room = _NO_ROOM
+        """Take what ``view`` holds, and let small writes in again."""
+        self._reopen(self._copy(view))
+
+    def _reopen(self, room: int) -> None:
+        """Let small writes of ``room`` bytes in again, unless nothing is taken any more."""
+        self._room = min(room, _ROOM_BYTES)
+        if self._upload.is_failing or self.closed:
+            self._room = NO_ROOM
+
+    def _copy(self, view: memoryview) -> int:
+        """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes. The
+        room that is left in the part.
+        """
+        self._room = NO_ROOM
         done = 0
         try:
             self._upload.poll()
@@ -479,7 +496,7 @@ class MultipartUploadWriter(io.RawIOBase):
                 room = max(0, self._upload.room() - self._buffer.tell())
                 size = min(room, len(view) - done, _PIECE_BYTES)
                 with view[done : done + size] as piece:
-                    self._put(piece)
+                    self._buffer.write(piece)
                 self._upload.digest(self._buffer)
                 done += size
                 if done == len(view):
@@ -491,9 +508,7 @@ class MultipartUploadWriter(io.RawIOBase):
         except BaseException as error:
             self._fail(error)
             raise
-        self._room = min(room - size, _ROOM_BYTES)
-        if self._upload.is_failing or self.closed:
-            self._room = _NO_ROOM
+        return room - size
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -515,7 +530,7 @@ def _alarm(of: "weakref.ref[MultipartUploadWriter]") -> Callable[[], None]:
 
     def alarm() -> None:
         if (writer := of()) is not None:
-            writer._room = _NO_ROOM
+            writer._room = NO_ROOM
 
     return alarm
 
@@ -566,7 +581,7 @@ def _refuse_str(_: str) -> bytes:
 
 def _after_fork() -> None:
     for writer in _writers:
-        writer._room = _NO_ROOM
+        writer._room = NO_ROOM
 
 
 os.register_at_fork(after_in_child=_after_fork)
