@@ -4,11 +4,15 @@ import gzip
 import io
 import json
 import os
+import traceback
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.core.serializers import python, register_serializer, unregister_serializer
 from django.db import connections
@@ -23,6 +27,12 @@ from tests.test_django import FORMATS
 pytestmark = pytest.mark.usefixtures("database")
 
 CUSTOMER_KEY = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+
+
+@pytest.fixture
+def key() -> str:
+    """One whose name says nothing of a format."""
+    return f"Grüße/{uuid.uuid4().hex}"
 
 
 def url(key: str, suffix: str) -> str:
@@ -154,10 +164,10 @@ def test_every_option_is_dumpdata_s_own(memory: MemoryS3, key: str, labels: list
 def test_the_format_is_the_suffix_s_unless_it_is_named(memory: MemoryS3, key: str) -> None:
     run("s3dumpdata", "library.Author", output=url(key, ".jsonl.gz"))
     run("s3dumpdata", "library.Author", output=url(key, ".jsonl"), format="json")
-    run("s3dumpdata", "library.Author", output=url(key, ".dump"))
+    run("s3dumpdata", "library.Author", output=url(key, ""))
     first = gzip.decompress(memory.objects[url(key, ".jsonl.gz")]).splitlines()[0]
     assert json.loads(first)["model"] == "library.author"
-    assert json.loads(memory.objects[url(key, ".jsonl")]) == json.loads(memory.objects[url(key, ".dump")])
+    assert json.loads(memory.objects[url(key, ".jsonl")]) == json.loads(memory.objects[url(key, "")])
 
 
 class Halfway:
@@ -210,6 +220,9 @@ def test_an_upload_that_is_left_behind_is_named(memory: MemoryS3, key: str) -> N
     [
         ({}, "--output s3://bucket/key is missing"),
         ({"output": "/tmp/dump.json"}, "not of the form s3://bucket/key"),
+        ({"output": "s3://bucket/dump.yml"}, r"\.yml is no format; end it in one of .*yaml.* or give --format"),
+        ({"output": "s3://bucket/dump.jsonl.lzma"}, r"\.lzma is no format"),
+        ({"output": "s3://bucket/dump.jsonl.GZ"}, r"\.GZ is no format"),
         ({"output": "s3://bucket/dump.json", "format": "nope"}, "Unknown serialization format: nope"),
         ({"output": "s3://no-such-bucket/dump.json"}, "Create the bucket"),
     ],
@@ -278,7 +291,7 @@ def test_fixtures_that_are_files_are_loaded_as_ever(memory: MemoryS3, key: str, 
 
 @pytest.mark.parametrize(
     ("suffix", "message"),
-    [("", "must end in a format, such as .jsonl"), (".json.lzma", "lzma is not among gz, bz2, xz, zst")],
+    [("", "must end in a format, such as .jsonl"), (".json.lzma", "lzma is not a known serialization format")],
 )
 @pytest.mark.usefixtures("memory")
 def test_a_url_that_tells_no_format_is_refused(suffix: str, message: str, empty: str) -> None:
@@ -287,5 +300,70 @@ def test_a_url_that_tells_no_format_is_refused(suffix: str, message: str, empty:
 
 
 def test_a_fixture_that_may_not_be_read_says_so(memory: MemoryS3, key: str, empty: str) -> None:
-    with pytest.raises(memory.client.exceptions.NoSuchKey):
+    with pytest.raises(CommandError, match=r"\.json can't be read: .*NoSuchKey"):
         run("s3loaddata", url(key, ".json"), database=empty)
+    with pytest.raises(CommandError, match="not of the form s3://bucket/key"):
+        run("s3loaddata", "s3://bucket", database=empty)
+
+
+@pytest.mark.parametrize("cut", [30, 900])
+def test_a_zstd_stream_that_ends_too_soon_loads_nothing(memory: MemoryS3, key: str, empty: str, cut: int) -> None:
+    from tests.library.models import Note
+
+    lines = [f'{{"model": "library.note", "pk": {pk}, "fields": {{"text": "{pk**9}"}}}}\n' for pk in range(1, 400)]
+    frames = [zstandard.compress("".join(half).encode()) for half in (lines[:200], lines[200:])]
+    whole = b"".join(frames)
+    memory.client.put_object(Bucket=BUCKET, Key=f"{key}.jsonl.zst", Body=whole)
+    run("s3loaddata", url(key, ".jsonl.zst"), database=empty)
+    assert Note.objects.using(empty).count() == 399
+    call_command("flush", database=empty, interactive=False, verbosity=0)
+    memory.client.put_object(Bucket=BUCKET, Key=f"{key}.jsonl.zst", Body=whole[:-cut])
+    with pytest.raises(EOFError):
+        run("s3loaddata", url(key, ".jsonl.zst"), database=empty)
+    assert Note.objects.using(empty).count() == 0
+
+
+def test_files_are_found_as_loaddata_finds_them(memory: MemoryS3, empty: str, tmp_path: Path) -> None:
+    from tests.library.models import Note
+
+    (tmp_path / "note.json").write_text('[{"model": "library.note", "pk": 1, "fields": {"text": "from a file"}}]')
+    (tmp_path / "note.json.zst").write_bytes(b"of no concern")
+    run("s3loaddata", str(tmp_path / "note"), database=empty)
+    assert Note.objects.using(empty).get().text == "from a file"
+
+
+def test_a_dump_is_published_whether_anybody_listens_or_not(memory: MemoryS3, key: str) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    run("s3dumpdata", "library.Author", output=url(key, ""), stderr=Broken())
+    assert list(memory.objects) == [url(key, "")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (None, "S3WRITER must be a dict, not NoneType"),
+        ({"encoding": "utf-16"}, "S3WRITER can't have encoding"),
+        ({"client": make_client}, "must be the dotted path"),
+    ],
+)
+@pytest.mark.usefixtures("memory")
+def test_a_setting_that_can_not_be_is_named(key: str, setting: Any, message: str, empty: str) -> None:
+    with override_settings(S3WRITER=setting):
+        with pytest.raises(CommandError, match=message):
+            run("s3dumpdata", "library.Author", output=url(key, ".json"))
+        with pytest.raises(ImproperlyConfigured, match=message):
+            run("s3loaddata", url(key, ".json"), database=empty)
+
+
+@pytest.mark.usefixtures("memory")
+def test_a_customer_s_key_is_never_shown(key: str, empty: str) -> None:
+    secret = {**CUSTOMER_KEY, "SSECustomerKey": b"hidden-secret" * 3, "SSECustomerKeyMD5": "abc"}
+    with override_settings(S3WRITER=secret):
+        for command, arguments in (("s3dumpdata", {"output": url(key, ".json")}), ("s3loaddata", {"database": empty})):
+            labels = [url(key, ".json")] if command == "s3loaddata" else ["library.Author"]
+            with pytest.raises(CommandError) as caught:
+                run(command, *labels, **arguments)
+            assert "hidden-secret" not in "".join(traceback.format_exception(caught.value))

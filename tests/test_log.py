@@ -2,12 +2,14 @@
 
 import logging
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload
-from tests.helpers import MIB, Boom, data, uploads, writer
+from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload, commit_all
+from s3writer._session import Receipt
+from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
 from tests.wire import Wire, cut_after_sending, refuse
 
@@ -88,3 +90,78 @@ def test_an_unknown_outcome_is_a_line(client: Any, key: str, caplog: pytest.LogC
     with pytest.raises(OutcomeUnknownError), writer(client, key) as stream:
         stream.write(b"who knows")
     ended(caplog, "unknown", key, size=9)
+
+
+class Raising(logging.Handler):
+    """A handler of the user's own, with a fault."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(self._error, Exception) or record.levelno == logging.INFO:
+            raise self._error
+
+
+@pytest.fixture
+def raising(request: pytest.FixtureRequest) -> Iterator[None]:
+    handler = Raising(request.param)
+    logging.getLogger("s3writer").addHandler(handler)
+    yield
+    logging.getLogger("s3writer").removeHandler(handler)
+
+
+@pytest.mark.parametrize("raising", [RuntimeError("the disk is full")], indirect=True)
+@pytest.mark.usefixtures("raising")
+def test_a_handler_that_raises_changes_no_outcome(client: Any, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    assert content(client, key) == data(6 * MIB)
+    with writer(client, key) as stream:
+        stream.write(b"later")
+        pending = stream.prepare()
+    assert commit_all([pending], client=client)[0].size == 5
+    with pytest.raises(Boom), writer(client, key):
+        raise Boom
+    assert "the disk is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raising", [KeyboardInterrupt()], indirect=True)
+@pytest.mark.usefixtures("raising")
+def test_an_interrupt_that_comes_while_the_end_is_logged_says_what_it_was(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    stream.write(b"12345")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        stream.close()
+    assert "was published all the same" in caught.value.__notes__[-1]
+    assert content(client, key) == b"12345"
+
+
+@pytest.mark.parametrize("raising", [KeyboardInterrupt()], indirect=True)
+@pytest.mark.usefixtures("raising")
+def test_an_interrupt_that_comes_while_a_prepared_upload_is_logged_names_it(client: Any, key: str) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        writer(client, key).prepare()
+    (upload_id,) = uploads(client, key)
+    assert f"upload {upload_id}" in caught.value.__notes__[-1]
+    (part,) = client.list_parts(Bucket=BUCKET, Key=key, UploadId=upload_id)["Parts"]
+    receipt = Receipt(part["PartNumber"], part["Size"], part["ETag"], {})
+    with pytest.raises(KeyboardInterrupt) as caught:
+        PendingUpload(BUCKET, key, upload_id, 0, (receipt,)).commit(client=client)
+    assert "was published all the same" in caught.value.__notes__[-1]
+    assert content(client, key) == b""
+
+
+def test_an_upload_that_could_not_be_removed_is_not_called_aborted(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(Boom), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+        raise Boom
+    (upload_id,) = uploads(client, key)
+    ended(caplog, "left behind", key, upload_id=upload_id)
+    wire.on("AbortMultipartUpload", lambda _: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)

@@ -1,6 +1,8 @@
 """`s3writer.testing`: what users test their own code with. That it behaves like a store is in the conformance suite."""
 
+import base64
 import gzip
+import hashlib
 import io
 from typing import Any
 
@@ -256,3 +258,116 @@ def test_an_upload_is_resumed_in_memory() -> None:
         with MultipartUploadWriter.resume("bucket", KEY, found.upload_id) as again:
             again.write(data(11 * MIB)[again.tell() :])
     assert s3.objects == {URL: data(11 * MIB)}
+
+
+def test_a_client_talks_to_the_store_that_it_was_attached_to_last() -> None:
+    theirs = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    one, two = MemoryS3("bucket"), MemoryS3("bucket")
+    one.attach(theirs)
+    two.attach(theirs)
+    export(3, client=theirs)
+    assert (one.objects, two.objects) == ({}, {URL: data(3)})
+    two.refuse("PutObject", "AccessDenied")
+    with pytest.raises(AccessDeniedError):
+        export(4, client=theirs)
+
+
+def test_the_same_store_may_be_entered_again() -> None:
+    with MemoryS3("bucket") as s3:
+        with s3:
+            export(1)
+        export(2)
+    assert s3.objects == {URL: data(2)}
+
+
+def test_no_profile_of_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    with MemoryS3("bucket") as s3:
+        export(1)
+    assert s3.objects == {URL: data(1)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("bytes=2-4", b"234"), ("bytes=7-", b"789"), ("bytes=-2", b"89"), ("bytes=8-99", b"89")]
+)
+def test_a_range_is_a_range(asked: str, expected: bytes) -> None:
+    s3 = MemoryS3("bucket")
+    s3.client.put_object(Bucket="bucket", Key=KEY, Body=b"0123456789")
+    answer = s3.client.get_object(Bucket="bucket", Key=KEY, Range=asked)
+    assert answer["Body"].read() == expected
+    assert answer["ContentRange"].endswith("/10")
+
+
+def test_boto3_downloads_in_ranges() -> None:
+    with MemoryS3("bucket") as s3:
+        export(20 * MIB)
+    found = io.BytesIO()
+    s3.client.download_fileobj("bucket", KEY, found)
+    assert found.getvalue() == data(20 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "code"),
+    [
+        ("get_object", {"Key": KEY, "Range": "bytes=10-"}, "InvalidRange"),
+        ("get_object", {"Key": KEY, "VersionId": "1"}, "NotImplemented"),
+        ("get_object", {"Key": KEY, "IfMatch": '"other"'}, "PreconditionFailed"),
+        ("list_objects_v2", {"MaxKeys": 1}, "NotImplemented"),
+        ("list_objects_v2", {"Delimiter": "/"}, "NotImplemented"),
+        ("put_object", {"Key": KEY, "Body": b"x", "ContentMD5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, "BadDigest"),
+    ],
+)
+def test_what_is_not_known_is_refused(call: str, arguments: dict[str, Any], code: str) -> None:
+    s3 = MemoryS3("bucket")
+    s3.client.put_object(Bucket="bucket", Key=KEY, Body=b"0123456789")
+    with pytest.raises(ClientError) as caught:
+        getattr(s3.client, call)(Bucket="bucket", **arguments)
+    assert caught.value.response["Error"]["Code"] == code
+
+
+def test_a_key_of_any_characters_is_listed() -> None:
+    odd = "a\x01b\rc & d"
+    s3 = MemoryS3("bucket")
+    s3.client.put_object(Bucket="bucket", Key=odd, Body=b"")
+    assert [one["Key"] for one in s3.client.list_objects_v2(Bucket="bucket")["Contents"]] == [odd]
+
+
+def test_a_commit_that_is_sent_again_is_answered_again() -> None:
+    with MemoryS3("bucket") as s3:
+        stream = MultipartUploadWriter("bucket", KEY, commit_token=False)
+        stream.write(b"12345")
+        pending = stream.prepare()
+        assert pending.commit().etag == pending.commit().etag
+    assert s3.objects == {URL: b"12345"}
+
+
+def test_a_refusal_can_get_lost_as_well() -> None:
+    with MemoryS3("bucket") as s3:
+        export(1)
+        s3.lose_answer("PutObject")
+        with pytest.raises(OutcomeUnknownError):
+            export(2, exclusive=True, commit_token=False)
+    assert s3.objects == {URL: data(1)}
+
+
+def test_a_part_has_the_checksum_that_its_upload_was_begun_with() -> None:
+    s3 = MemoryS3("bucket")
+    named, _ = upload(s3, ChecksumAlgorithm="SHA256")
+    with pytest.raises(ClientError, match="begun with SHA256"):
+        s3.client.upload_part(**named, PartNumber=1, Body=b"a", ChecksumCRC32=crc32(b"a"))
+
+
+def test_a_checksum_of_checksums_is_verified() -> None:
+    s3 = MemoryS3("bucket")
+    for change, code in (("", None), ("x", "BadDigest")):
+        named, _ = upload(s3, ChecksumAlgorithm="SHA256")
+        sent = s3.client.upload_part(**named, PartNumber=1, Body=b"a", ChecksumAlgorithm="SHA256")
+        digest = base64.b64encode(hashlib.sha256(base64.b64decode(sent["ChecksumSHA256"]) + change.encode()).digest())
+        part = {"PartNumber": 1, "ETag": sent["ETag"], "ChecksumSHA256": sent["ChecksumSHA256"]}
+        commit = {**named, "MultipartUpload": {"Parts": [part]}, "ChecksumSHA256": f"{digest.decode()}-1"}
+        if code is None:
+            s3.client.complete_multipart_upload(**commit)
+        else:
+            with pytest.raises(ClientError, match=code):
+                s3.client.complete_multipart_upload(**commit)
+    assert s3.client.head_object(Bucket="bucket", Key=KEY)["ContentType"] == "binary/octet-stream"

@@ -301,6 +301,10 @@ class Store:
             self.manifest(parts),
         )
 
+    def published_all_the_same(self, result: UploadResult) -> str:
+        """What an interrupt is to say that came too late to change that."""
+        return f"{self.url} was published all the same: {result}"
+
     @property
     def options(self) -> dict[str, Any]:
         """What a writer that resumes this upload must be given, but for secrets."""

@@ -333,14 +333,11 @@ class Upload:
 
     def _committed(self, result: UploadResult) -> UploadResult:
         self.result = result
-        with _noting(self._published_all_the_same(result)):
+        with _noting(self._store.published_all_the_same(result)):
             self._end(State.COMMITTED, None)
             if self.upload_id is None:
                 self._acknowledge_published(result.size)
         return result
-
-    def _published_all_the_same(self, result: UploadResult) -> str:
-        return f"{self._store.url} was published all the same: {result}"
 
     def _acknowledge_published(self, size: int) -> None:
         try:
@@ -373,7 +370,7 @@ class Upload:
             raise lost.error
         if interrupt is not None:
             self._committed(result)
-            interrupt.add_note(self._published_all_the_same(result))
+            interrupt.add_note(self._store.published_all_the_same(result))
             raise interrupt from None
         return result
 

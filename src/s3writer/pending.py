@@ -88,8 +88,11 @@ class PendingUpload:
             result = self._settle(store, lost)
         except NotCommittedError as refusal:
             result = self._earlier(store, refusal)
-        size, parts = self.size, len(self.parts)
-        log_end("committed", self.bucket, self.key, self.upload_id, size=size, parts=parts, began=began)
+        try:
+            self._log_end("committed", began)
+        except BaseException as interrupt:
+            interrupt.add_note(store.published_all_the_same(result))
+            raise
         return result
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
@@ -101,9 +104,10 @@ class PendingUpload:
         given = {**self.s3_arguments, **s3_arguments}
         if "SSECustomerKey" not in given:
             given.pop("SSECustomerAlgorithm", None)
-        store = self._store(client, given)
+        began, store = time.monotonic(), self._store(client, given)
         was_there = store.shows(self.upload_id)
         store.remove(self.upload_id)
+        self._log_end("aborted", began)
         return was_there
 
     def to_json(self) -> str:
@@ -125,6 +129,10 @@ class PendingUpload:
             return pending
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no PendingUpload: {error}") from error
+
+    def _log_end(self, outcome: str, began: float) -> None:
+        size, parts = self.size, len(self.parts)
+        log_end(outcome, self.bucket, self.key, self.upload_id, size=size, parts=parts, began=began)
 
     def _own(self, s3_arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the arguments that this upload takes: a customer's key is for uploads that were begun with one."""
@@ -153,7 +161,7 @@ class PendingUpload:
             why = f"the answer was lost, and {reason}"
         if interrupt is not None:
             unknown = store.unknown(why, self.upload_id, self.size, self.parts)
-            interrupt.add_note(f"{store.url} was published all the same: {result}" if result else str(unknown))
+            interrupt.add_note(store.published_all_the_same(result) if result else str(unknown))
             raise interrupt
         if result is None:
             raise self._unknown(store, why) from lost.error

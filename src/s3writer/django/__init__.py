@@ -2,5 +2,5 @@
 
 Put ``"s3writer.django"`` into ``INSTALLED_APPS``. The setting ``S3WRITER`` may hold options of `MultipartUploadWriter`
 that all dumps get, such as ``{"ServerSideEncryption": "aws:kms"}``; its ``"client"``, if there is one, is the dotted
-path of a function that makes a boto3 S3 client.
+path of a function that makes a boto3 S3 client. Loads get those that reading takes, such as the key of SSE-C.
 """

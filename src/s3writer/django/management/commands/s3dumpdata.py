@@ -1,5 +1,6 @@
 """``manage.py s3dumpdata --output s3://bucket/key.jsonl.gz``: dumpdata that streams to S3."""
 
+import contextlib
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -51,7 +52,9 @@ class Command(dumpdata.Command):
         finally:
             self.stdout = before
         if options["verbosity"] > 0:
-            self.stderr.write(f"{url} published: {result.size} bytes in {result.parts} parts")
+            said = f"{url} published: {result.size} bytes in {result.parts} parts"
+            with contextlib.suppress(OSError):
+                self.stderr.write(said, style_func=str)
 
     def _dump(self, url: str, options: dict[str, Any], dump: Any) -> s3writer.UploadResult:
         bar = Bar(None, is_shown=options["verbosity"] > 0 and self.stderr.isatty())
@@ -68,11 +71,17 @@ class Command(dumpdata.Command):
 
 
 def _format_of(url: str) -> str:
+    """What the name says, so that `s3loaddata` understands it; dumpdata's own default if it says nothing."""
     name = PurePosixPath(url)
-    if name.suffix.lower() in SUFFIXES:
+    if name.suffix in SUFFIXES:
         name = name.with_suffix("")
-    fmt = name.suffix.removeprefix(".")
-    return fmt if fmt in get_public_serializer_formats() else "json"
+    fmt, known = name.suffix.removeprefix("."), get_public_serializer_formats()
+    if fmt and fmt not in known:
+        raise CommandError(
+            f"{url}: {name.suffix} is no format; end it in one of {', '.join(known)}, and then perhaps in one of "
+            f"{', '.join(SUFFIXES)}, or give --format"
+        )
+    return fmt or "json"
 
 
 def _failure(url: str, error: Exception) -> CommandError:

@@ -1,0 +1,493 @@
+"""S3's rules over objects in memory: requests as botocore sends them, answers as it reads them."""
+
+import base64
+import datetime as dt
+import hashlib
+import io
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from xml.etree import ElementTree
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from s3writer._checksums import MD5, algorithms
+from s3writer._plan import MAX_PARTS, MIN_PART_BYTES
+
+_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+_PIECE_BYTES = 1024 * 1024
+_CHUNKED = "aws-chunked"
+_CUSTOMER_KEY = "x-amz-server-side-encryption-customer-key-md5"
+#: What is kept of the headers of a request that makes an object; also what begins with x-amz-meta-.
+_KEPT = {
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+    _CUSTOMER_KEY,
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+}
+#: The parameters that are heeded, or change nothing here; each other of S3's would change the answer.
+_KNOWN = {
+    "encoding-type",
+    "if-match",
+    "if-none-match",
+    "list-type",
+    "part-number-marker",
+    "partNumber",
+    "prefix",
+    "range",
+    "uploadId",
+    "x-id",
+}
+#: The HTTP status of S3's error codes; S3's API reference, "Error responses". Of others it is 400.
+_STATUS = {
+    "AccessDenied": 403,
+    "ConditionalRequestConflict": 409,
+    "InternalError": 500,
+    "InvalidAccessKeyId": 403,
+    "InvalidRange": 416,
+    "NoSuchBucket": 404,
+    "NoSuchKey": 404,
+    "NoSuchUpload": 404,
+    "NotImplemented": 501,
+    "PreconditionFailed": 412,
+    "ServiceUnavailable": 503,
+    "SignatureDoesNotMatch": 403,
+    "SlowDown": 503,
+}
+
+Tree = Sequence[tuple[str, "str | int | Tree"]]
+
+
+class RefusedError(Exception):
+    """The answer is no."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message or code
+
+    def answer(self, method: str) -> "Answer":
+        """How it is said."""
+        said: Tree = [("Code", self.code), ("Message", self.message)]
+        status = HTTPStatus(_STATUS.get(self.code, HTTPStatus.BAD_REQUEST))
+        return Answer(tree=None if method == "HEAD" else ("Error", said), status=status)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for."""
+
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def url(self) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The headers that the object will have."""
+        return {name: value for name, value in self.headers.items() if name in _KEPT or name.startswith("x-amz-meta-")}
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The values that were given with the bytes, by the names of their algorithms."""
+        given = {name: self.headers.get(f"x-amz-checksum-{name.lower()}") for name in algorithms()}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def unknown(self) -> set[str]:
+        """The parameters that would change the answer, and that nobody here knows."""
+        asking = {name for name in self.headers if name.startswith(("if-", "range"))}
+        return ({name for name in self.query if self.query[name]} | asking) - _KNOWN
+
+    @property
+    def spelling(self) -> Tree:
+        """How keys are written in a listing; XML can't have each character."""
+        return [("EncodingType", "url")] if self.query.get("encoding-type") == "url" else []
+
+    def spelt(self, key: str) -> str:
+        """A key as `spelling` says."""
+        return quote(key) if self.spelling else key
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``tree`` is a body in XML: the name of its root, and what is in that."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tree: tuple[str, Tree] | None = None
+    body: bytes = b""
+    status: HTTPStatus = HTTPStatus.OK
+
+    def to(self, request: AWSPreparedRequest) -> AWSResponse:
+        """As botocore gets it from a connection."""
+        return AWSResponse(request.url, int(self.status), dict(self.headers), _Raw(self._content()))
+
+    def _content(self) -> bytes:
+        if self.tree is None:
+            return self.body
+        root = ElementTree.Element(self.tree[0])
+        _grow(root, self.tree[1])
+        return bytes(ElementTree.tostring(root, xml_declaration=True, encoding="utf-8"))
+
+
+class _Raw(io.BytesIO):
+    """An answer's body as urllib3 would hand it to botocore."""
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        while piece := self.read(_PIECE_BYTES):
+            yield piece
+
+
+@dataclass(frozen=True)
+class _Object:
+    """Bytes under a key, or of a part."""
+
+    body: bytes
+    etag: str
+    headers: Mapping[str, str]
+    checksums: Mapping[str, str]
+    modified: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    def matches(self, etag: str) -> bool:
+        return self.etag.strip('"') == etag.strip('"')
+
+
+@dataclass
+class _Upload:
+    bucket: str
+    key: str
+    headers: Mapping[str, str]
+    declared: Mapping[str, str]
+    parts: dict[int, _Object] = field(default_factory=dict)
+    begun: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class Memory:
+    """Objects and unfinished uploads in some buckets."""
+
+    def __init__(self, buckets: set[str]) -> None:
+        self._buckets = buckets
+        self._objects: dict[str, _Object] = {}
+        self._uploads: dict[str, _Upload] = {}
+        self._completed: dict[str, Answer] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def objects(self) -> dict[str, bytes]:
+        """By URL."""
+        with self._lock:
+            return {url: stored.body for url, stored in self._objects.items()}
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The URLs of uploads."""
+        with self._lock:
+            return [upload.url for upload in self._uploads.values()]
+
+    def answer(self, call: str, request: Request) -> Answer:
+        """Do what is asked for, or raise `RefusedError`."""
+        handler = _HANDLERS.get(call)
+        if handler is None:
+            raise RefusedError("NotImplemented", f"MemoryS3 does not know {call}")
+        if request.unknown:
+            raise RefusedError("NotImplemented", f"MemoryS3 does not know {sorted(request.unknown)} of {call}")
+        with self._lock:
+            if request.bucket not in self._buckets:
+                raise RefusedError("NoSuchBucket")
+            return handler(self, request)
+
+    def _put_object(self, request: Request) -> Answer:
+        self._check_condition(request)
+        stored = _received(request, request.kept)
+        self._objects[request.url] = stored
+        return Answer({"ETag": stored.etag, **_echo(request.checksums)})
+
+    def _create(self, request: Request) -> Answer:
+        upload_id = uuid.uuid4().hex
+        named = {"ChecksumAlgorithm": "x-amz-checksum-algorithm", "ChecksumType": "x-amz-checksum-type"}
+        declared = {name: request.headers[header] for name, header in named.items() if header in request.headers}
+        self._uploads[upload_id] = _Upload(request.bucket, request.key, request.kept, declared)
+        return Answer(tree=("InitiateMultipartUploadResult", [("UploadId", upload_id)]))
+
+    def _upload_part(self, request: Request) -> Answer:
+        upload, number = self._upload(request), int(request.query["partNumber"])
+        _check_customer_key(request, upload.headers)
+        if not 1 <= number <= MAX_PARTS:
+            raise RefusedError("InvalidArgument", f"Part number must be an integer between 1 and {MAX_PARTS}")
+        declared = upload.declared.get("ChecksumAlgorithm")
+        if declared and request.checksums and declared not in request.checksums:
+            raise RefusedError("InvalidRequest", f"the upload was begun with {declared}")
+        upload.parts[number] = part = _received(request, {})
+        return Answer({"ETag": part.etag, **_echo(request.checksums)})
+
+    def _complete(self, request: Request) -> Answer:
+        upload_id = request.query["uploadId"]
+        if upload_id in self._completed:
+            return self._completed[upload_id]
+        upload = self._upload(request)
+        parts = _listed_parts(upload, request.body)
+        body = b"".join(part.body for part in parts)
+        if int(request.headers.get("x-amz-mp-object-size", len(body))) != len(body):
+            raise RefusedError("InvalidRequest", f"the object has {len(body)} bytes")
+        _check_whole(body, parts, request)
+        self._check_condition(request)
+        digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
+        etag = f'"{_md5(digests)}-{len(parts)}"'
+        self._objects[request.url] = _Object(body, etag, upload.headers, request.checksums)
+        del self._uploads[upload_id]
+        self._completed[upload_id] = Answer(tree=("CompleteMultipartUploadResult", [("ETag", etag)]))
+        return self._completed[upload_id]
+
+    def _abort(self, request: Request) -> Answer:
+        self._upload(request)
+        del self._uploads[request.query["uploadId"]]
+        return Answer(status=HTTPStatus.NO_CONTENT)
+
+    def _list_parts(self, request: Request) -> Answer:
+        upload, after = self._upload(request), int(request.query.get("part-number-marker") or 0)
+        parts: list[tuple[str, Tree]] = [
+            (
+                "Part",
+                [
+                    ("PartNumber", number),
+                    ("Size", len(part.body)),
+                    ("ETag", part.etag),
+                    ("LastModified", part.modified.isoformat()),
+                    *[(f"Checksum{name}", value) for name, value in part.checksums.items()],
+                ],
+            )
+            for number, part in sorted(upload.parts.items())
+            if number > after
+        ]
+        upload_id, declared = request.query["uploadId"], upload.declared.items()
+        said: Tree = [("UploadId", upload_id), ("IsTruncated", "false"), *declared, *parts]
+        return Answer(tree=("ListPartsResult", said))
+
+    def _list_uploads(self, request: Request) -> Answer:
+        prefix = request.query.get("prefix", "")
+        uploads: list[tuple[str, Tree]] = [
+            (
+                "Upload",
+                [
+                    ("Key", request.spelt(upload.key)),
+                    ("UploadId", upload_id),
+                    ("Initiated", upload.begun.isoformat()),
+                ],
+            )
+            for upload_id, upload in self._uploads.items()
+            if upload.bucket == request.bucket and upload.key.startswith(prefix)
+        ]
+        said: Tree = [("IsTruncated", "false"), *request.spelling, *uploads]
+        return Answer(tree=("ListMultipartUploadsResult", said))
+
+    def _get_object(self, request: Request) -> Answer:
+        stored = self._objects.get(request.url)
+        if stored is None:
+            raise RefusedError("NoSuchKey")
+        _check_customer_key(request, stored.headers)
+        if "if-none-match" in request.headers or not stored.matches(request.headers.get("if-match", stored.etag)):
+            raise RefusedError("PreconditionFailed")
+        modified = stored.modified.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        about = {"content-type": "binary/octet-stream", "etag": stored.etag, "last-modified": modified}
+        about |= stored.headers
+        if asked := request.headers.get("range"):
+            start, stop = _range(asked, len(stored.body))
+            body, whole = stored.body[start:stop], len(stored.body)
+            about |= {"content-length": str(len(body)), "content-range": f"bytes {start}-{stop - 1}/{whole}"}
+            return Answer(about, body=body, status=HTTPStatus.PARTIAL_CONTENT)
+        shown = _echo(stored.checksums) if request.headers.get("x-amz-checksum-mode") else {}
+        return Answer({**about, **shown, "content-length": str(len(stored.body))}, body=stored.body)
+
+    def _head_object(self, request: Request) -> Answer:
+        answer = self._get_object(request)
+        return Answer(answer.headers, status=answer.status)
+
+    def _delete_object(self, request: Request) -> Answer:
+        self._objects.pop(request.url, None)
+        return Answer(status=HTTPStatus.NO_CONTENT)
+
+    def _list_objects(self, request: Request) -> Answer:
+        bucket, prefix = f"s3://{request.bucket}/", request.query.get("prefix", "")
+        found: list[tuple[str, Tree]] = [
+            (
+                "Contents",
+                [
+                    ("Key", request.spelt(url.removeprefix(bucket))),
+                    ("Size", len(stored.body)),
+                    ("ETag", stored.etag),
+                    ("LastModified", stored.modified.isoformat()),
+                ],
+            )
+            for url, stored in sorted(self._objects.items())
+            if url.startswith(bucket + prefix)
+        ]
+        said: Tree = [("KeyCount", len(found)), ("IsTruncated", "false"), *request.spelling, *found]
+        return Answer(tree=("ListBucketResult", said))
+
+    def _upload(self, request: Request) -> _Upload:
+        upload = self._uploads.get(request.query["uploadId"])
+        if upload is None or upload.url != request.url:
+            raise RefusedError("NoSuchUpload")
+        return upload
+
+    def _check_condition(self, request: Request) -> None:
+        stored, wanted = self._objects.get(request.url), request.headers.get("if-match")
+        if "if-none-match" in request.headers and stored is not None:
+            raise RefusedError("PreconditionFailed")
+        if wanted is not None and stored is None:
+            raise RefusedError("NoSuchKey")
+        if wanted is not None and stored is not None and not stored.matches(wanted):
+            raise RefusedError("PreconditionFailed")
+
+
+_HANDLERS: dict[str, Callable[[Memory, Request], Answer]] = {
+    "AbortMultipartUpload": Memory._abort,
+    "CompleteMultipartUpload": Memory._complete,
+    "CreateMultipartUpload": Memory._create,
+    "DeleteObject": Memory._delete_object,
+    "GetObject": Memory._get_object,
+    "HeadObject": Memory._head_object,
+    "ListMultipartUploads": Memory._list_uploads,
+    "ListObjectsV2": Memory._list_objects,
+    "ListParts": Memory._list_parts,
+    "PutObject": Memory._put_object,
+    "UploadPart": Memory._upload_part,
+}
+
+
+def read(request: AWSPreparedRequest, host: str) -> Request:
+    """What is asked for; the bucket may be in the path, or before the client's own ``host``."""
+    address = urlsplit(request.url)
+    path = f"{address.netloc.removesuffix(host).removesuffix('.')}{unquote(address.path)}"
+    bucket, _, key = path.removeprefix("/").partition("/")
+    headers = {
+        name.lower(): value.decode() if isinstance(value, bytes) else str(value)
+        for name, value in request.headers.items()
+    }
+    body = _sent(request.body)
+    codings = [coding for coding in headers.pop("content-encoding", "").split(",") if coding]
+    if _CHUNKED in codings:
+        codings.remove(_CHUNKED)
+        body, trailers = _unchunked(body)
+        headers |= trailers
+    if codings:
+        headers["content-encoding"] = ",".join(codings)
+    return Request(bucket, key, dict(parse_qsl(address.query, keep_blank_values=True)), headers, body)
+
+
+def _sent(body: Any) -> bytes:
+    """All that a request's body has to send, in the pieces in which it would go out."""
+    if body is None or isinstance(body, (str, bytes, bytearray)):
+        return body.encode() if isinstance(body, str) else bytes(body or b"")
+    return b"".join(bytes(piece) for piece in iter(lambda: body.read(_PIECE_BYTES), b""))
+
+
+def _unchunked(body: bytes) -> tuple[bytes, dict[str, str]]:
+    """The bytes, and the trailers, of a body in the form that S3's API reference calls "aws-chunked"."""
+    pieces, stream = [], io.BytesIO(body)
+    while size := int(stream.readline().partition(b";")[0], 16):
+        pieces.append(stream.read(size))
+        stream.readline()
+    trailers = (line.decode().strip().split(":", 1) for line in stream if line.strip())
+    return b"".join(pieces), dict(trailers)
+
+
+def _grow(element: ElementTree.Element, tree: Tree) -> None:
+    for name, content in tree:
+        child = ElementTree.SubElement(element, name)
+        if isinstance(content, (str, int)):
+            child.text = str(content)
+        else:
+            _grow(child, content)
+
+
+def _received(request: Request, headers: Mapping[str, str]) -> _Object:
+    """The bytes of a request, if they are those that its checksums are of."""
+    given = dict(request.checksums)
+    if "content-md5" in request.headers:
+        given[MD5.name] = request.headers["content-md5"]
+    if any(_digest(name, request.body) != value for name, value in given.items()):
+        raise RefusedError("BadDigest")
+    return _Object(request.body, f'"{_md5(request.body)}"', headers, request.checksums)
+
+
+def _listed_parts(upload: _Upload, body: bytes) -> list[_Object]:
+    """The parts that a CompleteMultipartUpload names, as S3 wants them: in order, known, and large enough."""
+    found: list[_Object] = []
+    last = 0
+    for listed in ElementTree.fromstring(body).findall(f"{_NAMESPACE}Part"):
+        told = {child.tag.removeprefix(_NAMESPACE): child.text or "" for child in listed}
+        number = int(told["PartNumber"])
+        if number <= last:
+            raise RefusedError("InvalidPartOrder")
+        part, last = upload.parts.get(number), number
+        if part is None or not part.matches(told["ETag"]):
+            raise RefusedError("InvalidPart")
+        if any(told.get(f"Checksum{name}", value) != value for name, value in part.checksums.items()):
+            raise RefusedError("InvalidPart")
+        found.append(part)
+    if not found:
+        raise RefusedError("MalformedXML")
+    if any(len(part.body) < MIN_PART_BYTES for part in found[:-1]):
+        raise RefusedError("EntityTooSmall")
+    return found
+
+
+def _check_whole(body: bytes, parts: Sequence[_Object], request: Request) -> None:
+    """The checksums that go with a commit: of the bytes or, as "…-3", of the checksums of three parts."""
+    for name, value in request.checksums.items():
+        digest, _, count = value.partition("-")
+        of_parts = b"".join(base64.b64decode(part.checksums.get(name, "")) for part in parts)
+        if (int(count or len(parts)), digest) != (len(parts), _digest(name, of_parts if count else body)):
+            raise RefusedError("BadDigest")
+
+
+def _check_customer_key(request: Request, headers: Mapping[str, str]) -> None:
+    if request.headers.get(_CUSTOMER_KEY) != headers.get(_CUSTOMER_KEY):
+        raise RefusedError("InvalidRequest", "the key of SSE-C is not the one that was given first")
+
+
+def _range(asked: str, size: int) -> tuple[int, int]:
+    """Where the bytes of a Range header begin and end; RFC 9110, 14.1.2."""
+    first, _, last = asked.removeprefix("bytes=").partition("-")
+    if not first:
+        return max(0, size - int(last)), size
+    if int(first) >= size:
+        raise RefusedError("InvalidRange")
+    return int(first), min(size, int(last) + 1) if last else size
+
+
+def _digest(name: str, body: bytes) -> str:
+    digest = MD5.start() if name == MD5.name else algorithms()[name].start()
+    digest.update(memoryview(body))
+    return digest.value()
+
+
+def _echo(checksums: Mapping[str, str]) -> dict[str, str]:
+    return {f"x-amz-checksum-{name.lower()}": value for name, value in checksums.items()}
+
+
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
