@@ -11,7 +11,7 @@ FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance
 	pending resume unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check test-newest test-oldest soak producers bench docs clean
+.PHONY: help demo test check test-newest test-oldest soak producers bench compare docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -45,6 +45,9 @@ producers: .venv/wheel  ## Everything that writes to a file, torch and some giga
 
 bench: .venv-bench/wheel .venv-s3fs/wheel  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
 	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python $(BENCH)
+
+compare: .venv-bench/wheel .venv-s3fs/wheel  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
+	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python
 
 docs: .venv/wheel  ## The documentation, into site/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" NO_MKDOCS_2_WARNING=1 $(NEWEST)/mkdocs build --quiet --strict
