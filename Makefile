@@ -7,8 +7,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
 NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
 WITH_PROXY := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(PATH)
-FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors failures outcomes \
-	pending resume unfinished)
+FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors outcomes pending unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo test check test-newest test-oldest soak producers bench compare docs clean

@@ -90,7 +90,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         postgres = {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": place}
         copy = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
         set_up(tmp_path_factory.mktemp("django") / "library.sqlite3", postgres=postgres, copy=copy)
-        fill(books=300, summary_length=30_000)
+        fill(books=300, summary_length=20_000)
         yield
 
 

@@ -113,8 +113,12 @@ def raising(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("raising", [RuntimeError("the disk is full")], indirect=True)
+@pytest.mark.parametrize("is_told", [True, False])
 @pytest.mark.usefixtures("raising")
-def test_a_handler_that_raises_changes_no_outcome(client: Any, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_handler_that_raises_changes_no_outcome(
+    client: Any, key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", is_told)
     with writer(client, key) as stream:
         stream.write(data(6 * MIB))
     assert content(client, key) == data(6 * MIB)
@@ -124,7 +128,7 @@ def test_a_handler_that_raises_changes_no_outcome(client: Any, key: str, capsys:
     assert commit_all([pending], client=client)[0].size == 5
     with pytest.raises(Boom), writer(client, key):
         raise Boom
-    assert "the disk is full" in capsys.readouterr().err
+    assert ("the disk is full" in capsys.readouterr().err) is is_told
 
 
 @pytest.mark.parametrize("raising", [KeyboardInterrupt()], indirect=True)

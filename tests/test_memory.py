@@ -42,8 +42,9 @@ print(peak() - idle, stream.result.size)
 """
 
 
-@pytest.mark.parametrize("max_memory", [16 * MIB, 64 * MIB])
-@pytest.mark.parametrize("shape", ["long stream", "one write", "slow store"])
+@pytest.mark.parametrize(
+    ("shape", "max_memory"), [("long stream", 16 * MIB), ("one write", 64 * MIB), ("slow store", 16 * MIB)]
+)
 def test_memory_stays_within_max_memory(store: Store, tmp_path: Path, shape: str, max_memory: int) -> None:
     command = [
         sys.executable,

@@ -191,7 +191,7 @@ def test_threads_may_write_to_one_archive(client: Any, key: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["wb", "w"])
-@pytest.mark.parametrize("how", UNPACK)
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
 def test_an_exception_halfway_publishes_no_archive(client: Any, key: str, how: Any, mode: str) -> None:
     random = data(7 * MIB).hex()
     with pytest.raises(Boom), s3writer.open(url(key), mode, compression=how, client=client) as stream:

@@ -30,7 +30,7 @@ def marked(producer: Producer) -> Any:
     missing = [name for name in producer.needs if importlib.util.find_spec(name.partition(".")[0]) is None]
     reasons = [f"{name} is not installed; make producers installs it" for name in missing]
     if producer.is_large and not missing:
-        reasons = ["it takes half a minute; make producers runs it"]
+        reasons = ["it takes many seconds; make producers runs it"]
     marks = [pytest.mark.skip(reason=reason) for reason in reasons]
     return pytest.param(producer, id=producer.name, marks=marks)
 
