@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from tests.stores import KEY_ID, REGION, SECRET, Store
 
+GIB = 1024**3
 ROOT = Path(__file__).parent.parent
 S3FS = ROOT / ".venv-s3fs" / "bin" / "python"
 
@@ -201,3 +203,23 @@ def test_a_page_does_what_it_says(environment: dict[str, str], client: Any, tmp_
     published = {found["Key"] for found in client.list_objects_v2(Bucket="my-bucket").get("Contents", [])}
     assert published == it.objects
     assert client.list_multipart_uploads(Bucket="my-bucket").get("Uploads", []) == []
+
+
+def test_the_page_on_costs_counts_the_requests_that_are_made() -> None:
+    plan = make_plan(
+        part_size=MIN_PART_BYTES,
+        max_concurrency=DEFAULT_CONCURRENCY,
+        max_memory=None,
+        expected_size=None,
+        equal_parts=False,
+    )
+    counts = []
+    for size in (1, 100, 5 * 1024):
+        sent = parts = 0
+        while sent < size * GIB:
+            parts += 1
+            sent += plan.size(parts)
+        counts.append(f"{parts + 2:,}")
+    one, hundred, most = counts
+    said = f"a GiB is {one} requests, 100 GiB are {hundred}, and 5 TiB are {most}"
+    assert said in (ROOT / "docs" / "costs.md").read_text()

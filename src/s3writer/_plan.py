@@ -3,12 +3,16 @@
 S3 takes at most 10,000 parts of 5 MiB to 5 GiB, of which only the last may be smaller. Small parts begin to travel
 soon and cost little memory; large ones waste less on the fixed cost of a request and make longer objects. A stream of
 unknown length wants small parts if it is going to be short and large ones if it is going to be long, so parts grow
-with their number ``n``::
+with their number ``n``:
 
-    cap       = memory // (max_concurrency + 1)           one part being filled, the others in flight
-    doubled   = part_size * 2 ** ((n - 1) // max_concurrency)
-    demanded  = 168 KiB * (n - 2,000)
-    size(n)   = max(part_size, min(doubled, cap), demanded), at most the ceiling
+```text
+cap      = memory // (max_concurrency + 1)
+doubled  = part_size * 2 ** ((n - 1) // max_concurrency)
+demanded = 168 KiB * (n - 2,000)
+size(n)  = max(part_size, min(doubled, cap), demanded)
+```
+
+The *cap* leaves memory for one part that is being filled and the others in flight; no size exceeds the *ceiling*.
 
 *Doubled* makes the fixed cost vanish, and *cap* keeps it from taking the memory that parts in flight need: growth
 never starves the pipeline. *Demanded* is what the limit of 10,000 parts asks of a long stream. It leaves the first
