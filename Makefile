@@ -18,7 +18,7 @@ help:  ## This list.
 demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fail on purpose.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo
 
-test: check docs test-newest test-oldest  ## All checks, the documentation, and all tests of the built wheel on the newest and oldest boto3.
+test: check docs test-newest test-oldest  ## All checks, the documentation, and the tests of the built wheel.
 
 check: .venv/wheel  ## Format, lint, types, the levels of the house, and the packages.
 	$(NEWEST)/ruff format --check .

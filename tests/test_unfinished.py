@@ -177,6 +177,16 @@ def test_what_s3_does_not_tell_is_an_error(client: Any, key: str) -> None:
         list(list_uploads(BUCKET, key, client=client, ContentType="text/csv"))
 
 
+@pytest.mark.parametrize("fault", ["AccessDenied", "SlowDown", "InternalError"])
+@pytest.mark.usefixtures("begun")
+def test_an_upload_that_may_be_running_is_not_swept_because_s3_does_not_tell(client: Any, key: str, fault: str) -> None:
+    before = client.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
+    Wire(client).on("ListParts", refuse(403, fault))
+    with pytest.raises(NotCommittedError):
+        abort_uploads(BUCKET, key, older_than=0 * DAY, dry_run=False, client=client)
+    assert client.list_multipart_uploads(Bucket=BUCKET)["Uploads"] == before
+
+
 def test_an_upload_whose_parts_are_not_told_is_as_old_as_it_is(client: Any, key: str, begun: list[str]) -> None:
     Wire(client).on("ListParts", refuse(400, "InvalidRequest"), nth=1)
     found = listed(client, key)

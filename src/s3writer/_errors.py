@@ -32,7 +32,8 @@ class S3WriterError(OSError):
     """Base of all errors of this package.
 
     Attributes: ``bucket`` and ``key`` name the object; ``upload_id`` is the multipart upload that may still be
-    there, stored and billed, or None when nothing was left behind.
+    there, stored and billed, or None when nothing was left behind that has a name (notes tell of an upload whose id
+    was lost).
     """
 
     ERRNO: ClassVar[int] = errno.EIO

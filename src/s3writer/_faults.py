@@ -87,7 +87,7 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
-def code(error: Exception) -> str:
+def code(error: BaseException | None) -> str:
     """S3's error code, "" where there is none."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, botocore.ClientError) else ""
 

@@ -22,7 +22,7 @@ memory, down to one, which is filled and sent in turn.
 
 The *ceiling* is ``max_memory`` when the caller gave one: then that number holds for any stream, and a stream that
 needs larger parts is refused. Without one the ceiling is S3's 5 GiB, ``memory`` is 128 MiB or two parts of
-``part_size``, whichever is more, and a part larger than that (from about 75 GiB on) is alone in memory.
+``part_size``, whichever is more, and a part larger than that (from about 80 GiB on) is alone in memory.
 
 With ``expected_size`` all parts are equal: ``part_size``, or what makes that size fit into 10,000 parts, in whole
 MiB. ``equal_parts=True`` keeps every part at ``part_size``, which some S3-compatible stores demand.

@@ -84,7 +84,7 @@ class MultipartUploadWriter(io.RawIOBase):
             above it, parts are sent in the background as they fill. Parts grow as a stream of unknown length goes on.
         max_concurrency: parts in flight at once, and so threads; 1 to 1000.
         max_memory: bytes that parts may take, those in flight and the one being filled together; a hard limit. None:
-            128 MiB (at least two parts), more only past some 75 GiB, where S3's limit of 10,000 parts asks for it.
+            128 MiB (at least two parts), more only past some 80 GiB, where S3's limit of 10,000 parts asks for it.
         checksum: "auto", "CRC64NVME", "CRC32C" (both need ``s3writer[crt]``), "CRC32", "SHA256", "SHA1" or None.
             "auto" is CRC64NVME where it can be had, else CRC32, and none if ``client`` is configured with
             ``request_checksum_calculation="when_required"``.

@@ -17,6 +17,9 @@ from s3writer._errors import NotCommittedError
 from s3writer._lazy import Lazy
 from s3writer._store import Store
 
+#: What S3 answers who lists the parts of an upload with a customer's key, and does not give the key.
+_NEEDS_KEY = "InvalidRequest"
+
 email_utils = Lazy("email.utils")
 
 
@@ -66,7 +69,8 @@ def list_uploads(
         **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
 
     It takes a request for each thousand uploads, and one for each thousand parts of each. What ends meanwhile is left
-    out. Raises `S3WriterError` if S3 does not answer.
+    out. Raises `S3WriterError` if S3 does not answer, or won't tell of an upload's parts (but for those that have a
+    customer's key): a running upload must not be taken for one that was left.
 
     """
     s3 = _client.chosen(client)
@@ -79,7 +83,9 @@ def list_uploads(
                 continue
             try:
                 held = Store(s3, bucket, key, arguments=arguments).held(upload_id)
-            except NotCommittedError:
+            except NotCommittedError as error:
+                if _faults.code(error.__cause__) != _NEEDS_KEY:
+                    raise
                 age = max(now - initiated, dt.timedelta(0))
                 yield UnfinishedUpload(bucket, key, upload_id, initiated, initiated, age, None, None)
                 continue
