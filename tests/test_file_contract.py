@@ -3,6 +3,7 @@
 import array
 import copy
 import csv
+import gzip
 import io
 import json
 import os
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+import s3writer
 from s3writer import MultipartUploadWriter, NotCommittedError
+from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
 from tests.wire import Wire, delay
@@ -381,14 +384,14 @@ def test_a_write_that_was_interrupted_after_it_took_its_bytes_kills_the_writer(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = writer(client, key)
-    fill = MultipartUploadWriter._fill
+    take = MultipartUploadWriter._take
 
-    def fill_then_interrupt(self: MultipartUploadWriter, view: memoryview) -> None:
-        fill(self, view)
+    def take_then_interrupt(self: MultipartUploadWriter, view: memoryview) -> None:
+        take(self, view)
         raise Boom
 
     with monkeypatch.context() as patch:
-        patch.setattr(MultipartUploadWriter, "_fill", fill_then_interrupt)
+        patch.setattr(MultipartUploadWriter, "_take", take_then_interrupt)
         with pytest.raises(Boom):
             stream.write(bytearray(b"taken"))
     with pytest.raises(NotCommittedError):
@@ -444,3 +447,23 @@ def test_progress_that_raises_aborts_the_upload(client: Any, key: str) -> None:
         stream.write(data(6 * MIB))
     assert content(client, key) is None
     assert uploads(client, key) == []
+
+
+@pytest.mark.parametrize("how", [None, "gzip"])
+def test_a_long_text_goes_in_whole_while_another_thread_writes(how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MemoryS3(BUCKET) as s3, s3writer.open(f"s3://{BUCKET}/key", compression=how) as stream:
+        other = threading.Thread(target=stream.write, args=(b"#",))
+        encode, pieces = stream._encode, []
+
+        def encode_while_the_other_writes(text: str) -> bytes:
+            pieces.append(text)
+            if len(pieces) == 2:
+                other.start()
+                other.join(0.3)
+            return encode(text)
+
+        monkeypatch.setattr(stream, "_encode", encode_while_the_other_writes)
+        stream.write("é" * 1_000_000)
+        other.join()
+    stored = s3.objects[f"s3://{BUCKET}/key"]
+    assert (gzip.decompress(stored) if how else stored) == ("é" * 1_000_000).encode() + b"#"

@@ -76,26 +76,23 @@ class CompressingWriter(MultipartUploadWriter):
         self._buffer = buffer
         self._put = self._gathered.write
 
-    def _fill(self, view: memoryview) -> None:
-        self._reopen(self._compress(view))
-
-    def _fill_end(self) -> None:
-        self._compress(memoryview(self._encode_end()))
+    def _take_end(self) -> None:
+        super()._take_end()
         self._copy(memoryview(self._compressor.flush()))
 
-    def _compress(self, view: memoryview) -> int:
-        """Compress what was gathered, and then ``view``; the room that is left in the part."""
+    def _take(self, view: memoryview) -> int:
+        """Compress what was gathered, and then ``view``."""
         self._room = NO_ROOM
         try:
             with self._gathered.getbuffer() as whole, whole[: self._gathered.tell()] as gathered:
-                self._compress_pieces(gathered)
+                self._compress(gathered)
             self._gathered.seek(0)
-            return self._compress_pieces(view)
+            return self._compress(view)
         except BaseException as error:
             self._fail(error)
             raise
 
-    def _compress_pieces(self, view: memoryview) -> int:
+    def _compress(self, view: memoryview) -> int:
         room = 0
         for start in range(0, max(1, len(view)), _PIECE_BYTES):
             with view[start : start + _PIECE_BYTES] as piece:

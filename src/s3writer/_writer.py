@@ -387,7 +387,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _take_rest(self) -> PartBuffer:
         """What has been written and was not sent yet; nothing can be written any more."""
         self._upload.check()
-        self._fill_end()
+        self._take_end()
         self._room = NO_ROOM
         rest = self._buffer
         self._fill_into(PartBuffer())
@@ -459,8 +459,9 @@ class MultipartUploadWriter(io.RawIOBase):
             self._upload.check()
             before = self._taken
             try:
-                for piece in pieces:
-                    self._fill(piece)
+                rooms = [self._take(piece) for piece in pieces]
+                if rooms:
+                    self._reopen(rooms[-1])
             except BaseException as error:
                 if self._taken != before or not self._is_stateless:
                     self._fail(error)
@@ -470,13 +471,13 @@ class MultipartUploadWriter(io.RawIOBase):
         self._buffer = buffer
         self._put = buffer.write
 
-    def _fill_end(self) -> None:
-        """`_fill` what was held back until no more comes."""
-        self._fill(memoryview(self._encode_end()))
+    def _take(self, view: memoryview) -> int:
+        """Take what ``view`` holds, and let no small write in before `_reopen`; the room that is left in the part."""
+        return self._copy(view)
 
-    def _fill(self, view: memoryview) -> None:
-        """Take what ``view`` holds, and let small writes in again."""
-        self._reopen(self._copy(view))
+    def _take_end(self) -> None:
+        """`_take` what was held back until no more comes."""
+        self._take(memoryview(self._encode_end()))
 
     def _reopen(self, room: int) -> None:
         """Let small writes of ``room`` bytes in again, unless nothing is taken any more."""
