@@ -1,5 +1,6 @@
 """What is logged: a line for each upload at INFO, one for each part at DEBUG, and the facts beside the words."""
 
+import io
 import logging
 import pickle
 from collections.abc import Iterator
@@ -129,6 +130,18 @@ def test_a_handler_that_raises_changes_no_outcome(
     with pytest.raises(Boom), writer(client, key):
         raise Boom
     assert ("the disk is full" in capsys.readouterr().err) is is_told
+
+
+@pytest.mark.parametrize("raising", [RuntimeError("the disk is full")], indirect=True)
+@pytest.mark.usefixtures("raising")
+def test_nobody_has_to_listen_to_what_a_handler_raises(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stderr in (closed, None):
+        monkeypatch.setattr("sys.stderr", stderr)
+        with writer(client, key) as stream:
+            stream.write(b"12345")
+        assert stream.result.size == 5
 
 
 @pytest.mark.parametrize("raising", [KeyboardInterrupt()], indirect=True)

@@ -4,7 +4,9 @@ A handler that raises has no part in an outcome: what it raises is shown, as ``l
 raise, and goes no further.
 """
 
+import contextlib
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -24,8 +26,9 @@ def log(level: int, message: str, *arguments: Any, extra: Mapping[str, Any], exc
     try:
         logger.log(level, message, *arguments, extra=extra, exc_info=exc_info)
     except Exception:
-        if logging.raiseExceptions:
-            traceback.print_exc()
+        with contextlib.suppress(Exception):
+            if logging.raiseExceptions and sys.stderr:
+                traceback.print_exc()
 
 
 def warn(message: str, extra: Mapping[str, Any]) -> None:
