@@ -49,16 +49,11 @@ def running() -> Iterator[Running]:
         yield Running(stack, lambda name: STORES[name]())
 
 
-@pytest.fixture(params=list(STORES))
+@pytest.fixture(params=[*SERVERS, "memory"])
 def any_store(request: pytest.FixtureRequest, running: Running) -> Iterator[Store]:
-    """Each of the stores in turn."""
-    if request.param == "mock_aws":
-        with STORES["mock_aws"]() as store:
-            yield store
-            assert_nothing_left(store)
-    else:
-        yield running[request.param]
-        assert_nothing_left(running[request.param])
+    """Each of the stores in turn, but for those that begin anew with each test."""
+    yield running[request.param]
+    assert_nothing_left(running[request.param])
 
 
 @pytest.fixture(params=SERVERS)

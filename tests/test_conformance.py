@@ -15,8 +15,9 @@ from s3writer import (
     NotCommittedError,
 )
 from s3writer._checksums import algorithms
+from tests.conftest import assert_nothing_left
 from tests.helpers import MIB, Boom, content, data, uploads, writer
-from tests.stores import BUCKET, Store
+from tests.stores import BUCKET, STORES, Store
 from tests.wire import Wire
 
 PUT = ["PutObject"]
@@ -192,3 +193,21 @@ def test_a_corrupted_part_is_refused_by_a_store_that_checks(any_store: Store, ke
         stream.write(data(6 * MIB))
     assert content(client, key) is None
     assert uploads(client, key) == []
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MIB])
+def test_users_who_test_with_mock_aws_can_go_on_so(key: str, size: int) -> None:
+    with STORES["mock_aws"]() as mocked:
+        client = mocked.client()
+        with writer(client, key, exclusive=True) as stream:
+            stream.write(data(size))
+        assert content(client, key) == data(size)
+        assert stream.result.size == size
+        with pytest.raises(KeyExistsError), writer(client, key, exclusive=True) as second:
+            second.write(data(size, seed=2))
+        with pytest.raises(Boom), writer(client, key + "2") as broken:
+            broken.write(data(size))
+            raise Boom
+        assert content(client, key) == data(size)
+        assert content(client, key + "2") is None
+        assert_nothing_left(mocked)
