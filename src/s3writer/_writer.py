@@ -443,7 +443,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _write_alone(self, data: "ReadableBuffer | str") -> int:
         """`write` while no other thread does; what is long goes in piece by piece."""
         if isinstance(data, str):
-            starts = range(0, len(data), _ROOM_BYTES)
+            starts = range(0, max(1, len(data)), _ROOM_BYTES)
             self._write_pieces(memoryview(self._encode(data[start : start + _ROOM_BYTES])) for start in starts)
             return len(data)
         with _flat(data) as view:
@@ -459,9 +459,8 @@ class MultipartUploadWriter(io.RawIOBase):
             self._upload.check()
             before = self._taken
             try:
-                rooms = [self._take(piece) for piece in pieces]
-                if rooms:
-                    self._reopen(rooms[-1])
+                *_, room = [self._take(piece) for piece in pieces]
+                self._reopen(room)
             except BaseException as error:
                 if self._taken != before or not self._is_stateless:
                     self._fail(error)
