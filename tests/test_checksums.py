@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -58,3 +59,14 @@ def test_without_awscrt_the_best_is_crc32() -> None:
 
 def test_composite_checksums_are_not_combined() -> None:
     assert {name for name, algorithm in algorithms().items() if algorithm.crc is None} == {"SHA1", "SHA256"}
+
+
+@pytest.mark.parametrize("source", ["crc32c = crc32", "raise OSError('no such library')"])
+def test_an_awscrt_that_is_old_or_broken_is_done_without(tmp_path: Path, source: str) -> None:
+    package = tmp_path / "awscrt"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "checksums.py").write_text(f"from zlib import crc32\n{source}\n")
+    script = "from s3writer._checksums import best; print(best().name)"
+    said = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "CRC32"

@@ -49,13 +49,18 @@ def run(command: str, *arguments: str, **options: Any) -> str:
 @pytest.fixture
 def clients(store: Store) -> Iterator[None]:
     """The store is that of the commands, by the setting."""
-    make_client.store = store  # type: ignore[attr-defined]
+    _current.append(store)
     with override_settings(S3WRITER={"client": "tests.test_django_commands.make_client"}):
         yield
+    _current.clear()
+
+
+#: The store of the test that is running, which a function without arguments has to find.
+_current: list[Store] = []
 
 
 def make_client() -> Any:
-    return make_client.store.client()  # type: ignore[attr-defined]
+    return _current[-1].client()
 
 
 @pytest.fixture
@@ -173,7 +178,7 @@ def test_the_format_is_the_suffix_s_unless_it_is_named(memory: MemoryS3, key: st
 class Halfway:
     """A serialization format whose serializer fails at the hundredth row."""
 
-    class Serializer(python.Serializer):  # type: ignore[misc]
+    class Serializer(python.Serializer):  # type: ignore[misc]  # Django has no types
         """The module's serializer, under the name that Django looks for."""
 
         internal_use_only = False

@@ -182,8 +182,7 @@ def run(command: list[str], place: Path, environment: dict[str, str]) -> str:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_does_what_it_says(environment: dict[str, str], client: Any, tmp_path: Path, name: str) -> None:
     it = PAGES[name]
-    if not it.python.exists():
-        pytest.skip("s3fs wants a botocore of its own: make test-newest makes .venv-s3fs for it")
+    assert it.python.exists(), "make test-newest makes .venv-s3fs: s3fs wants a botocore of its own"
     code, commands = [it.setup], ["set -eo pipefail", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"]
     for file, text in it.files:
         (tmp_path / file).write_text(text)

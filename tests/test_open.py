@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 import s3writer
+from s3writer import MultipartUploadWriter
 from s3writer._compressing import CompressingWriter
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
@@ -174,6 +175,15 @@ def test_one_write_of_any_size_is_compressed_piece_by_piece(client: Any, key: st
     assert unpacked(client, key, "gzip") == large
 
 
+def test_a_closed_archive_lets_go_of_its_compressor(client: Any, key: str) -> None:
+    with s3writer.open(url(key), compression="gzip", client=client) as stream:
+        stream.write(b"row\n" * 10)
+        assert repr(stream).endswith(" open, 40 bytes>")
+    assert isinstance(stream, CompressingWriter)
+    assert not hasattr(stream, "_compressor")
+    assert repr(stream).endswith(" committed, 40 bytes>")
+
+
 def test_threads_may_write_to_one_archive(client: Any, key: str) -> None:
     lines = [f"{number:07}\n".encode() * 50 for number in range(400)]
     with s3writer.open(url(key), compression="gzip", client=client) as stream:
@@ -221,8 +231,8 @@ def test_a_prepared_archive_is_whole(client: Any, key: str) -> None:
 
 
 def test_a_compressor_that_fails_aborts_the_upload(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = s3writer.open(url(key), compression="bz2", client=client)
-    stream._compressor.flush()  # type: ignore[attr-defined]  # it takes nothing after its end
+    stream = CompressingWriter(BUCKET, key, compression="bz2", client=client)
+    stream._compressor.flush()  # it takes nothing after its end
     with pytest.raises(ValueError, match="flush"):
         stream.write(bytes(300_000))
     with pytest.raises(s3writer.AbortedError):
@@ -246,16 +256,21 @@ def test_a_missing_package_is_named(client: Any, monkeypatch: pytest.MonkeyPatch
         s3writer.open("s3://bucket/key.zst", "w", client=client)
 
 
+def below(text: io.TextIOWrapper) -> MultipartUploadWriter:
+    assert isinstance(text.buffer, MultipartUploadWriter)
+    return text.buffer
+
+
 @pytest.mark.parametrize("how", [None, "gzip"])
 def test_a_text_holds_nothing_back_from_its_buffer(client: Any, key: str, how: Any) -> None:
     with s3writer.open(url(key), "w", compression=how, client=client) as text:
         text.write("row 1\n")
-        pending = text.buffer.prepare()  # type: ignore[attr-defined]
+        pending = below(text).prepare()
     pending.commit(client=client)
     assert (unpacked(client, key, "gzip") if how else content(client, key)) == b"row 1\n"
     with s3writer.open(url(key), "w", compression=how, client=client) as text:
         text.write("row 2\n")
-        text.buffer.commit()  # type: ignore[attr-defined]
+        below(text).commit()
     assert (unpacked(client, key, "gzip") if how else content(client, key)) == b"row 2\n"
 
 

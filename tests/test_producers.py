@@ -31,6 +31,7 @@ def marked(producer: Producer) -> Any:
     reasons = [f"{name} is not installed; make producers installs it" for name in missing]
     if producer.is_large and not missing:
         reasons = ["it takes many seconds; make producers runs it"]
+    # The gate has no room for torch and for archives of many gigabytes; what it leaves out, "make producers" runs.
     marks = [pytest.mark.skip(reason=reason) for reason in reasons]
     return pytest.param(producer, id=producer.name, marks=marks)
 

@@ -57,6 +57,17 @@ def left(server: Store, key: str, size: int = 11 * MIB, **options: Any) -> str:
     return upload_id
 
 
+def tell_checksums(client: Any, kind: str) -> None:
+    """Let ListParts tell what S3 would: the checksum of each of ``PAYLOAD``'s parts, of which the object's is made."""
+
+    def tell(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.update(ChecksumAlgorithm="CRC32", ChecksumType=kind)
+        for part in parsed["Parts"]:
+            part["ChecksumCRC32"] = crc32(PAYLOAD[(part["PartNumber"] - 1) * 5 * MIB :][: part["Size"]])
+
+    client.meta.events.register("after-call.s3.ListParts", tell)
+
+
 def test_a_kept_upload_goes_on_from_the_byte_that_tell_names(server: Store, client: Any, key: str) -> None:
     upload_id = left(server, key, ContentType="text/csv")
     stream = resumed(client, key, upload_id)
@@ -247,13 +258,7 @@ def test_a_composite_checksum_is_left_to_the_store(running: dict[str, Store], ke
     server = running["moto"]
     client = server.client()
     upload_id = left(server, key, checksum="CRC32")
-
-    def tell_as_s3_does(parsed: dict[str, Any], **_: Any) -> None:
-        parsed.update(ChecksumAlgorithm="CRC32", ChecksumType="COMPOSITE")
-        for part in parsed["Parts"]:
-            part["ChecksumCRC32"] = crc32(PAYLOAD[(part["PartNumber"] - 1) * 5 * MIB :][: part["Size"]])
-
-    client.meta.events.register("after-call.s3.ListParts", tell_as_s3_does)
+    tell_checksums(client, "COMPOSITE")
     wire = Wire(client)
     with resumed(client, key, upload_id) as stream:
         stream.write(PAYLOAD[stream.tell() :])
@@ -302,13 +307,7 @@ def test_the_upload_s_checksum_goes_on_and_is_combined_from_the_stored_parts(
     server = running["seaweedfs"]
     client = server.client()
     upload_id = left(server, key, checksum="CRC32")
-
-    def tell_as_s3_does(parsed: dict[str, Any], **_: Any) -> None:
-        parsed.update(ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
-        for part in parsed["Parts"]:
-            part["ChecksumCRC32"] = crc32(PAYLOAD[(part["PartNumber"] - 1) * 5 * MIB :][: part["Size"]])
-
-    client.meta.events.register("after-call.s3.ListParts", tell_as_s3_does)
+    tell_checksums(client, "FULL_OBJECT")
     with pytest.raises(ChecksumMismatchError):
         resumed(client, key, upload_id, verify=io.BytesIO(PAYLOAD[::-1]))
     with resumed(client, key, upload_id, verify=io.BytesIO(PAYLOAD)) as stream:

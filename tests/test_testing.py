@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import s3writer
@@ -280,6 +281,36 @@ def test_the_same_store_may_be_entered_again() -> None:
     assert s3.objects == {URL: data(2)}
 
 
+def test_overlapping_blocks_leave_each_store_its_time() -> None:
+    first, second = MemoryS3("bucket"), MemoryS3("bucket")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    export(1)
+    second.__exit__()
+    with MemoryS3("bucket") as third:
+        export(2)
+    assert (first.objects, second.objects, third.objects) == ({}, {URL: data(1)}, {URL: data(2)})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"config": Config(s3={"use_accelerate_endpoint": True})},
+        {"config": Config(use_fips_endpoint=True, s3={"addressing_style": "virtual"})},
+        {"config": Config(use_dualstack_endpoint=True)},
+        {"endpoint_url": "http://localhost:9000/some/path"},
+    ],
+    ids=["accelerate", "FIPS", "dual stack", "path"],
+)
+def test_a_client_s_endpoint_may_have_any_form(options: dict[str, Any]) -> None:
+    given = {"region_name": "us-east-1", "aws_access_key_id": "a", "aws_secret_access_key": "b", **options}
+    client, s3 = boto3.client("s3", **given), MemoryS3("bucket")
+    s3.attach(client)
+    export(11 * MIB, client=client)
+    assert s3.objects == {URL: data(11 * MIB)}
+
+
 def test_no_profile_of_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "not-there")
     with MemoryS3("bucket") as s3:
@@ -298,6 +329,13 @@ def test_a_range_is_a_range(asked: str, expected: bytes) -> None:
     assert answer["ContentRange"].endswith("/10")
 
 
+@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=-", "lines=1-2", "bytes=0-1,3-4"])
+def test_what_is_no_range_is_ignored(asked: str) -> None:
+    s3 = MemoryS3("bucket")
+    s3.client.put_object(Bucket="bucket", Key=KEY, Body=b"0123456789")
+    assert s3.client.get_object(Bucket="bucket", Key=KEY, Range=asked)["Body"].read() == b"0123456789"
+
+
 def test_boto3_downloads_in_ranges() -> None:
     with MemoryS3("bucket") as s3:
         export(20 * MIB)
@@ -310,7 +348,12 @@ def test_boto3_downloads_in_ranges() -> None:
     ("call", "arguments", "code"),
     [
         ("get_object", {"Key": KEY, "Range": "bytes=10-"}, "InvalidRange"),
+        ("get_object", {"Key": KEY, "Range": "bytes=-0"}, "InvalidRange"),
         ("get_object", {"Key": KEY, "VersionId": "1"}, "NotImplemented"),
+        ("get_object", {"Key": KEY, "PartNumber": 1}, "NotImplemented"),
+        ("get_object", {"Key": KEY, "IfNoneMatch": '"other"'}, "NotImplemented"),
+        ("delete_object", {"Key": KEY, "IfMatch": '"other"'}, "NotImplemented"),
+        ("put_object", {"Key": KEY, "Body": b"x", "WriteOffsetBytes": 10}, "NotImplemented"),
         ("get_object", {"Key": KEY, "IfMatch": '"other"'}, "PreconditionFailed"),
         ("list_objects_v2", {"MaxKeys": 1}, "NotImplemented"),
         ("list_objects_v2", {"Delimiter": "/"}, "NotImplemented"),

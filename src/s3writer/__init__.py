@@ -70,6 +70,9 @@ def __getattr__(name: str) -> Any:
     """``__version__``, which takes longer to read than all the rest."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return version(__name__)
+    try:
+        return version(__name__)
+    except PackageNotFoundError as error:
+        raise AttributeError(f"{__name__} was copied here, not installed: it has no {name!r}") from error

@@ -76,6 +76,11 @@ class CompressingWriter(MultipartUploadWriter):
         self._buffer = buffer
         self._put = self._gathered.write
 
+    def _mark_closed(self) -> None:
+        self._compressed, self._gathered = self._taken, PartBuffer()
+        super()._mark_closed()
+        del self._compressor
+
     def _take_end(self) -> None:
         super()._take_end()
         self._copy(memoryview(self._compressor.flush()))

@@ -4,13 +4,14 @@ import base64
 import datetime as dt
 import hashlib
 import io
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -37,19 +38,21 @@ _KEPT = {
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
 }
-#: The parameters that are heeded, or change nothing here; each other of S3's would change the answer.
-_KNOWN = {
-    "encoding-type",
-    "if-match",
-    "if-none-match",
-    "list-type",
-    "part-number-marker",
-    "partNumber",
-    "prefix",
-    "range",
-    "uploadId",
-    "x-id",
+#: The parameters of each call that are heeded; each other one would change S3's answer.
+_HEEDED = {
+    "AbortMultipartUpload": {"uploadId"},
+    "CompleteMultipartUpload": {"if-match", "if-none-match", "uploadId"},
+    "GetObject": {"if-match", "range"},
+    "HeadObject": {"if-match", "range"},
+    "ListMultipartUploads": {"encoding-type", "prefix"},
+    "ListObjectsV2": {"encoding-type", "list-type", "prefix"},
+    "ListParts": {"part-number-marker", "uploadId"},
+    "PutObject": {"if-match", "if-none-match"},
+    "UploadPart": {"partNumber", "uploadId"},
 }
+#: The headers that make a call do something else; in queries it is all but the name of the call, which changes nothing.
+_CONDITIONS = ("if-", "range", "x-amz-if-", "x-amz-write-offset-")
+_RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 #: The HTTP status of S3's error codes; S3's API reference, "Error responses". Of others it is 400.
 _STATUS = {
     "AccessDenied": 403,
@@ -86,19 +89,25 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked for."""
+class _Place:
+    """Where an object is, or will be."""
 
     bucket: str
     key: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
 
     @property
     def url(self) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Request(_Place):
+    """What is asked for."""
+
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
 
     @property
     def kept(self) -> dict[str, str]:
@@ -111,11 +120,10 @@ class Request:
         given = {name: self.headers.get(f"x-amz-checksum-{name.lower()}") for name in algorithms()}
         return {name: value for name, value in given.items() if value is not None}
 
-    @property
-    def unknown(self) -> set[str]:
-        """The parameters that would change the answer, and that nobody here knows."""
-        asking = {name for name in self.headers if name.startswith(("if-", "range"))}
-        return ({name for name in self.query if self.query[name]} | asking) - _KNOWN
+    def unknown(self, call: str) -> set[str]:
+        """The parameters of ``call`` that would change the answer, and that nobody here knows."""
+        asking = {name for name in self.headers if name.startswith(_CONDITIONS)}
+        return ({name for name in self.query if self.query[name]} | asking) - _HEEDED.get(call, set()) - {"x-id"}
 
     @property
     def spelling(self) -> Tree:
@@ -170,18 +178,12 @@ class _Object:
         return self.etag.strip('"') == etag.strip('"')
 
 
-@dataclass
-class _Upload:
-    bucket: str
-    key: str
+@dataclass(frozen=True)
+class _Upload(_Place):
     headers: Mapping[str, str]
     declared: Mapping[str, str]
     parts: dict[int, _Object] = field(default_factory=dict)
     begun: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-
-    @property
-    def url(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
 
 
 class Memory:
@@ -211,8 +213,8 @@ class Memory:
         handler = _HANDLERS.get(call)
         if handler is None:
             raise RefusedError("NotImplemented", f"MemoryS3 does not know {call}")
-        if request.unknown:
-            raise RefusedError("NotImplemented", f"MemoryS3 does not know {sorted(request.unknown)} of {call}")
+        if unknown := request.unknown(call):
+            raise RefusedError("NotImplemented", f"MemoryS3 does not know {sorted(unknown)} of {call}")
         with self._lock:
             if request.bucket not in self._buckets:
                 raise RefusedError("NoSuchBucket")
@@ -307,13 +309,13 @@ class Memory:
         if stored is None:
             raise RefusedError("NoSuchKey")
         _check_customer_key(request, stored.headers)
-        if "if-none-match" in request.headers or not stored.matches(request.headers.get("if-match", stored.etag)):
+        if not stored.matches(request.headers.get("if-match", stored.etag)):
             raise RefusedError("PreconditionFailed")
         modified = stored.modified.strftime("%a, %d %b %Y %H:%M:%S GMT")
         about = {"content-type": "binary/octet-stream", "etag": stored.etag, "last-modified": modified}
         about |= stored.headers
-        if asked := request.headers.get("range"):
-            start, stop = _range(asked, len(stored.body))
+        if asked := _range(request.headers.get("range", ""), len(stored.body)):
+            start, stop = asked
             body, whole = stored.body[start:stop], len(stored.body)
             about |= {"content-length": str(len(body)), "content-range": f"bytes {start}-{stop - 1}/{whole}"}
             return Answer(about, body=body, status=HTTPStatus.PARTIAL_CONTENT)
@@ -377,11 +379,8 @@ _HANDLERS: dict[str, Callable[[Memory, Request], Answer]] = {
 }
 
 
-def read(request: AWSPreparedRequest, host: str) -> Request:
-    """What is asked for; the bucket may be in the path, or before the client's own ``host``."""
-    address = urlsplit(request.url)
-    path = f"{address.netloc.removesuffix(host).removesuffix('.')}{unquote(address.path)}"
-    bucket, _, key = path.removeprefix("/").partition("/")
+def read(request: AWSPreparedRequest, bucket: str, key: str) -> Request:
+    """What is asked for, of this bucket and key."""
     headers = {
         name.lower(): value.decode() if isinstance(value, bytes) else str(value)
         for name, value in request.headers.items()
@@ -394,7 +393,8 @@ def read(request: AWSPreparedRequest, host: str) -> Request:
         headers |= trailers
     if codings:
         headers["content-encoding"] = ",".join(codings)
-    return Request(bucket, key, dict(parse_qsl(address.query, keep_blank_values=True)), headers, body)
+    query = parse_qsl(urlsplit(request.url).query, keep_blank_values=True)
+    return Request(bucket, key, dict(query), headers, body)
 
 
 def _sent(body: Any) -> bytes:
@@ -469,14 +469,19 @@ def _check_customer_key(request: Request, headers: Mapping[str, str]) -> None:
         raise RefusedError("InvalidRequest", "the key of SSE-C is not the one that was given first")
 
 
-def _range(asked: str, size: int) -> tuple[int, int]:
-    """Where the bytes of a Range header begin and end; RFC 9110, 14.1.2."""
-    first, _, last = asked.removeprefix("bytes=").partition("-")
-    if not first:
-        return max(0, size - int(last)), size
-    if int(first) >= size:
+def _range(asked: str, size: int) -> tuple[int, int] | None:
+    """Where the bytes of a Range header begin and end, None if it is to be ignored; RFC 9110, 14.1.2."""
+    if not (found := _RANGE.fullmatch(asked)):
+        return None
+    first, last, behind = (int(number) if number else None for number in found.groups())
+    if first is None:
+        first = max(0, size - (behind or 0))
+    elif last is not None and last < first:
+        return None
+    start, stop = first, size if last is None else min(size, last + 1)
+    if start >= stop:
         raise RefusedError("InvalidRange")
-    return int(first), min(size, int(last) + 1) if last else size
+    return start, stop
 
 
 def _digest(name: str, body: bytes) -> str:

@@ -55,7 +55,10 @@ class LostAnswerError(Exception):
 
 
 class Store:
-    """The calls that make the object ``key`` in ``bucket``, through a boto3 client and with the caller's arguments."""
+    """The calls that make the object ``key`` in ``bucket``, through a boto3 client and with the caller's arguments.
+
+    ``is_undecided`` is true once a commit has been sent that S3 has not refused.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Store:
         self.arguments = arguments
         self._algorithm = algorithm
         self._combines = True
+        self.is_undecided = False
         self.exclusive = exclusive
 
     def start_digest(self) -> Digest | None:
@@ -95,6 +99,7 @@ class Store:
         events.register_first(f"needs-retry.s3.{PUT}", _body.note_lost_answer, unique_id="s3writer-answer")
         checksum = _labelled(checksums)
         parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
+        self.is_undecided = True
         try:
             return self._result(self._send(PUT, parameters), len(data), 1, checksum)
         except BaseException as error:
@@ -111,13 +116,10 @@ class Store:
         except Exception as error:
             failure = _faults.translate(error, "beginning the upload to", self.bucket, self.key)
             if not _faults.is_refusal(error):
-                failure.add_note(self._lost_upload)
+                failure.add_note(self.lost_upload)
             raise failure from error
-        except BaseException as interrupt:
-            interrupt.add_note(self._lost_upload)
-            raise
         if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
-            warn(self._lost_upload, facts(self.bucket, self.key, None))
+            warn(self.lost_upload, facts(self.bucket, self.key, None))
         return str(answer["UploadId"])
 
     def upload_part(
@@ -172,12 +174,13 @@ class Store:
             **whole,
             **self._condition(),
         }
+        field = self._algorithm.field if self._algorithm else ""
+        self.is_undecided = True
         try:
             answer = self._send(COMPLETE, parameters)
+            return self._result(answer, size, len(receipts), checksum or _labelled({field: answer.get(field)}))
         except BaseException as error:
             self._raise(error, True, True, checksum)
-        field = self._algorithm.field if self._algorithm else ""
-        return self._result(answer, size, len(receipts), checksum or _labelled({field: answer.get(field)}))
 
     def abort(self, upload_id: str) -> bool:
         """Abort the upload; whether S3 knew it."""
@@ -341,12 +344,14 @@ class Store:
             failure = _faults.translate(error, "publishing", self.bucket, self.key, exclusive=self.exclusive)
             failure.__cause__ = error
         if not handed_over or _faults.is_refusal(error):
+            self.is_undecided = False
             raise failure
         answered = isinstance(error, _faults.botocore.ClientError) and not lost_answers
         raise LostAnswerError(failure, answered=answered, checksum=checksum) from error
 
     @property
-    def _lost_upload(self) -> str:
+    def lost_upload(self) -> str:
+        """What to say when nobody knows whether an upload has begun."""
         return (
             f"an upload to {self.url} may have begun whose id was lost with S3's answer; look for it among the "
             "unfinished uploads of this key"

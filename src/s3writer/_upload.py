@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from s3writer._errors import (
     ConnectionFailedError,
     NotCommittedError,
     ObjectTooLargeError,
+    OutcomeUnknownError,
     S3WriterError,
 )
 from s3writer._log import facts, log, log_end, warn
@@ -167,9 +168,12 @@ class Upload:
         except LostAnswerError as lost:
             result = self._settle(lost)
         except BaseException as error:
-            self.fail(error)
-            raise
-        return self._committed(result)
+            if not self._store.is_undecided:
+                self.fail(error)
+                raise
+            result = self._settle(LostAnswerError(error, answered=False, checksum=None))
+        self._committed(result)
+        return result
 
     def prepare(self, tail: PartBuffer) -> PendingUpload:
         """Send what ``tail`` holds, and hand over what is to be published; if that fails, abort and raise."""
@@ -190,8 +194,7 @@ class Upload:
         except BaseException as error:
             self.fail(error)
             raise
-        with _noting(f"upload {upload_id} of {self._store.url} is prepared, and must be committed or aborted"):
-            self._end(State.PREPARED, None)
+        self._end(State.PREPARED, None)
         return pending
 
     def resume(self, upload_id: str, token: str | None, source: _resume.Readable | None) -> None:
@@ -217,8 +220,15 @@ class Upload:
         _under_way.add(self)
 
     def fail(self, error: BaseException | None) -> None:
-        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place."""
-        if self._keeps and self.upload_id is not None:
+        """End without publishing, in the way that was chosen: `abort`, or leave the upload in place. If it is too late
+        for that, ``error`` says what has become of the upload.
+        """
+        if self.session.state is State.COMMITTING and self._store.is_undecided:
+            self._end_undecided()
+        if news := self._news():
+            if error not in (None, self._error) and news not in getattr(error, "__notes__", ()):
+                error.add_note(news)
+        elif self._keeps and self.upload_id is not None:
             self._keep(error)
         else:
             self.abort(error)
@@ -259,15 +269,28 @@ class Upload:
     def _address(self) -> tuple[str, str]:
         return self._store.bucket, self._store.key
 
+    def _news(self) -> str | None:
+        """What the upload has come to, if nobody can abort it any more."""
+        if self.session.state is State.PREPARED:
+            return f"upload {self.upload_id} of {self._store.url} is prepared, and must be committed or aborted"
+        if self.session.state is State.UNKNOWN:
+            return str(self._error)
+        return self._store.published_all_the_same(self.result) if self.result else None
+
+    def _end_undecided(self) -> None:
+        """An interrupt came between S3's answer to the commit and the state that follows from it."""
+        if self.result:
+            self._end(State.COMMITTED, None)
+        else:
+            self._end(State.UNKNOWN, self._unknown("it was interrupted"))
+
     def _start(self, buffer: PartBuffer) -> None:
         """Hand the bytes of ``buffer`` to a worker."""
         self._check_for_room()
         size = buffer.tell()
         number = self.session.allot(size)
         self._collect(self._plan.max_concurrency - 1)
-        if self.upload_id is None:
-            self.upload_id = self._begin()
-        upload_id, store, check = self.upload_id, self._store, self._sender.check
+        upload_id, store, check = self.upload_id or self._begin(), self._store, self._sender.check
         digest, self._digest = self._digest, store.start_digest()
 
         def send_part() -> _Sent:
@@ -286,12 +309,18 @@ class Upload:
 
     def _begin(self) -> str:
         """Begin the upload; its id. If a finaliser has aborted this one meanwhile, it is removed again."""
-        upload_id = self._store.create()
+        try:
+            self.upload_id = self._store.create()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            interrupt.add_note(self._store.lost_upload)
+            raise
         if self.session.state is State.ABORTED:
-            self._remove(upload_id)
+            self._remove(self.upload_id)
             self.check()
         _under_way.add(self)
-        return upload_id
+        return self.upload_id
 
     def _collect(self, most: int) -> None:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
@@ -331,13 +360,11 @@ class Upload:
         self._collect(0)
         return str(self.upload_id)
 
-    def _committed(self, result: UploadResult) -> UploadResult:
+    def _committed(self, result: UploadResult) -> None:
         self.result = result
-        with _noting(self._store.published_all_the_same(result)):
-            self._end(State.COMMITTED, None)
-            if self.upload_id is None:
-                self._acknowledge_published(result.size)
-        return result
+        self._end(State.COMMITTED, None)
+        if self.upload_id is None:
+            self._acknowledge_published(result.size)
 
     def _acknowledge_published(self, size: int) -> None:
         try:
@@ -348,31 +375,31 @@ class Upload:
 
     def _settle(self, lost: LostAnswerError) -> UploadResult:
         """The result of a commit whose answer was lost, if it did happen; else abort and raise ``lost.error``, or
-        `OutcomeUnknownError` if S3 does not show which. An interrupt goes on in any case, with a note.
+        `OutcomeUnknownError` if S3 does not show which. An interrupt goes on in any case.
         """
-        interrupt = lost.interrupt
         try:
             result = self._find_out(lost)
         except BaseException as reason:
-            interrupt = interrupt or (None if isinstance(reason, Exception) else reason)
-            parts = [] if self.upload_id is None else self.session.manifest()
-            unknown = self._store.unknown(reason, self.upload_id, self.session.size, parts)
+            unknown = self._unknown(reason)
+            interrupt = lost.interrupt or (None if isinstance(reason, Exception) else reason)
             if self._keeps and self.upload_id is not None:
                 self._note(interrupt or unknown, self._kept())
             self._end(State.UNKNOWN, unknown)
             if interrupt is None:
                 raise unknown from lost.error
-            interrupt.add_note(str(unknown))
             raise interrupt from None
         if result is None:
             self.session.move(State.ABORTING)
             self._end(State.ABORTED, lost.error)
             raise lost.error
-        if interrupt is not None:
+        if lost.interrupt is not None:
             self._committed(result)
-            interrupt.add_note(self._store.published_all_the_same(result))
-            raise interrupt from None
+            raise lost.interrupt from None
         return result
+
+    def _unknown(self, reason: object) -> OutcomeUnknownError:
+        parts = [] if self.upload_id is None else self.session.manifest()
+        return self._store.unknown(reason, self.upload_id, self.session.size, parts)
 
     def _find_out(self, lost: LostAnswerError) -> UploadResult | None:
         """The result if the object is there, None if it surely is not, or `NotCommittedError` if neither is sure."""
@@ -457,13 +484,12 @@ class Upload:
         )
 
     def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
-        warn(str(left.strerror), self.extra())
-        if error is None:
-            return
         with contextlib.suppress(Exception):
-            error.add_note(str(left.strerror))
+            if error is not None:
+                error.add_note(str(left.strerror))
         if isinstance(error, S3WriterError):
             error.upload_id = left.upload_id
+        warn(str(left.strerror), self.extra())
 
     def _end(self, state: State, error: BaseException | None, outcome: str = "") -> None:
         self.session.move(state)
@@ -484,16 +510,6 @@ class Upload:
             self.fail(None)
         except NotCommittedError as left:
             warn(str(left.strerror), self.extra())
-
-
-@contextlib.contextmanager
-def _noting(note: str) -> Iterator[None]:
-    """What is decided stays so, whatever is raised meanwhile, and says it."""
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(note)
-        raise
 
 
 def _abort_all() -> None:

@@ -331,7 +331,7 @@ class MultipartUploadWriter(io.RawIOBase):
         if upload is None:
             return f"<{type(self).__name__} not made>"
         known = f", upload {upload.upload_id}" if upload.upload_id else ""
-        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {self._size} bytes{known}>"
+        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {self._taken} bytes{known}>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
@@ -365,16 +365,24 @@ class MultipartUploadWriter(io.RawIOBase):
         if not self._upload.is_ours:
             self._mark_closed()
             self._upload.check_process()
-        with self._turn():
-            if self.closed:
-                return None
-            try:
-                return last()
-            except BaseException as error:
-                self._upload.fail(error)
-                raise
-            finally:
-                self._mark_closed()
+        try:
+            return self._alone(lambda: self._end_with(last))
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            self._fail(interrupt)
+            raise
+
+    def _end_with(self, last: Callable[[], Outcome]) -> Outcome | None:
+        if self.closed:
+            return None
+        try:
+            return last()
+        except BaseException as error:
+            self._upload.fail(error)
+            raise
+        finally:
+            self._mark_closed()
 
     def _was_raised_before(self, exception: BaseException) -> bool:
         """Whether it was in flight when the writer was made, and has not been raised again since."""
@@ -434,11 +442,17 @@ class MultipartUploadWriter(io.RawIOBase):
             raise ValueError(f"I/O operation on closed file {self.name}")
 
     def _write_slowly(self, data: "ReadableBuffer | str") -> int:
-        """`write` of what is not plain bytes, or reaches a boundary."""
-        if isinstance(data, str) and self._is_stateless and len(data) <= _ROOM_BYTES:
-            MultipartUploadWriter.write(self, self._encode(data))
-            return len(data)
-        return self._write_alone(data)
+        """`write` of what is not plain bytes, or reaches a boundary. After an interrupt nothing more is taken."""
+        try:
+            if isinstance(data, str) and self._is_stateless and len(data) <= _ROOM_BYTES:
+                MultipartUploadWriter.write(self, self._encode(data))
+                return len(data)
+            return self._write_alone(data)
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            self._fail(interrupt)
+            raise
 
     def _write_alone(self, data: "ReadableBuffer | str") -> int:
         """`write` while no other thread does; what is long goes in piece by piece."""
@@ -454,17 +468,19 @@ class MultipartUploadWriter(io.RawIOBase):
         """Take all ``pieces``, alone."""
         self._check_open()
         self._upload.check_process()
-        with self._turn():
-            self._check_open()
-            self._upload.check()
-            before = self._taken
-            try:
-                *_, room = [self._take(piece) for piece in pieces]
-                self._reopen(room)
-            except BaseException as error:
-                if self._taken != before or not self._is_stateless:
-                    self._fail(error)
-                raise
+        self._alone(lambda: self._take_all(pieces))
+
+    def _take_all(self, pieces: Iterable[memoryview]) -> None:
+        self._check_open()
+        self._upload.check()
+        before = self._taken
+        try:
+            *_, room = [self._take(piece) for piece in pieces]
+            self._reopen(room)
+        except BaseException as error:
+            if self._taken != before or not self._is_stateless:
+                self._fail(error)
+            raise
 
     def _fill_into(self, buffer: PartBuffer) -> None:
         self._buffer = buffer
@@ -510,17 +526,16 @@ class MultipartUploadWriter(io.RawIOBase):
             raise
         return room - size
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _alone(self, act: Callable[[], Outcome]) -> Outcome:
         """One thread at a time, and not once more from within (``progress``, a signal handler)."""
         if is_worker():
             raise RuntimeError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
         with self._lock:
             if self._is_taken:
                 raise RuntimeError(f"{self!r} is used from within its own call")
-            self._is_taken = True
             try:
-                yield
+                self._is_taken = True
+                return act()
             finally:
                 self._is_taken = False
 

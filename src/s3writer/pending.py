@@ -81,19 +81,17 @@ class PendingUpload:
         long as the upload is there. TypeError if an argument is missing or has come too late.
 
         """
-        began, store = time.monotonic(), self._checked(client, s3_arguments)
+        began, store, result = time.monotonic(), self._checked(client, s3_arguments), None
         try:
-            result = store.complete(self.upload_id, self.parts, self.checksum)
-        except LostAnswerError as lost:
-            result = self._settle(store, lost)
-        except NotCommittedError as refusal:
-            result = self._earlier(store, refusal)
-        try:
+            result = self._complete(store)
             self._log_end("committed", began)
-        except BaseException as interrupt:
-            interrupt.add_note(store.published_all_the_same(result))
+            return result
+        except Exception:
             raise
-        return result
+        except BaseException as interrupt:
+            if result or store.is_undecided:
+                interrupt.add_note(self._outcome(store, result))
+            raise
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3; one that is gone, or was published, is left alone. Whether S3 showed it before.
@@ -107,7 +105,7 @@ class PendingUpload:
         began, store = time.monotonic(), self._store(client, given)
         was_there = store.shows(self.upload_id)
         store.remove(self.upload_id)
-        self._log_end("aborted", began)
+        self._log_end("aborted" if was_there else "was gone", began)
         return was_there
 
     def to_json(self) -> str:
@@ -151,21 +149,36 @@ class PendingUpload:
         arguments.refuse_late_ones()
         return Store(s3, self.bucket, self.key, arguments=arguments, exclusive=self.exclusive, token=self.token)
 
-    def _settle(self, store: Store, lost: LostAnswerError) -> UploadResult:
-        """The result, if the object shows; an interrupt goes on in any case, with a note."""
-        interrupt, result, why = lost.interrupt, None, "the answer was lost, and the key does not hold its object"
+    def _complete(self, store: Store) -> UploadResult:
         try:
-            result = self._recognized(store)
-        except BaseException as reason:
-            interrupt = interrupt or (None if isinstance(reason, Exception) else reason)
+            return store.complete(self.upload_id, self.parts, self.checksum)
+        except LostAnswerError as lost:
+            if lost.interrupt is not None:
+                raise lost.interrupt from None
+            return self._settle(store, lost.error)
+        except NotCommittedError as refusal:
+            return self._earlier(store, refusal)
+
+    def _settle(self, store: Store, fault: BaseException) -> UploadResult:
+        """The result of a commit whose answer was lost, if the object shows."""
+        why = "the answer was lost, and the key does not hold its object"
+        try:
+            if result := self._recognized(store):
+                return result
+        except NotCommittedError as reason:
             why = f"the answer was lost, and {reason}"
-        if interrupt is not None:
-            unknown = store.unknown(why, self.upload_id, self.size, self.parts)
-            interrupt.add_note(store.published_all_the_same(result) if result else str(unknown))
-            raise interrupt
-        if result is None:
-            raise self._unknown(store, why) from lost.error
-        return result
+        raise self._unknown(store, why) from fault
+
+    def _outcome(self, store: Store, result: UploadResult | None) -> str:
+        """What an interrupt is to say that came when the commit had been sent."""
+        why = "the key does not hold its object"
+        try:
+            result = result or self._recognized(store)
+        except BaseException as reason:
+            why = str(reason) or type(reason).__name__
+        if result:
+            return store.published_all_the_same(result)
+        return str(store.unknown(f"it was interrupted, and {why}", self.upload_id, self.size, self.parts))
 
     def _earlier(self, store: Store, refusal: NotCommittedError) -> UploadResult:
         """The result of an earlier commit of this upload, if there was one: that may be why S3 refuses this one. Else

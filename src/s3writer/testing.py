@@ -24,26 +24,25 @@ forked child writes into a copy of its own, a spawned one to the network.
 """
 
 import contextlib
-import functools
 import itertools
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
-from unittest import mock
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from s3writer import _client
 from s3writer._memory import Memory, RefusedError, read
 
-_EVENT, _UNIQUE_ID = "before-send.s3", "s3writer-memory"
+#: In a request's context, and then in its headers: what no form of endpoint can hide.
+_ADDRESS = "x-s3writer-address"
 
 Act = Callable[[Callable[[], AWSResponse]], AWSResponse]
 
@@ -58,6 +57,18 @@ class _Fault:
 
     def is_due(self) -> bool:
         return next(self.calls) == self.nth or self.nth is None
+
+
+#: The stores of which the ``with`` blocks run; the last one is that of all writers. Blocks may overlap.
+_entered: "list[MemoryS3]" = []
+_entering = threading.Lock()
+_default_client = _client.default_client
+
+
+def _entered_client(endpoint_url: str | None = None) -> Any:
+    """The client of the store that was entered last, in place of `default_client`."""
+    with _entering:
+        return _entered[-1].client if _entered else _default_client(endpoint_url)
 
 
 class MemoryS3:
@@ -76,24 +87,32 @@ class MemoryS3:
         self._memory = Memory(set(buckets))
         self._faults: dict[str, list[_Fault]] = {}
         self._lock = threading.Lock()
-        self._patches: list[Any] = []
         self.client = _make_client()
         self.attach(self.client)
 
     def __enter__(self) -> Self:
-        patch = mock.patch.object(_client, "default_client", return_value=self.client)
-        patch.start()
-        self._patches.append(patch)
+        with _entering:
+            _entered.append(self)
+            _client.default_client = _entered_client
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._patches.pop().stop()
+        with _entering:
+            _entered.remove(self)
+            if not _entered:
+                _client.default_client = _default_client
 
     def attach(self, client: Any) -> None:
         """Let another boto3 S3 client, of the code under test, talk to this store from now on, and to no other."""
-        events, host = client.meta.events, urlsplit(client.meta.endpoint_url).netloc
-        events.unregister(_EVENT, unique_id=_UNIQUE_ID)
-        events.register(_EVENT, functools.partial(self._before_send, host), unique_id=_UNIQUE_ID)
+        handlers = {
+            "before-parameter-build.s3": _note_address,
+            "request-created.s3": _tell_address,
+            "before-send.s3": self._before_send,
+        }
+        for event, handler in handlers.items():
+            unique_id = f"s3writer-memory.{event}"
+            client.meta.events.unregister(event, unique_id=unique_id)
+            client.meta.events.register(event, handler, unique_id=unique_id)
 
     @property
     def objects(self) -> dict[str, bytes]:
@@ -141,19 +160,29 @@ class MemoryS3:
             raise ValueError(f"nth={nth} is not counted from 1")
         self._faults.setdefault(call, []).append(_Fault(act, nth))
 
-    def _before_send(self, host: str, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse:
+    def _before_send(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse:
         call = event_name.rpartition(".")[2]
         with self._lock:
             self.calls.append(call)
             due = [fault for fault in self._faults.get(call, []) if fault.is_due()]
 
         def go_on() -> AWSResponse:
-            return self._memory.answer(call, read(request, host)).to(request)
+            return self._memory.answer(call, read(request, *json.loads(request.headers[_ADDRESS]))).to(request)
 
         try:
             return due[0].act(go_on) if due else go_on()
         except RefusedError as refusal:
             return refusal.answer(request.method).to(request)
+
+
+def _note_address(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Called by botocore with the arguments of a call."""
+    context[_ADDRESS] = json.dumps([params.get("Bucket", ""), params.get("Key", "")])
+
+
+def _tell_address(request: AWSRequest, **_: Any) -> None:
+    """Called by botocore with the request that it has made of them."""
+    request.headers[_ADDRESS] = request.context[_ADDRESS]
 
 
 def _make_client() -> Any:

@@ -1,0 +1,151 @@
+"""Ctrl-C at each place of the package where Python may deliver it: what became of the upload is true, and told."""
+
+import contextlib
+import functools
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import pytest
+
+import s3writer
+from s3writer import AbortedError, MultipartUploadWriter, PendingUpload, _memory, testing
+from s3writer.testing import MemoryS3
+from tests.helpers import MIB, data, logged, writer
+from tests.stores import BUCKET
+
+SMALL, LARGE = data(1000), data(6 * MIB)
+#: Python calls signal handlers when a function begins, and when one that is written in C has ended; what they raise in
+#: a finaliser is lost.
+EVENTS = {"call", "c_return"}
+PLACES = {str(path) for path in Path(s3writer.__file__).parent.glob("*.py")} - {testing.__file__, _memory.__file__}
+FINALISERS = {"__del__", "alarm", "<genexpr>"}
+
+Begun = TypeVar("Begun")
+
+
+class Interrupter:
+    """Raises KeyboardInterrupt at the ``nth`` place, once."""
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+        self.place = ""
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._profile)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _profile(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in EVENTS and is_ours(frame) and not is_lost(frame):
+            self.left -= 1
+            if not self.left:
+                self.place = f"{event} in {frame.f_code.co_name}, line {frame.f_lineno}"
+                raise KeyboardInterrupt
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Whether it runs the package's code, or a context manager for it."""
+    if frame.f_code.co_filename == contextlib.__file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename in PLACES
+
+
+def is_lost(frame: FrameType | None) -> bool:
+    """Whether Python only shows what is raised here."""
+    while frame is not None and frame.f_code.co_name not in FINALISERS:
+        frame = frame.f_back
+    return frame is not None
+
+
+def interrupted(act: Callable[[], object], nth: int) -> str | None:
+    """What the interrupt of ``act`` at its ``nth`` place says in its notes; None if it has fewer places."""
+    interrupter = Interrupter(nth)
+    try:
+        with interrupter:
+            act()
+    except KeyboardInterrupt as interrupt:
+        return "\n".join(getattr(interrupt, "__notes__", ()))
+    assert interrupter.left > 0, f"the interrupt was swallowed: {interrupter.place}"
+    return None
+
+
+class Sweep:
+    """Interrupts the same work at one place after the other, each time with a key of its own."""
+
+    def __init__(self) -> None:
+        self.s3 = MemoryS3(BUCKET)
+
+    def writer(self, payload: bytes, **options: Any) -> Callable[[str], MultipartUploadWriter]:
+        """What makes a writer for a key, and writes to it."""
+
+        def make(key: str) -> MultipartUploadWriter:
+            stream = writer(self.s3.client, key, **options)
+            stream.write(payload)
+            return stream
+
+        return make
+
+    def over(self, begin: Callable[[str], Begun], act: Callable[[Begun], object]) -> Iterator[tuple[Begun, str, str]]:
+        """What was begun, its URL, and what the interrupt says."""
+        for nth in itertools.count(1):
+            begun = begin(str(nth))
+            with logged():
+                said = interrupted(functools.partial(act, begun), nth)
+            if said is None:
+                assert nth > 5
+                if isinstance(begun, MultipartUploadWriter):
+                    begun.abort()
+                return
+            yield begun, f"s3://{BUCKET}/{nth}", said
+
+
+@pytest.mark.parametrize("payload", [SMALL, LARGE], ids=["put", "complete"])
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
+def test_an_interrupted_close_says_what_became_of_the_object(payload: bytes, on_error: str) -> None:
+    sweep = Sweep()
+    for stream, url, said in sweep.over(sweep.writer(payload, on_error=on_error), MultipartUploadWriter.close):
+        published = sweep.s3.objects.get(url)
+        assert published in (None, payload)
+        assert not published or "published all the same" in said or "is not known" in said
+        assert not published or "resume(" not in said or "is not known" in said
+        with logged(), contextlib.suppress(AbortedError):
+            stream.close()
+        assert sweep.s3.objects.get(url) in (published, payload)
+        assert url not in sweep.s3.unfinished or "resume(" in said or "is not known" in said
+
+
+def test_an_interrupted_prepare_leaves_nothing_untold() -> None:
+    sweep = Sweep()
+    for stream, url, said in sweep.over(sweep.writer(LARGE), MultipartUploadWriter.prepare):
+        stream.abort()
+        assert url not in sweep.s3.unfinished or "must be committed or aborted" in said
+    assert not sweep.s3.objects
+
+
+def test_an_interrupted_commit_of_a_pending_upload_says_what_became_of_it() -> None:
+    sweep = Sweep()
+    prepared, commit = sweep.writer(LARGE), functools.partial(PendingUpload.commit, client=sweep.s3.client)
+    for _, url, said in sweep.over(lambda key: prepared(key).prepare(), commit):
+        published = url in sweep.s3.objects
+        assert not published or "published all the same" in said or "is not known" in said
+        assert (url in sweep.s3.unfinished) is not published
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [bytearray(LARGE), bytearray(SMALL), LARGE, "ä" * 1000, "ä" * 600_000],
+    ids=["long bytearray", "bytearray", "long bytes", "str", "long str"],
+)
+def test_a_write_that_was_interrupted_has_taken_nothing_or_was_the_last(payload: Any) -> None:
+    sweep = Sweep()
+    for stream, url, said in sweep.over(sweep.writer(b""), lambda stream: stream.write(payload)):
+        with logged(), contextlib.suppress(AbortedError):
+            stream.write(b"after")
+            stream.close()
+        assert sweep.s3.objects.get(url) in (None, b"after")
+        assert url not in sweep.s3.unfinished or "unfinished uploads" in said
