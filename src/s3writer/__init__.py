@@ -75,4 +75,4 @@ def __getattr__(name: str) -> Any:
     try:
         return version(__name__)
     except PackageNotFoundError as error:
-        raise AttributeError(f"{__name__} was copied here, not installed: it has no {name!r}") from error
+        raise AttributeError(f"{__name__} was not installed, but copied: it has no {name!r}") from error

@@ -4,7 +4,7 @@ import os
 import threading
 from typing import Any
 
-_CONFIG: dict[str, Any] = {
+CONFIG: dict[str, Any] = {
     "max_pool_connections": 64,
     "tcp_keepalive": True,
     "retries": {"mode": "standard", "total_max_attempts": 5},
@@ -43,7 +43,7 @@ def default_client(endpoint_url: str | None = None) -> Any:
         session = boto3.DEFAULT_SESSION
         if session not in _made:
             _made.clear()
-            _made[session] = session.client("s3", endpoint_url=endpoint_url, config=Config(**_CONFIG))
+            _made[session] = session.client("s3", endpoint_url=endpoint_url, config=Config(**CONFIG))
         return _made[session]
 
 

@@ -450,6 +450,8 @@ def _listed_parts(upload: _Upload, body: bytes) -> list[_Object]:
         found.append(part)
     if not found:
         raise RefusedError("MalformedXML")
+    if last != len(found) and any(part.checksums for part in found):
+        raise RefusedError("InvalidPartOrder", "with checksums of their own, parts are numbered from 1 on without gaps")
     if any(len(part.body) < MIN_PART_BYTES for part in found[:-1]):
         raise RefusedError("EntityTooSmall")
     return found

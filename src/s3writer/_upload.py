@@ -38,7 +38,7 @@ from s3writer.pending import PendingUpload
 #: How long an abort takes at the most, and how long it waits for parts that are under way, which stop before their
 #: next slice. A server that hangs is not waited for any longer.
 _ABORT_SECONDS = 60.0
-_STOP_SECONDS = 30.0
+STOP_SECONDS = 30.0
 #: S3 may still be at work on a part whose answer was lost; so much later the upload is aborted once more.
 _LATE_SECONDS = 1.0
 
@@ -444,7 +444,7 @@ class Upload:
         return was_there
 
     def _try_to_remove(self, upload_id: str) -> bool:
-        self._sender.stop(_STOP_SECONDS)
+        self._sender.stop(STOP_SECONDS)
         was_there = self._store.remove(upload_id, lambda: self._sender.stop(0))
         if any(isinstance(failure, ConnectionFailedError) for failure in self._sender.failures()):
             time.sleep(_LATE_SECONDS)
@@ -466,7 +466,7 @@ class Upload:
         self._error = error
         self._let_go()
         try:
-            self._sender.stop(_STOP_SECONDS)
+            self._sender.stop(STOP_SECONDS)
         finally:
             if any(isinstance(failure, ChecksumMismatchError) for failure in (error, *self._sender.failures())):
                 self.abort(error)

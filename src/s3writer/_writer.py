@@ -112,6 +112,9 @@ class MultipartUploadWriter(io.RawIOBase):
 
     __slots__ = ("_put", "_room")
 
+    _store_type = Store
+    _upload_type = Upload
+
     def __init__(
         self,
         bucket: str,
@@ -144,7 +147,7 @@ class MultipartUploadWriter(io.RawIOBase):
         if on_error not in ("abort", "keep"):
             raise ValueError(f"on_error={on_error!r} is neither 'abort' nor 'keep'")
         s3 = _client.chosen(client)
-        store = Store(
+        store = self._store_type(
             s3,
             bucket,
             key,
@@ -162,7 +165,8 @@ class MultipartUploadWriter(io.RawIOBase):
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
         self._room = _ROOM_BYTES
-        self._upload = Upload(store, plan, progress, _alarm(weakref.ref(self)), keeps=on_error == "keep")
+        alarm = _alarm(weakref.ref(self))
+        self._upload = self._upload_type(store, plan, progress, alarm, keeps=on_error == "keep")
         _writers.add(self)
 
     @classmethod
@@ -389,7 +393,7 @@ class MultipartUploadWriter(io.RawIOBase):
         raised = self._raised_before
         return raised is not None and raised[0] is exception and raised[1] is exception.__traceback__
 
-    def _commit(self) -> UploadResult:
+    def _commit(self) -> object:
         return self._upload.commit(self._take_rest())
 
     def _take_rest(self) -> PartBuffer:

@@ -190,7 +190,8 @@ def _make_client() -> Any:
     nothing: dict[str, Any] = {"profile": (None, [], None, None), "config_file": (None, [], os.devnull, None)}
     core = botocore.session.Session(session_vars=nothing)
     session = boto3.session.Session("nobody", "nothing", region_name="us-east-1", botocore_session=core)
-    retries = {"mode": "standard", "total_max_attempts": 1}
-    s3 = {"payload_signing_enabled": False, "addressing_style": "path"}
-    endpoint = "https://s3.in-memory.invalid"
-    return session.client("s3", endpoint_url=endpoint, config=Config(retries=retries, s3=s3))
+    once = Config(
+        retries={"mode": "standard", "total_max_attempts": 1}, s3={**_client.CONFIG["s3"], "addressing_style": "path"}
+    )
+    config = Config(**_client.CONFIG).merge(once)
+    return session.client("s3", endpoint_url="https://s3.in-memory.invalid", config=config)

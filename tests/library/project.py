@@ -17,6 +17,12 @@ ALPHABET = "Grüße ğüş 日本語 текст 𝄞 <&>\"'\t\n"
 
 def set_up(database: Path, **others: dict[str, Any]) -> None:
     """Configure Django and make the tables, in ``database``; there may be ``others``."""
+    configure(database, **others)
+    call_command("migrate", run_syncdb=True, verbosity=0)
+
+
+def configure(database: Path, **others: dict[str, Any]) -> None:
+    """Configure Django for a ``database`` that is there."""
     settings.configure(
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(database)}, **others},
         INSTALLED_APPS=["tests.library", "s3writer.django"],
@@ -24,7 +30,6 @@ def set_up(database: Path, **others: dict[str, Any]) -> None:
         USE_TZ=True,
     )
     django.setup()
-    call_command("migrate", run_syncdb=True, verbosity=0)
 
 
 def rows(using: str = "default") -> Iterator[Model]:

@@ -1,0 +1,310 @@
+"""One segment of an object that many machines write: its place in an upload of the driver's, and the writer for it.
+
+S3 puts an object together from parts that may come from anywhere, in the order of their numbers. So each segment is
+given numbers of its own beforehand, and its worker sends parts under them without asking anybody. Only the last part of
+an object may be smaller than 5 MiB, and no worker knows what stands before its own bytes: it keeps the first 5 MiB (the
+*head*) and what is left at its end (the *tail*, less than 5 MiB). Both go to the driver, which makes parts of the ends
+of neighbours.
+
+A segment that turns out short leaves numbers unused. S3 takes such gaps only if the parts have no checksums of its
+newer kinds (API reference, CompletedPart). So each part goes with its MD5, which S3 compares with what it has received,
+and the CRC, of which the whole object's is combined, stays in the receipt.
+
+Parts grow: as those of any upload while memory is cheap, then so that the last of ``parts`` is S3's largest,
+
+```text
+size(n) = max(grown(n), part_size * (5 GiB / part_size) ** ((n - 1) / (parts - 1)))
+```
+
+which holds ``parts * 5 GiB / ln(5 GiB / part_size)`` bytes or more: 0.7 GiB a number with parts of 5 MiB, and nearly 5
+with larger ones.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from s3writer import _client
+from s3writer._arguments import PART
+from s3writer._body import Body
+from s3writer._checksums import Digest
+from s3writer._compressing import CompressingWriter
+from s3writer._errors import ObjectTooLargeError
+from s3writer._plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
+from s3writer._session import Receipt, State
+from s3writer._store import Store
+from s3writer._upload import STOP_SECONDS, PartBuffer, Upload
+from s3writer._writer import MultipartUploadWriter
+
+#: What was settled when the upload began, and can't be said again of one of its segments.
+_SETTLED = {
+    "bucket",
+    "checksum",
+    "commit_token",
+    "equal_parts",
+    "exclusive",
+    "expected_size",
+    "key",
+    "on_error",
+    "part_size",
+}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Where the bytes of one segment go. Plain data: it pickles, and holds no secret.
+
+    Attributes:
+        bucket, key, upload_id: the upload of which it is a segment.
+        number: which one, counted from 0.
+        first: the part number that is left free for what stands before its own parts; these are the ``parts``
+            numbers after it.
+        part_size: bytes in the first of them.
+        checksum: the name of the CRC, or None.
+        s3_arguments: those that parts need, without the key of SSE-C.
+
+    """
+
+    bucket: str
+    key: str
+    upload_id: str
+    number: int
+    first: int
+    parts: int
+    part_size: int = MIN_PART_BYTES
+    checksum: str | None = None
+    s3_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class SegmentReceipt:
+    """What became of a segment. Plain data: it pickles, and goes to JSON and back.
+
+    Attributes:
+        upload_id: of which upload.
+        number: which segment, counted from 0.
+        parts: those that S3 has.
+        head, tail: what stands before and behind them, less than 10 MiB together.
+
+    """
+
+    upload_id: str
+    number: int
+    parts: tuple[Receipt, ...] = field(repr=False)
+    head: bytes = field(repr=False)
+    tail: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """The segment's bytes."""
+        return len(self.head) + sum(part.size for part in self.parts) + len(self.tail)
+
+    def to_json(self) -> str:
+        """All of it as a JSON object, for `from_json`; up to 14 MB, as text."""
+        ends = {name: base64.b64encode(getattr(self, name)).decode() for name in ("head", "tail")}
+        return json.dumps({**dataclasses.asdict(self), **ends})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "SegmentReceipt":
+        """What `to_json` has made; else ValueError."""
+        try:
+            given = json.loads(text)
+            given["parts"] = tuple(Receipt(**part) for part in given["parts"])
+            given.update((name, base64.b64decode(given[name], validate=True)) for name in ("head", "tail"))
+            return cls(**given)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no SegmentReceipt: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan(Plan):
+    """The sizes in bytes of a segment's own ``parts``."""
+
+    parts: int
+
+    def size(self, number: int) -> int:
+        """Bytes in the segment's own part ``number``, counted from 1."""
+        progress = (number - 1) / (self.parts - 1) if self.parts > 1 else 1.0
+        demanded = int(self.part_size * (MAX_PART_BYTES / self.part_size) ** progress)
+        return min(max(Plan.size(self, number), demanded), self.ceiling)
+
+
+class SegmentStore(Store):
+    """The calls of an upload whose part numbers may have gaps. The segment's own parts come after number ``first``."""
+
+    first = 0
+
+    def upload_part(
+        self, upload_id: str, number: int, data: memoryview, digest: Digest | None, check: Callable[[], None]
+    ) -> Receipt:
+        """Send part ``number`` with its MD5; the CRC is in the receipt alone."""
+        checksums = self._checksums(data, digest)
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        answer = self._call(
+            f"uploading part {self.first + number} to",
+            PART,
+            UploadId=upload_id,
+            PartNumber=self.first + number,
+            Body=Body(data, check),
+            **({"ContentMD5": md5} if checksums else {}),
+        )
+        return Receipt(number, len(data), answer.get("ETag", ""), checksums)
+
+
+class SegmentUpload(Upload):
+    """A segment's share of an upload that began elsewhere, and is ended there."""
+
+    _plan: Plan
+    _store: SegmentStore
+    _segment: Segment
+    _head: bytes | None = None
+
+    def join(self, segment: Segment) -> None:
+        """Send parts to where ``segment`` says."""
+        self._segment = segment
+        self._plan = SegmentPlan(**dataclasses.asdict(self._plan), parts=segment.parts)
+        self._store.first = segment.first
+        self.upload_id = segment.upload_id
+
+    @property
+    def kept(self) -> int:
+        """Bytes that were not sent, but kept for the driver."""
+        return len(self._head or b"")
+
+    def room(self) -> int:
+        """The size in bytes of the head, and then of the part that is next to be filled."""
+        return MIN_PART_BYTES if self._head is None else super().room()
+
+    def send(self, buffer: PartBuffer) -> PartBuffer:
+        """Keep the head; send all others."""
+        if self._head is not None:
+            return super().send(buffer)
+        self._keep_head(buffer)
+        return PartBuffer()
+
+    def finish(self, rest: PartBuffer) -> SegmentReceipt:
+        """Wait until S3 has all parts; ``rest`` is one more, or goes to the driver."""
+        self.session.move(State.COMMITTING)
+        tail = b""
+        try:
+            if self._head is None:
+                self._keep_head(rest)
+            elif rest.tell() >= MIN_PART_BYTES:
+                self._start(rest)
+            else:
+                tail = rest.getvalue()[: rest.tell()]
+            self._collect(0)
+            where = self._segment
+            parts = (dataclasses.replace(part, number=where.first + part.number) for part in self.session.manifest())
+            receipt = SegmentReceipt(where.upload_id, where.number, tuple(parts), self._head or b"", tail)
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self._end(State.PREPARED, None)
+        return receipt
+
+    def _keep_head(self, buffer: PartBuffer) -> None:
+        self._head = buffer.getvalue()[: buffer.tell()]
+        self._digest = self._store.start_digest()
+
+    def _check_for_room(self) -> None:
+        if self.session.next_part() > self._segment.parts:
+            raise ObjectTooLargeError(
+                f"segment {self._segment.number} of {self._store.url} does not fit into its {self._segment.parts} "
+                f"parts, of which the last was {self._plan.size(self._segment.parts):,} bytes: make more of fewer "
+                "bytes, or set expected_size, or a larger max_memory or part_size",
+                *self._address,
+            )
+
+    def _remove(self, _upload_id: str) -> bool:
+        """Nothing but to let no part be sent any more: other segments need the upload."""
+        self._sender.stop(STOP_SECONDS)
+        return True
+
+
+class SegmentWriter(MultipartUploadWriter):
+    """A binary file, write only, whose bytes become one ``segment`` of an object.
+
+    It does all that a `MultipartUploadWriter` does, but for publishing: once it is closed, ``receipt`` is what the
+    driver needs for that. If anything goes wrong there is none, and nothing becomes of the bytes. A segment may be
+    written again,
+    also while another run of it is going on: the driver commits the parts of one run, and S3 refuses parts that
+    another one has overwritten with other bytes.
+
+    Parameters:
+        segment: which one, from the driver.
+        **options: those of `MultipartUploadWriter` that were not settled when the upload began: ``client``,
+            ``max_concurrency``, ``max_memory``, ``encoding``, ``progress`` (which is told of parts, not of what goes to
+            the driver), and of S3's arguments those that go with parts, such as ``SSECustomerKey``.
+
+    Raises TypeError or ValueError for a wrong option, and if ``client`` adds checksums to parts.
+
+    """
+
+    _store_type = SegmentStore
+    _upload_type = SegmentUpload
+    _upload: SegmentUpload
+
+    def __init__(self, segment: Segment, **options: Any) -> None:
+        if settled := options.keys() & _SETTLED:
+            raise TypeError(f"{', '.join(sorted(settled))} can't be given: it was settled when the upload began")
+        options["client"] = chosen_for_segments(options.get("client"))
+        super().__init__(
+            segment.bucket,
+            segment.key,
+            part_size=segment.part_size,
+            checksum=segment.checksum,
+            commit_token=False,
+            **{**segment.s3_arguments, **options},
+        )
+        self._receipt: SegmentReceipt | None = None
+        self._upload.join(segment)
+
+    @property
+    def receipt(self) -> SegmentReceipt:
+        """What the driver needs to commit the segment; ValueError before it was closed, or if it failed."""
+        if self._receipt is None:
+            raise ValueError(f"{self!r} has no receipt")
+        return self._receipt
+
+    def commit(self) -> NoReturn:
+        """The driver does that, with all segments."""
+        raise io.UnsupportedOperation("commit: close the segment, and commit the object with its receipt")
+
+    def prepare(self) -> NoReturn:
+        """There is no way: see `commit`."""
+        raise io.UnsupportedOperation("prepare: close the segment, and prepare the object with its receipt")
+
+    @classmethod
+    def resume(cls, *_: Any, **__: Any) -> NoReturn:
+        """There is no way: what a run of a segment has sent is of no use to another one."""
+        raise io.UnsupportedOperation("resume: write the segment anew")
+
+    @property
+    def _size(self) -> int:
+        return super()._size + self._upload.kept
+
+    def _commit(self) -> None:
+        self._receipt = self._upload.finish(self._take_rest())
+
+
+class CompressingSegmentWriter(SegmentWriter, CompressingWriter):
+    """A `SegmentWriter` with the option ``compression``: "gzip", "bz2", "xz" or "zstd". Segments, each compressed by
+    itself, are unpacked as a whole.
+    """
+
+
+def chosen_for_segments(client: Any) -> Any:
+    """``client``, or the default one for None; TypeError or ValueError if it is none that can write segments."""
+    s3 = _client.chosen(client)
+    if s3.meta.config.request_checksum_calculation != "when_required":
+        raise ValueError(
+            "client must be made with Config(request_checksum_calculation='when_required'): with the checksums that it "
+            "adds to parts now, S3 takes no gaps between the numbers of one segment and the next"
+        )
+    return s3

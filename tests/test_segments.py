@@ -1,0 +1,541 @@
+"""`s3writer.segments`: one object from many workers, whatever they write, in whatever order they end."""
+
+import bz2
+import contextlib
+import datetime as dt
+import functools
+import gzip
+import json
+import lzma
+import multiprocessing
+import pickle
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import boto3
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3writer import (
+    AbortedError,
+    AccessDeniedError,
+    KeyExistsError,
+    NotCommittedError,
+    ObjectTooLargeError,
+    OutcomeUnknownError,
+    abort_uploads,
+)
+from s3writer._checksums import best
+from s3writer._numbers import LEAST, NUMBERS, Numbers
+from s3writer._plan import GIB, MAX_PART_BYTES, MIN_PART_BYTES
+from s3writer._segment import SegmentPlan
+from s3writer.segments import (
+    CompressingSegmentWriter,
+    SegmentedUpload,
+    SegmentReceipt,
+    SegmentWriter,
+    write_segments,
+)
+from s3writer.testing import MemoryS3
+from tests import jobs
+from tests.conftest import Running
+from tests.helpers import MIB, content, data, uploads
+from tests.stores import BUCKET, Store
+
+URL = f"s3://{BUCKET}/key"
+#: Around each length at which something else happens.
+SIZES = st.sampled_from(
+    [0, 0, 1, 100, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB - 1, 10 * MIB, 10 * MIB + 1, 21 * MIB]
+)
+
+
+class AnyOrder(Executor):
+    """Runs calls one after the other, in an order of its own among those that it was given."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._given: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self._more = threading.Semaphore(0)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._given.append((future, functools.partial(fn, *args, **kwargs)))
+        self._more.release()
+        return future
+
+    def _run(self) -> None:
+        while self._more.acquire(timeout=10):
+            future, call = self._given.pop(self._random.randrange(len(self._given)))
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:
+                    future.set_exception(error)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Two processes that know nothing but what is sent to them."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+def producers(sizes: Sequence[int], job: Callable[[int, int, Any], None] = jobs.write) -> list[Any]:
+    return [functools.partial(job, number, size) for number, size in enumerate(sizes)]
+
+
+def whole(sizes: Sequence[int], separator: bytes = b"") -> bytes:
+    return separator.join(data(size, number) for number, size in enumerate(sizes) if size)
+
+
+def crc(payload: bytes) -> str:
+    digest = best().start()
+    digest.update(memoryview(payload))
+    return f"{best().name}:{digest.value()}"
+
+
+def recipe(store: Store) -> Callable[[], Any]:
+    return functools.partial(jobs.make_client, str(store.endpoint))
+
+
+@settings(max_examples=15)
+@given(st.lists(SIZES, max_size=6), st.integers(1, 4), st.integers(0, 99))
+def test_any_bytes_in_any_segments_that_end_in_any_order_make_the_same_object(
+    sizes: list[int], window: int, seed: int
+) -> None:
+    told: list[int] = []
+    with MemoryS3(BUCKET) as s3:
+        result = write_segments(
+            BUCKET, "key", iter(producers(sizes)), executor=AnyOrder(seed), window=window, progress=told.append
+        )
+    expected = whole(sizes)
+    assert s3.objects == {URL: expected}
+    assert (result.size, result.checksum, sum(told)) == (len(expected), crc(expected), len(expected))
+    assert s3.unfinished == []
+
+
+@settings(max_examples=15)
+@given(st.lists(SIZES, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_segments_by_hand_may_be_written_and_handed_over_in_any_order(sizes: list[int], order: random.Random) -> None:
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.from_json(SegmentedUpload.begin(BUCKET, "key", segments=len(sizes)).to_json())
+        receipts = []
+        for number in order.sample(range(len(sizes)), len(sizes)):
+            with SegmentWriter(upload.segment(number)) as stream:
+                jobs.write(number, sizes[number], stream)
+                assert stream.tell() == sizes[number]
+            receipts.append(SegmentReceipt.from_json(stream.receipt.to_json()))
+            assert receipts[-1] == stream.receipt == pickle.loads(pickle.dumps(stream.receipt))
+            assert stream.receipt.size == sizes[number]
+            assert len(stream.receipt.head) + len(stream.receipt.tail) < 10 * MIB
+        result = upload.commit(receipts, header=b"[", separator=b",", footer=b"]")
+    expected = b"[" + whole(sizes, b",") + b"]"
+    assert s3.objects == {URL: expected}
+    assert (result.size, result.checksum) == (len(expected), crc(expected))
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "moto"])
+def test_processes_write_one_object(running: Running, name: str, key: str, pool: ProcessPoolExecutor) -> None:
+    store = running[name]
+    sizes = [0, 3 * MIB, 30 * MIB, 0, 5, 12 * MIB, 10 * MIB, 0]
+    result = write_segments(BUCKET, key, producers(sizes), executor=pool, client=recipe(store))
+    assert content(store.client(), key) == whole(sizes)
+    assert result.checksum == crc(whole(sizes))
+    assert uploads(store.client(), key) == []
+
+
+def test_a_thousand_tiny_segments_are_one_object(store: Store, key: str, pool: ProcessPoolExecutor) -> None:
+    sizes = [number % 100 for number in range(1000)]
+    write_segments(BUCKET, key, iter(producers(sizes)), executor=pool, client=recipe(store))
+    assert content(store.client(), key) == whole(sizes)
+
+
+def test_no_more_segments_than_a_window_holds_wait_for_a_slow_one() -> None:
+    goes_on = threading.Event()
+
+    def slow(stream: Any) -> None:
+        goes_on.wait(60)
+        stream.write("slow")
+
+    def lazily() -> Iterator[Any]:
+        yield slow
+        for number in range(1, 12):
+            if number == 4:
+                threading.Timer(0.2, goes_on.set).start()
+            assert goes_on.is_set() is (number > 4)
+            yield functools.partial(jobs.write_text, f" {number}")
+
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        write_segments(BUCKET, "key", lazily(), executor=pool, window=4)
+    assert s3.objects == {URL: b"slow 1 2 3 4 5 6 7 8 9 10 11"}
+
+
+def test_a_huge_segment_among_short_ones(store: Store, key: str, pool: ProcessPoolExecutor) -> None:
+    sizes = [10, 150 * MIB, 10]
+    write_segments(BUCKET, key, producers(sizes), executor=pool, client=recipe(store))
+    assert content(store.client(), key) == whole(sizes)
+
+
+@pytest.mark.parametrize("job", [jobs.write_then_raise, jobs.write_then_die])
+def test_a_segment_that_fails_leaves_nothing(store: Store, key: str, job: Any) -> None:
+    client = store.client()
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"before")
+    work = producers([20 * MIB] * 6)
+    work[3] = functools.partial(job, 3, 20 * MIB)
+    with (
+        ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor,
+        pytest.raises((ArithmeticError, BrokenProcessPool)),
+    ):
+        write_segments(BUCKET, key, work, executor=executor, client=recipe(store))
+    assert content(client, key) == b"before"
+    assert uploads(client, key) == []
+
+
+def test_a_driver_that_is_killed_leaves_what_a_sweep_finds(store: Store, key: str) -> None:
+    script = f"""
+import functools, os, signal
+from concurrent.futures import ThreadPoolExecutor
+from s3writer.segments import write_segments
+from tests import jobs
+def die(stream): os.kill(os.getpid(), signal.SIGKILL)
+work = [functools.partial(jobs.write, 0, 20_000_000), die]
+client = functools.partial(jobs.make_client, {store.endpoint!r})
+write_segments({BUCKET!r}, {key!r}, work, executor=ThreadPoolExecutor(1), client=client)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=False)
+    assert ended.returncode == -9
+    assert content(store.client(), key) is None
+    [left] = uploads(store.client(), key)
+    swept = abort_uploads(BUCKET, key, older_than=dt.timedelta(0), dry_run=False, client=store.client())
+    assert [upload.upload_id for upload in swept] == [left]
+    assert uploads(store.client(), key) == []
+
+
+def test_a_segment_that_was_run_twice_with_the_same_bytes_does_no_harm(store: Store, key: str) -> None:
+    client = recipe(store)()
+    upload = SegmentedUpload.begin(BUCKET, key, segments=2, client=client)
+    runs: dict[int, list[SegmentReceipt]] = {0: [], 1: []}
+    for number in (0, 1, 0, 1):
+        with SegmentWriter(upload.segment(number), client=client) as stream:
+            jobs.write(number, 20 * MIB, stream)
+        runs[number].append(stream.receipt)
+    upload.commit([runs[0][0], runs[1][1], runs[0][1]], client=client)
+    assert content(client, key) == whole([20 * MIB] * 2)
+
+
+@pytest.mark.parametrize("first_wins", [True, False])
+def test_the_parts_of_two_runs_never_mix(any_store: Store, key: str, first_wins: bool) -> None:
+    client = any_store.client(request_checksum_calculation="when_required")
+    upload = SegmentedUpload.begin(BUCKET, key, segments=1, client=client)
+    runs = [data(20 * MIB, 1), data(17 * MIB, 2)]
+    streams = [SegmentWriter(upload.segment(0), client=client) for _ in runs]
+    with contextlib.suppress(NotCommittedError):  # rclone does not take a part again
+        for piece in range(0, 20 * MIB, 5 * MIB):
+            for stream, payload in zip(streams, runs, strict=True):
+                stream.write(payload[piece : piece + 5 * MIB])
+    finished = []
+    for stream, payload in zip(streams, runs, strict=True):
+        with contextlib.suppress(NotCommittedError):
+            stream.close()
+            finished.append((stream.receipt, payload))
+    receipt, payload = finished[0 if first_wins else -1]
+    try:
+        upload.commit([receipt], client=client)
+    except NotCommittedError:
+        assert content(client, key) is None
+        upload.abort(client=client)
+    else:
+        assert content(client, key) == payload
+
+
+def test_a_store_that_takes_no_gaps_refuses_and_keeps_nothing(running: Running, key: str) -> None:
+    store = running["rclone"]
+    with ThreadPoolExecutor(2) as pool, pytest.raises(NotCommittedError, match="InvalidPart"):
+        write_segments(BUCKET, key, producers([20 * MIB] * 2), executor=pool, client=recipe(store))
+    assert content(store.client(), key) is None
+    assert uploads(store.client(), key) == []
+
+
+@pytest.mark.parametrize(
+    ("compression", "unpack"),
+    [
+        ("gzip", gzip.decompress),
+        ("bz2", bz2.decompress),
+        ("xz", lzma.decompress),
+        ("zstd", lambda packed: zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read()),
+    ],
+)
+def test_compressed_segments_are_unpacked_as_a_whole(compression: str, unpack: Callable[[bytes], bytes]) -> None:
+    rows = [json.dumps({"row": number}) for number in range(10)]
+    work: list[Any] = [functools.partial(jobs.write_text, row) for row in rows]
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        write_segments(
+            BUCKET, "key", work, executor=pool, compression=compression, header="[", separator=", ", footer="]"
+        )
+    assert json.loads(unpack(s3.objects[URL])) == [{"row": number} for number in range(10)]
+
+
+def test_a_separator_stands_only_between_segments_that_have_something() -> None:
+    work: list[Any] = [functools.partial(jobs.write_text, text) for text in ("", "1", "", "", "2", "")]
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        write_segments(BUCKET, "key", work, executor=pool, header="[", separator=",", footer="]\n")
+        write_segments(BUCKET, "none", [], executor=pool)
+    assert s3.objects == {URL: b"[1,2]\n", f"s3://{BUCKET}/none": b""}
+
+
+def test_an_argument_goes_wherever_it_belongs_and_the_key_is_told_nobody(store: Store, key: str) -> None:
+    secret: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    client = recipe(store)()
+    upload = SegmentedUpload.begin(BUCKET, key, segments=1, client=client, ContentType="text/csv", **secret)
+    assert "k" * 32 not in upload.to_json() + repr(upload) + repr(upload.segment(0))
+    with SegmentWriter(upload.segment(0), client=client, **secret) as stream:
+        jobs.write(0, 12 * MIB, stream)
+    upload.commit([stream.receipt], client=client, **secret)
+    found = client.get_object(Bucket=BUCKET, Key=key, **secret)
+    assert (found["ContentType"], found["Body"].read()) == ("text/csv", whole([12 * MIB]))
+    with ThreadPoolExecutor(2) as pool:
+        write_segments(BUCKET, key, producers([12 * MIB, 1]), executor=pool, client=recipe(store), **secret)
+    assert client.get_object(Bucket=BUCKET, Key=key, **secret)["Body"].read() == whole([12 * MIB, 1])
+
+
+def test_an_object_that_exists_is_kept_if_that_is_wanted(store: Store, key: str) -> None:
+    store.client().put_object(Bucket=BUCKET, Key=key, Body=b"before")
+    with ThreadPoolExecutor(2) as pool, pytest.raises(KeyExistsError) as caught:
+        write_segments(BUCKET, key, producers([20, 7]), executor=pool, client=recipe(store), exclusive=True)
+    assert caught.value.upload_id is None
+    assert "was aborted" in caught.value.__notes__[-1]
+    assert content(store.client(), key) == b"before"
+    assert uploads(store.client(), key) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "nth", "error"),
+    [
+        ("CreateMultipartUpload", None, AccessDeniedError),
+        ("UploadPart", 1, AccessDeniedError),
+        ("UploadPart", 4, AccessDeniedError),
+        ("CompleteMultipartUpload", None, AccessDeniedError),
+    ],
+)
+def test_a_refusal_anywhere_leaves_nothing(call: str, nth: int | None, error: type[Exception]) -> None:
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        s3.refuse(call, "AccessDenied", nth=nth)
+        with pytest.raises(error):
+            write_segments(BUCKET, "key", producers([12 * MIB] * 4), executor=pool)
+    assert (s3.objects, s3.unfinished) == ({}, [])
+
+
+def test_a_lost_answer_to_the_commit_is_settled() -> None:
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        s3.lose_answer("CompleteMultipartUpload")
+        result = write_segments(BUCKET, "key", producers([12 * MIB] * 2), executor=pool)
+        assert s3.objects == {URL: whole([12 * MIB] * 2)}
+        assert result.checksum == crc(whole([12 * MIB] * 2))
+        with pytest.raises(OutcomeUnknownError):
+            write_segments(BUCKET, "key", producers([1]), executor=pool, commit_token=False)
+    assert s3.unfinished == []
+
+
+def test_what_can_t_be_aborted_is_named() -> None:
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        s3.refuse("AbortMultipartUpload", "AccessDenied")
+        with pytest.raises(ArithmeticError) as caught:
+            write_segments(BUCKET, "key", producers([20], jobs.write_then_raise), executor=pool)
+    assert "could not be aborted" in caught.value.__notes__[1]
+    assert s3.unfinished == [URL]
+
+
+@pytest.mark.parametrize("what", [KeyboardInterrupt, ValueError])
+def test_a_driver_that_is_interrupted_leaves_nothing(what: type[BaseException]) -> None:
+    def interrupt(_: int) -> None:
+        raise what
+
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool, pytest.raises(what):
+        write_segments(BUCKET, "key", producers([20 * MIB] * 4), executor=pool, progress=interrupt)
+    assert (s3.objects, s3.unfinished) == ({}, [])
+
+
+def test_an_interrupt_while_it_aborts_names_the_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SegmentedUpload, "abort", interrupt)
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool, pytest.raises(KeyboardInterrupt) as caught:
+        write_segments(BUCKET, "key", producers([20], jobs.write_then_raise), executor=pool)
+    assert s3.client.list_multipart_uploads(Bucket=BUCKET)["Uploads"][0]["UploadId"] in caught.value.__notes__[0]
+
+
+def test_an_upload_whose_id_an_interrupt_has_lost_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MemoryS3(BUCKET) as s3:
+        s3.client.meta.events.register("after-call.s3.CreateMultipartUpload", lambda **_: _interrupt())
+        with pytest.raises(KeyboardInterrupt) as caught:
+            SegmentedUpload.begin(BUCKET, "key", segments=1)
+    assert "unfinished uploads" in caught.value.__notes__[0]
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_segment_whose_block_raised_has_no_receipt(store: Store, key: str) -> None:
+    client = recipe(store)()
+    upload = SegmentedUpload.begin(BUCKET, key, segments=1, client=client)
+    with pytest.raises(ArithmeticError), SegmentWriter(upload.segment(0), client=client) as stream:
+        jobs.write_then_raise(0, 40 * MIB, stream)
+    with pytest.raises(ValueError, match="has no receipt"):
+        _ = stream.receipt
+    with pytest.raises(ValueError, match="segments 0 to 0: see"):
+        upload.commit([], client=client)
+    with SegmentWriter(upload.segment(0), client=client) as again:
+        again.write(b"the second time")
+    upload.commit([again.receipt], client=client)
+    assert content(client, key) == b"the second time"
+
+
+def test_a_part_that_fails_makes_the_segment_fail() -> None:
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        s3.refuse("UploadPart", "AccessDenied")
+        stream = SegmentWriter(upload.segment(0))
+        with pytest.raises(AccessDeniedError):
+            jobs.write(0, 100 * MIB, stream)
+            stream.close()
+        with pytest.raises(AbortedError):
+            stream.close()
+        assert s3.unfinished == [URL]
+        assert upload.abort()
+    assert s3.unfinished == []
+
+
+def test_a_segment_is_neither_committed_nor_prepared_nor_resumed() -> None:
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        stream = SegmentWriter(upload.segment(0))
+        for call in (stream.commit, stream.prepare, SegmentWriter.resume):
+            with pytest.raises(OSError, match="segment"):
+                call()
+        stream.abort()
+        upload.abort()
+
+
+def test_a_segment_that_outgrows_its_numbers_is_refused() -> None:
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=4000)
+        with (
+            pytest.raises(
+                ObjectTooLargeError, match=r"segment 7 of .* does not fit into its 1 parts, .* 6,291,456 bytes"
+            ),
+            SegmentWriter(upload.segment(7), max_memory=6 * MIB) as stream,
+        ):
+            stream.write(data(12 * MIB))
+        upload.abort()
+
+
+def test_more_long_segments_than_there_are_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3writer._numbers.NUMBERS", 8)
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        with pytest.raises(ObjectTooLargeError, match="make fewer segments"):
+            write_segments(BUCKET, "key", iter(producers([11 * MIB] * 5)), executor=pool)
+        write_segments(BUCKET, "short", iter(producers([1 * MIB] * 20)), executor=pool, window=2)
+    assert s3.objects == {f"s3://{BUCKET}/short": whole([1 * MIB] * 20)}
+    assert s3.unfinished == []
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=300), st.integers(1, 50), st.booleans())
+def test_no_number_is_given_twice_or_out_of_order(wanted: list[int], window: int, is_known: bool) -> None:
+    numbers, used, to_come = Numbers(window), 0, len(wanted)
+    for uses in wanted:
+        left = to_come if is_known else None
+        if numbers.should_wait(left):
+            numbers.begin_anew()
+        share = numbers.share(left)
+        if share < LEAST:
+            assert used > NUMBERS - LEAST
+            return
+        first = numbers.take(share)
+        assert used < first <= first + share - 1 <= NUMBERS
+        if uses:
+            used = first + min(share, uses) - 1
+        numbers.use(used, min(share, uses))
+        to_come -= 1
+
+
+@given(st.integers(1, 9_998), st.integers(5 * MIB, 5 * GIB))
+def test_parts_of_a_segment_grow_to_the_largest_that_s3_takes(parts: int, part_size: int) -> None:
+    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, grows=True, parts=parts)
+    sizes = list(map(plan.size, range(1, parts + 1)))
+    assert sizes == sorted(sizes)
+    assert sizes[0] >= MIN_PART_BYTES
+    assert sizes[-1] == MAX_PART_BYTES
+    assert sum(sizes) >= 0.7 * GIB * parts
+
+
+@pytest.mark.parametrize("segments", [1, 10, 100, 1000])
+def test_an_expected_size_makes_nearly_all_of_s3_s_limit_fit(segments: int) -> None:
+    most = (NUMBERS - segments) * MAX_PART_BYTES
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=most)
+        assert upload.part_size == MAX_PART_BYTES
+        upload.abort()
+        with pytest.raises(ValueError, match=r"expected_size=.* does not fit into segments="):
+            SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=most + 1)
+
+
+def test_clients_that_add_checksums_to_parts_are_refused() -> None:
+    client = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with pytest.raises(ValueError, match="request_checksum_calculation='when_required'"):
+        SegmentedUpload.begin(BUCKET, "key", segments=1, client=client)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"window": 0}, ValueError, "window=0 must be"),
+        ({"compression": "lz77"}, ValueError, "compression='lz77' is neither"),
+        ({"client": MemoryS3().client}, TypeError, "client must be what makes a client"),
+        ({"checksum": "SHA256"}, ValueError, "checksum='SHA256' can't be combined"),
+        ({"part_size": 1}, ValueError, "part_size=1 is out of its limits"),
+        ({"NoSuchArgument": 1}, TypeError, "NoSuchArgument is no argument"),
+        ({"producers": [1]}, TypeError, "number 0 is a int"),
+    ],
+)
+def test_impossible_parameters_are_refused_by_name(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
+    given: dict[str, Any] = {"producers": [], **wrong}
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(1) as pool, pytest.raises(error, match=message):
+        write_segments(BUCKET, "key", executor=pool, **given)
+    assert (s3.objects, s3.unfinished) == ({}, [])
+
+
+def test_impossible_segments_are_refused_by_name() -> None:
+    with MemoryS3(BUCKET):
+        for wrong in (0, 5000, "1"):
+            with pytest.raises(ValueError, match=f"segments={wrong!r} is out of its limits: 1 to 4999"):
+                SegmentedUpload.begin(BUCKET, "key", segments=wrong)  # type: ignore[arg-type]  # that is the point
+        upload, other = (SegmentedUpload.begin(BUCKET, "key", segments=2) for _ in range(2))
+        with pytest.raises(ValueError, match="number=2 is out of its limits: 0 to 1"):
+            upload.segment(2)
+        with pytest.raises(TypeError, match="part_size can't be given"):
+            SegmentWriter(upload.segment(0), part_size=6 * MIB)
+        receipts = []
+        for text in ("one", "two"):
+            with CompressingSegmentWriter(upload.segment(0), compression="gzip") as stream:
+                stream.write(text)
+            receipts.append(stream.receipt)
+        with pytest.raises(ValueError, match="two receipts of segment 0"):
+            upload.commit(receipts)
+        with pytest.raises(ValueError, match="is of another upload"):
+            other.commit(receipts)
+        for kind in (SegmentedUpload, SegmentReceipt):
+            with pytest.raises(ValueError, match=f"this is no {kind.__name__}"):
+                kind.from_json("{}")
+        upload.abort()
+        other.abort()
