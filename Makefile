@@ -10,13 +10,16 @@ WITH_PROXY := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(PATH)
 FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors outcomes pending unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check test-newest test-oldest soak producers bench compare docs clean
+.PHONY: help demo demo-cluster test check test-newest test-oldest soak producers bench compare docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fail on purpose.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo
+
+demo-cluster: .venv/wheel  ## Dump a Django table into one object from the processes of a Dask cluster, and kill one of them.
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo.cluster
 
 test: check docs test-newest test-oldest  ## All checks, the documentation, and the tests of the built wheel.
 

@@ -24,12 +24,12 @@ class Proxy:
     port: int
     certificate: Path
 
-    def client(self, *, tls: bool, attempts: int) -> Any:
+    def client(self, *, tls: bool, attempts: int, **changes: Any) -> Any:
         """A client whose calls go through the proxy."""
         scheme = "https" if tls else "http"
         through = replace(self.store, endpoint=f"{scheme}://127.0.0.1:{self.port}")
         retries = {"mode": "standard", "total_max_attempts": attempts}
-        return through.client(retries=retries, read_timeout=READ_SECONDS, verify=str(self.certificate))
+        return through.client(retries=retries, read_timeout=READ_SECONDS, verify=str(self.certificate), **changes)
 
     def set(self, key: str, call: str, fault: str, *, times: int, part: int | None = None) -> None:
         """Let ``call`` on ``key`` suffer ``fault`` so many ``times`` from now on."""

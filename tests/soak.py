@@ -9,15 +9,18 @@ other, and each upload that is left over was named by an error or in the log.
 
 import argparse
 import collections
+import functools
 import gc
 import gzip
 import io
+import multiprocessing
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from s3writer import MultipartUploadWriter, NotCommittedError, OutcomeUnknownError
+from s3writer.segments import write_segments
+from tests import jobs
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, unfinished, writer
 from tests.matrix import (
@@ -105,7 +110,12 @@ def dropped(stream: Any, pieces: Iterator[bytes]) -> None:
         stream.write(piece)
 
 
-WAYS: list[Callable[[Any, Iterator[bytes]], None]] = [plain, buffered, text, closing, zipped, dropped]
+def segmented(stream: Any, pieces: Iterator[bytes]) -> None:
+    """As one of several segments; the name of the way in which they are written."""
+    plain(stream, pieces)
+
+
+WAYS: list[Callable[[Any, Iterator[bytes]], None]] = [plain, buffered, text, closing, zipped, dropped, segmented]
 
 
 class Soak:
@@ -115,6 +125,7 @@ class Soak:
         self.proxy = running
         self.seed = seed
         self.client = running.client(tls=False, attempts=2)
+        self.bare_client = running.client(tls=False, attempts=2, request_checksum_calculation="when_required")
         #: A store that checks no checksums takes flipped bytes, and nobody can tell it.
         self.faults = [fault for fault in QUICK if fault != "flipped byte" or running.store.quirks.checks_checksums]
 
@@ -146,12 +157,29 @@ class Soak:
                 raise Boom
 
         try:
-            way(self._writer(key, choose), pieces())
+            if way is segmented:
+                self._write_segments(key, choose, list(pieces()))
+            else:
+                way(self._writer(key, choose), pieces())
         except (NotCommittedError, Boom) as error:
             return NOT_PUBLISHED, error
         except OutcomeUnknownError as error:
             return UNKNOWN, error
         return (NOT_PUBLISHED if way is dropped else PUBLISHED), None
+
+    def _write_segments(self, key: str, choose: random.Random, pieces: list[bytes]) -> None:
+        cuts = sorted(choose.choices(range(len(pieces) + 1), k=choose.randrange(5)))
+        shares = [pieces[start:end] for start, end in zip([0, *cuts], [*cuts, len(pieces)], strict=True)]
+        with ThreadPoolExecutor(3) as pool:
+            write_segments(
+                BUCKET,
+                key,
+                [functools.partial(_write_all, share) for share in shares],
+                executor=pool,
+                client=lambda: self.bare_client,
+                exclusive=choose.random() < 0.2,
+                window=choose.choice([1, 3]),
+            )
 
     def _writer(self, key: str, choose: random.Random) -> MultipartUploadWriter:
         return writer(
@@ -162,6 +190,11 @@ class Soak:
             max_concurrency=choose.choice([1, 2, 7]),
             checksum=choose.choice(["auto", "CRC32", "SHA256", None]),
         )
+
+
+def _write_all(pieces: list[bytes], stream: Any) -> None:
+    for piece in pieces:
+        stream.write(piece)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -256,6 +289,33 @@ def matrix(name: str) -> tuple[int, list[str]]:
     return count, problems
 
 
+def clusters(name: str, rounds: int, seed: int) -> list[str]:
+    """Objects from processes, some of which are killed or raise; what is wrong."""
+    problems = []
+    with STORES[name]() as store, logged():
+        client = store.client()
+        for number in range(rounds):
+            choose, key = random.Random(f"{seed} {number}"), f"cluster/{number}"
+            sizes = choose.choices(SIZES, k=8)
+            work = [functools.partial(jobs.write, which, size) for which, size in enumerate(sizes)]
+            if breaks := choose.random() < 0.5:
+                which = choose.randrange(8)
+                job = choose.choice([jobs.write_then_die, jobs.write_then_raise])
+                work[which] = functools.partial(job, which, sizes[which])
+            expected = None if breaks else b"".join(data(size, which) for which, size in enumerate(sizes))
+            with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+                try:
+                    make = functools.partial(jobs.make_client, str(store.endpoint))
+                    write_segments(BUCKET, key, work, executor=pool, client=make, window=choose.choice([2, 5]))
+                except (BrokenProcessPool, ArithmeticError) as error:
+                    if not breaks:
+                        problems.append(f"{key} failed: {error!r}")
+            if content(client, key) != expected:
+                problems.append(f"{key}, of {sizes}, is not what it should be")
+        problems += [f"left behind: {upload}" for upload in unfinished(client)]
+    return problems
+
+
 def main() -> None:
     """Soak each store, then play the whole matrix on it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -263,6 +323,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--stores", nargs="*", default=SERVERS)
     parser.add_argument("--no-matrix", action="store_true")
+    parser.add_argument("--clusters", type=int, default=20, help="objects from processes, where numbers may have gaps")
     options = parser.parse_args()
     seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
@@ -276,6 +337,9 @@ def main() -> None:
             count, missed = matrix(name)
             print(f"{name}: {count} cells of the matrix", flush=True)
             problems += missed
+        if name != "rclone":
+            problems += clusters(name, options.clusters, seed)
+            print(f"{name}: {options.clusters} objects from processes", flush=True)
         for problem in problems:
             print(f"  {problem}", flush=True)
         bad += len(problems)

@@ -4,11 +4,12 @@ import pickle
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET, Store
-from tests.wire import Wire, cut, cut_after_sending, interrupt, refuse
+from tests.wire import Wire, answer, cut, cut_after_sending, interrupt, refuse
 
 SMALL, LARGE = data(1000), data(6 * MIB)
 BOTH = pytest.mark.parametrize(
@@ -73,6 +74,20 @@ def test_an_internal_error_of_the_store_is_not_committed(client: Any, key: str, 
         stream.write(payload)
     assert content(client, key) is None
     assert uploads(client, key) == []
+
+
+def test_an_answer_that_describes_no_object_settles_nothing(client: Any, key: str) -> None:
+    def act_then_fail(request: Any) -> Any:
+        with pytest.raises(ConnectionClosedError):
+            wire.lose_answer(request)
+        return refuse(500, "InternalError")(request)
+
+    wire = Wire(client)
+    wire.on("PutObject", act_then_fail)
+    wire.on("HeadObject", answer(200, b""))
+    with pytest.raises(OutcomeUnknownError, match="describes no object"), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert content(client, key) == SMALL
 
 
 def test_a_small_object_that_the_store_answers_with_an_internal_error_is_not_committed(client: Any, key: str) -> None:

@@ -266,9 +266,13 @@ class Store:
         self, head: Mapping[str, Any] | None, size: int, parts: int, checksum: str | None
     ) -> UploadResult | None:
         """The result of this upload if ``head`` shows its token, None if it shows another object or none.
-        `NotCommittedError` if it shows the token and another ``size``, which can't be.
+        `NotCommittedError` if it shows what can't be: the token and another ``size``, or nothing of an object.
         """
-        if head is None or not self._is_ours(head):
+        if head is None:
+            return None
+        if not self._is_ours(head):
+            if not head.get("ETag"):
+                raise NotCommittedError("the answer describes no object", self.bucket, self.key)
             return None
         if head.get("ContentLength") != size:
             shown = head.get("ContentLength")
