@@ -10,7 +10,7 @@ WITH_PROXY := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(PATH)
 FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors outcomes pending unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster test check test-newest test-oldest soak producers bench compare docs clean
+.PHONY: help demo demo-cluster test check test-newest test-oldest soak producers bench bench-segments compare docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,6 +47,9 @@ producers: .venv/wheel  ## Everything that writes to a file, torch and some giga
 
 bench: .venv-bench/wheel .venv-s3fs/wheel  ## Measure against the peers, some 20 minutes; writes docs/benchmarks.md.
 	.venv-bench/bin/python benchmarks/run.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python $(BENCH)
+
+bench-segments: .venv-bench/wheel  ## Measure segments, some three minutes; writes docs/segments-benchmarks.md.
+	.venv-bench/bin/python benchmarks/many_machines.py $(BENCH)
 
 compare: .venv-bench/wheel .venv-s3fs/wheel  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
 	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python

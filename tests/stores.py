@@ -89,7 +89,7 @@ MEMORY = Quirks(checks_credentials=False, takes_tags=False)
 
 
 @contextmanager
-def seaweedfs() -> Iterator[Store]:
+def seaweedfs(address: str = "127.0.0.1") -> Iterator[Store]:
     """SeaweedFS, the reference: it checks checksums, conditions and customer keys."""
     services = ("master", "volume", "filer", "admin")
     ports = [free_port() for _ in range(1 + 2 * len(services))]
@@ -114,8 +114,8 @@ def seaweedfs() -> Iterator[Store]:
             "-logtostderr=true",
             "mini",
             f"-dir={place / 'data'}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
+            f"-ip={address}",
+            f"-ip.bind={address}",
             f"-s3.port={ports[0]}",
             f"-s3.config={config}",
             "-s3.port.iceberg=0",
@@ -128,7 +128,7 @@ def seaweedfs() -> Iterator[Store]:
         for number, service in enumerate(services):
             command += [f"-{service}.port={ports[1 + 2 * number]}", f"-{service}.port.grpc={ports[2 + 2 * number]}"]
         with running(command, place):
-            yield _ready(Store("seaweedfs", f"http://127.0.0.1:{ports[0]}", SEAWEEDFS))
+            yield _ready(Store("seaweedfs", f"http://{address}:{ports[0]}", SEAWEEDFS))
 
 
 @contextmanager
