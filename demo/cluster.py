@@ -43,7 +43,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="s3writer-demo-") as folder,
         seaweedfs() as store,
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as dask_client,
         dask_client.get_executor() as pool,
     ):

@@ -31,7 +31,7 @@ def main() -> None:
     with (
         network() as names,
         seaweedfs(DRIVER) as store,
-        LocalCluster(n_workers=0, host=DRIVER, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, host=DRIVER, dashboard_address=":0") as cluster,
         ExitStack() as stack,
         Client(cluster) as client,
         client.get_executor() as pool,

@@ -26,7 +26,7 @@ def cluster() -> Iterator[LocalCluster]:
     """A scheduler and two workers, each a process of its own."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as started,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as started,
     ):
         yield started
 
@@ -76,6 +76,6 @@ def test_a_segment_that_kills_each_worker_publishes_nothing(cluster: LocalCluste
     work[2] = functools.partial(jobs.write_then_die, 2, 20 * MIB)
     with Client(cluster) as client, client.get_executor() as pool, pytest.raises(KilledWorker) as caught:
         write(pool, store, key, work)
-    assert "was aborted" in caught.value.__notes__[0]
+    assert "was then aborted" in caught.value.__notes__[0]
     assert content(store.client(), key) is None
     assert uploads(store.client(), key) == []

@@ -59,6 +59,22 @@ with MultipartUploadWriter("my-bucket", "unknown") as stream: stream.write(b"123
 token = client.head_object(Bucket="my-bucket", Key="unknown")["Metadata"]["s3writer-token"]
 error = OutcomeUnknownError("", "my-bucket", "unknown", token=token, size=5)
 """
+SEGMENTS = """
+import functools, json
+from concurrent.futures import ThreadPoolExecutor
+from s3writer.segments import *
+def export_array(first, last, stream): stream.write(", ".join(map(str, range(first, last))))
+"""
+SETTINGS = """
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "library.sqlite3"}}
+INSTALLED_APPS = ["tests.library"]
+USE_TZ = True
+"""
+PROJECT = (
+    ("myproject/__init__.py", ""),
+    ("myproject/settings.py", SETTINGS),
+    ("myproject/models.py", "from tests.library.models import Author"),
+)
 #: It has a store of its own.
 TUTORIAL = (
     "key='hello.txt'",
@@ -121,6 +137,15 @@ PAGES = {
     "docs/memory": page(setup="from botocore.config import Config"),
     "docs/migrate": page("migrate/old.csv.gz", "migrate/new.csv.gz", "migrate/report.csv", "migrate/big.bin"),
     "docs/resume": page("large.bin", "data.bin"),
+    "docs/segments": page(
+        "backups/rows.jsonl",
+        "backups/on-dask.jsonl",
+        "backups/authors.jsonl",
+        "backups/rows.json.gz",
+        "by-hand/rows.jsonl",
+        setup=LIBRARY + SEGMENTS,
+        files=PROJECT,
+    ),
     "docs/testing": page(),
     "docs/transaction": page(
         "reports/today.csv",
@@ -185,6 +210,7 @@ def test_a_page_does_what_it_says(environment: dict[str, str], client: Any, tmp_
     assert it.python.exists(), "make test-newest makes .venv-s3fs: s3fs wants a botocore of its own"
     code, commands = [it.setup], ["set -eo pipefail", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"]
     for file, text in it.files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
     for kind, title, text in blocks(name):
         if kind == "console":

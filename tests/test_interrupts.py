@@ -1,10 +1,12 @@
 """Ctrl-C at each place of the package where Python may deliver it: what became of the upload is true, and told."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -12,7 +14,19 @@ from typing import Any, TypeVar
 import pytest
 
 import s3writer
-from s3writer import AbortedError, MultipartUploadWriter, PendingUpload, _memory, testing
+from s3writer import (
+    AbortedError,
+    MultipartUploadWriter,
+    PendingUpload,
+    _glue,
+    _memory,
+    _numbers,
+    _segmented,
+    pending,
+    segments,
+    testing,
+)
+from s3writer.segments import write_segments
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, data, logged, writer
 from tests.stores import BUCKET
@@ -30,9 +44,10 @@ Begun = TypeVar("Begun")
 class Interrupter:
     """Raises KeyboardInterrupt at the ``nth`` place, once."""
 
-    def __init__(self, nth: int) -> None:
+    def __init__(self, nth: int, places: set[str]) -> None:
         self.left = nth
         self.place = ""
+        self._places = places
 
     def __enter__(self) -> None:
         sys.setprofile(self._profile)
@@ -41,18 +56,17 @@ class Interrupter:
         sys.setprofile(None)
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        if event in EVENTS and is_ours(frame) and not is_lost(frame):
+        if event in EVENTS and self._is_ours(frame) and not is_lost(frame):
             self.left -= 1
             if not self.left:
                 self.place = f"{event} in {frame.f_code.co_name}, line {frame.f_lineno}"
                 raise KeyboardInterrupt
 
-
-def is_ours(frame: FrameType) -> bool:
-    """Whether it runs the package's code, or a context manager for it."""
-    if frame.f_code.co_filename == contextlib.__file__ and frame.f_back is not None:
-        frame = frame.f_back
-    return frame.f_code.co_filename in PLACES
+    def _is_ours(self, frame: FrameType) -> bool:
+        """Whether it runs the code that is to be interrupted, or a context manager for it."""
+        if frame.f_code.co_filename == contextlib.__file__ and frame.f_back is not None:
+            frame = frame.f_back
+        return frame.f_code.co_filename in self._places
 
 
 def is_lost(frame: FrameType | None) -> bool:
@@ -62,9 +76,9 @@ def is_lost(frame: FrameType | None) -> bool:
     return frame is not None
 
 
-def interrupted(act: Callable[[], object], nth: int) -> str | None:
+def interrupted(act: Callable[[], object], nth: int, places: set[str]) -> str | None:
     """What the interrupt of ``act`` at its ``nth`` place says in its notes; None if it has fewer places."""
-    interrupter = Interrupter(nth)
+    interrupter = Interrupter(nth, places)
     try:
         with interrupter:
             act()
@@ -77,8 +91,9 @@ def interrupted(act: Callable[[], object], nth: int) -> str | None:
 class Sweep:
     """Interrupts the same work at one place after the other, each time with a key of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: set[str] = PLACES) -> None:
         self.s3 = MemoryS3(BUCKET)
+        self._places = places
 
     def writer(self, payload: bytes, **options: Any) -> Callable[[str], MultipartUploadWriter]:
         """What makes a writer for a key, and writes to it."""
@@ -95,7 +110,7 @@ class Sweep:
         for nth in itertools.count(1):
             begun = begin(str(nth))
             with logged():
-                said = interrupted(functools.partial(act, begun), nth)
+                said = interrupted(functools.partial(act, begun), nth, self._places)
             if said is None:
                 assert nth > 5
                 if isinstance(begun, MultipartUploadWriter):
@@ -134,6 +149,35 @@ def test_an_interrupted_commit_of_a_pending_upload_says_what_became_of_it() -> N
         published = url in sweep.s3.objects
         assert not published or "published all the same" in said or "is not known" in said
         assert (url in sweep.s3.unfinished) is not published
+
+
+class Inline(Executor):
+    """Runs each call at once, in the thread that submits it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def write_both_halves(key: str) -> None:
+    halves = [lambda stream, half=half: stream.write(half) for half in (LARGE[: 12 * MIB], b"the end")]
+    write_segments(BUCKET, key, halves, executor=Inline())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of a segment that an interrupt keeps from being closed
+def test_an_interrupted_driver_says_what_became_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3writer.segments._PATIENCE_SECONDS", 0.0)
+    modules = (segments, _segmented, _glue, _numbers, pending, dataclasses)
+    sweep = Sweep({str(module.__file__) for module in modules})
+    with sweep.s3:
+        for _, url, said in sweep.over(lambda key: key, write_both_halves):
+            assert url not in sweep.s3.objects or "published all the same" in said or "is not known" in said
+            if url in sweep.s3.unfinished:
+                assert any(told in said for told in ("may be left", "has begun", "could not be", "unfinished uploads"))
 
 
 @pytest.mark.parametrize(

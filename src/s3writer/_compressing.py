@@ -46,6 +46,13 @@ FORMATS: dict[str, Callable[[], Compressor]] = {
 }
 
 
+def compressor(compression: str) -> Compressor:
+    """A new one; ValueError if there is none of that name, ImportError if a package is missing for it."""
+    if compression not in FORMATS:
+        raise ValueError(f"compression={compression!r} is not one of {', '.join(FORMATS)}")
+    return FORMATS[compression]()
+
+
 class CompressingWriter(MultipartUploadWriter):
     """A `MultipartUploadWriter` of which only the bytes in S3, and so ``result`` and ``progress``, are compressed.
 
@@ -58,7 +65,7 @@ class CompressingWriter(MultipartUploadWriter):
                 "on_error='keep' can't be had with a compression: what is resumed must begin with the same compressed "
                 "bytes. Write what is compressed already to a plain writer"
             )
-        self._compressor = FORMATS[compression]()
+        self._compressor = compressor(compression)
         self._compressed = 0
         self._gathered = PartBuffer()
         super().__init__(bucket, key, **options)

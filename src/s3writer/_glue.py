@@ -4,27 +4,38 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from s3writer._plan import MIN_PART_BYTES
+from s3writer._plan import MIN_PART_BYTES, make_plan
 from s3writer._segment import SegmentReceipt, SegmentStore
 from s3writer._sender import Sender
 from s3writer._session import Receipt
 from s3writer._upload import STOP_SECONDS
 
-#: Of some 10 MiB each, beside the one that is being joined.
 _IN_FLIGHT = 4
 
 
 class Glue:
     """Takes segments in their order, and bytes that stand between them.
 
-    Less than 5 MiB are left over between two segments. The head of a segment with parts of its own is 5 MiB long, so
-    that what is joined before these is never too small.
+    The head of a segment with parts of its own is 5 MiB long, so that what is joined before these is never too small.
+    Short segments are joined to parts that grow as those of any stream do, so that any number of them fits.
     """
 
     def __init__(
-        self, store: SegmentStore, upload_id: str, separator: bytes, progress: Callable[[int], object] | None
+        self,
+        store: SegmentStore,
+        upload_id: str,
+        separator: bytes,
+        progress: Callable[[int], object] | None = None,
+        part_size: int = MIN_PART_BYTES,
     ) -> None:
         self._store = store
+        self._plan = make_plan(
+            part_size=part_size,
+            max_concurrency=_IN_FLIGHT,
+            max_memory=None,
+            expected_size=None,
+            equal_parts=False,
+        )
         self._upload_id = upload_id
         self._separator = separator
         self._progress = progress
@@ -49,6 +60,11 @@ class Glue:
         """The whole object's, once all is there: "NAME:base64"."""
         return self._store.whole_checksum(self._in_order())
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come yet."""
+        return not self._held and not self.last_number
+
     def add(self, data: bytes) -> None:
         """Let ``data`` come next."""
         self._ends.append(data)
@@ -64,12 +80,12 @@ class Glue:
             self._send()
             self._keep(receipt.parts)
         self.add(receipt.tail)
-        if self._held >= MIN_PART_BYTES:
+        if self._held >= self._plan.size(self.last_number + 1):
             self._send()
 
     def finish(self) -> list[Receipt]:
         """Send what is left over as the last part; all parts, once S3 has them."""
-        if self._held or not self._parts:
+        if self._held or self.is_empty:
             self._send()
         self._collect(0)
         return self._in_order()
@@ -79,7 +95,7 @@ class Glue:
         data, self._ends, self._held = b"".join(self._ends), [], 0
         self.last_number = number = self.last_number + 1
         store, upload_id, check, digest = self._store, self._upload_id, self._sender.check, self._store.start_digest()
-        self._collect(_IN_FLIGHT - 1)
+        self._collect(max(0, self._plan.in_flight(number) - 1))
         self._sender.start(lambda: store.upload_part(upload_id, number, memoryview(data), digest, check))
 
     def _collect(self, most: int) -> None:

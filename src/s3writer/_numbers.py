@@ -5,9 +5,10 @@ stand before its own parts, the others are for those parts. The last number of a
 last segment. How many a segment uses shows when it has ended; what it leaves unused is a gap.
 
 If it is known how many segments will come, each gets its share of what is free. Otherwise it gets the share that it
-would have if as many were to come as four windows hold, but no more than four times what one has used so far: numbers
-grow scarce slowly, and never run out all at once. When few are left and more lie unused behind, it is best to wait
-until no segment is under way: then numbers go on from the last one that was used. So any number of short segments fits.
+would have if as many were to come as four windows hold: numbers grow scarce slowly, and never run out all at once;
+some fifteen windows of segments with parts of their own fit. When few are left and more lie unused behind, it is best
+to wait until no segment is under way: then numbers go on from the last one that was used. So any number of short
+segments fits.
 """
 
 from s3writer._plan import MAX_PARTS
@@ -19,7 +20,6 @@ LEAST = 2
 MAX_SEGMENTS = NUMBERS // LEAST
 
 _WINDOWS_AHEAD = 4
-_TIMES_THE_MOST = 4
 _FEW = 8
 
 
@@ -27,15 +27,17 @@ class Numbers:
     """The blocks of one object's segments; ``window`` of them are under way at once."""
 
     def __init__(self, window: int) -> None:
-        self._ahead = _WINDOWS_AHEAD * window
+        self._window = window
         self._next = 1
         self._used = 0
-        self._most = NUMBERS
 
     def share(self, to_come: int | None) -> int:
         """How many numbers the next segment gets, of so many ``to_come``; fewer than `LEAST` are none."""
         free = NUMBERS + 1 - self._next
-        share = min(free // self._ahead, _TIMES_THE_MOST * self._most) if to_come is None else free // max(1, to_come)
+        if to_come is None:
+            share = max(free // (_WINDOWS_AHEAD * self._window), min(_FEW, free // self._window))
+        else:
+            share = free // max(1, to_come)
         return min(free, max(LEAST, share))
 
     def should_wait(self, to_come: int | None) -> bool:
@@ -49,10 +51,9 @@ class Numbers:
         self._next += share
         return first
 
-    def use(self, last: int, count: int) -> None:
-        """Note that a segment has used so many numbers, and none after ``last``."""
-        self._used = last
-        self._most = count if self._most == NUMBERS else max(self._most, count)
+    def use(self, number: int) -> None:
+        """Note that ``number`` was used, and none after it."""
+        self._used = number
 
     def begin_anew(self) -> None:
         """Go on behind the last number that was used; for when no segment is under way."""

@@ -35,12 +35,16 @@ from s3writer._body import Body
 from s3writer._checksums import Digest
 from s3writer._compressing import CompressingWriter
 from s3writer._errors import ObjectTooLargeError
+from s3writer._log import log_end
 from s3writer._plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
 from s3writer._session import Receipt, State
 from s3writer._store import Store
 from s3writer._upload import STOP_SECONDS, PartBuffer, Upload
 from s3writer._writer import MultipartUploadWriter
+from s3writer.pending import check_customer_key
 
+#: What the log says of a segment where it says this of an upload.
+_OUTCOMES = {State.PREPARED.value: "sent", State.ABORTED.value: "failed"}
 #: What was settled when the upload began, and can't be said again of one of its segments.
 _SETTLED = {
     "bucket",
@@ -95,7 +99,7 @@ class SegmentReceipt:
 
     upload_id: str
     number: int
-    parts: tuple[Receipt, ...] = field(repr=False)
+    parts: tuple[Receipt, ...] = field(repr=False, hash=False)
     head: bytes = field(repr=False)
     tail: bytes = field(repr=False)
 
@@ -116,7 +120,10 @@ class SegmentReceipt:
             given = json.loads(text)
             given["parts"] = tuple(Receipt(**part) for part in given["parts"])
             given.update((name, base64.b64decode(given[name], validate=True)) for name in ("head", "tail"))
-            return cls(**given)
+            receipt = cls(**given)
+            if not isinstance(receipt.upload_id, str) or type(receipt.number) is not int:
+                raise ValueError("it says of no segment what it is of")
+            return receipt
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no SegmentReceipt: {error}") from error
 
@@ -163,6 +170,7 @@ class SegmentUpload(Upload):
     _store: SegmentStore
     _segment: Segment
     _head: bytes | None = None
+    _tail = b""
 
     def join(self, segment: Segment) -> None:
         """Send parts to where ``segment`` says."""
@@ -174,7 +182,7 @@ class SegmentUpload(Upload):
     @property
     def kept(self) -> int:
         """Bytes that were not sent, but kept for the driver."""
-        return len(self._head or b"")
+        return len(self._head or b"") + len(self._tail)
 
     def room(self) -> int:
         """The size in bytes of the head, and then of the part that is next to be filled."""
@@ -190,18 +198,17 @@ class SegmentUpload(Upload):
     def finish(self, rest: PartBuffer) -> SegmentReceipt:
         """Wait until S3 has all parts; ``rest`` is one more, or goes to the driver."""
         self.session.move(State.COMMITTING)
-        tail = b""
         try:
             if self._head is None:
                 self._keep_head(rest)
             elif rest.tell() >= MIN_PART_BYTES:
                 self._start(rest)
             else:
-                tail = rest.getvalue()[: rest.tell()]
+                self._tail = rest.getvalue()[: rest.tell()]
             self._collect(0)
             where = self._segment
             parts = (dataclasses.replace(part, number=where.first + part.number) for part in self.session.manifest())
-            receipt = SegmentReceipt(where.upload_id, where.number, tuple(parts), self._head or b"", tail)
+            receipt = SegmentReceipt(where.upload_id, where.number, tuple(parts), self._head or b"", self._tail)
         except BaseException as error:
             self.fail(error)
             raise
@@ -220,6 +227,12 @@ class SegmentUpload(Upload):
                 "bytes, or set expected_size, or a larger max_memory or part_size",
                 *self._address,
             )
+
+    def _log_end(self, outcome: str) -> None:
+        """Of the segment: the upload goes on."""
+        said = f"segment {self._segment.number} {_OUTCOMES.get(outcome, outcome)}"
+        size, parts = self.session.size + self.kept, self.session.next_part() - 1
+        log_end(said, *self._address, self.upload_id, size=size, parts=parts, began=self._began)
 
     def _remove(self, _upload_id: str) -> bool:
         """Nothing but to let no part be sent any more: other segments need the upload."""
@@ -251,16 +264,20 @@ class SegmentWriter(MultipartUploadWriter):
     _upload: SegmentUpload
 
     def __init__(self, segment: Segment, **options: Any) -> None:
-        if settled := options.keys() & _SETTLED:
+        options["client"] = s3 = chosen_for_segments(options.get("client"))
+        of_parts = s3.meta.service_model.operation_model(PART).input_shape.members.keys()
+        late = {name for name in options if name[:1].isupper() and name not in of_parts}
+        if settled := options.keys() & _SETTLED | late:
             raise TypeError(f"{', '.join(sorted(settled))} can't be given: it was settled when the upload began")
-        options["client"] = chosen_for_segments(options.get("client"))
+        check_encoding(options.get("encoding"))
+        check_customer_key(segment.key, segment.s3_arguments, options)
         super().__init__(
             segment.bucket,
             segment.key,
             part_size=segment.part_size,
             checksum=segment.checksum,
             commit_token=False,
-            **{**segment.s3_arguments, **options},
+            **{**{name: value for name, value in segment.s3_arguments.items() if name in of_parts}, **options},
         )
         self._receipt: SegmentReceipt | None = None
         self._upload.join(segment)
@@ -269,7 +286,7 @@ class SegmentWriter(MultipartUploadWriter):
     def receipt(self) -> SegmentReceipt:
         """What the driver needs to commit the segment; ValueError before it was closed, or if it failed."""
         if self._receipt is None:
-            raise ValueError(f"{self!r} has no receipt")
+            raise ValueError(f"{self!r} has no receipt: it is not closed, or failed, or was closed by a finaliser")
         return self._receipt
 
     def commit(self) -> NoReturn:
@@ -290,13 +307,27 @@ class SegmentWriter(MultipartUploadWriter):
         return super()._size + self._upload.kept
 
     def _commit(self) -> None:
-        self._receipt = self._upload.finish(self._take_rest())
+        """What is compressed is not empty even if nothing was written; the segment is to be empty then."""
+        is_empty, rest = not self._taken, self._take_rest()
+        self._receipt = self._upload.finish(PartBuffer() if is_empty else rest)
 
 
 class CompressingSegmentWriter(SegmentWriter, CompressingWriter):
     """A `SegmentWriter` with the option ``compression``: "gzip", "bz2", "xz" or "zstd". Segments, each compressed by
     itself, are unpacked as a whole.
     """
+
+
+def check_encoding(encoding: str | None) -> None:
+    """ValueError if there is none of that name, or if it would begin each segment with a byte order mark."""
+    try:
+        mark = "".encode(encoding or "utf-8")
+    except LookupError as error:
+        raise ValueError(f"encoding={encoding!r} can't be used: {error}") from None
+    if mark:
+        raise ValueError(
+            f"encoding={encoding!r} would put a byte order mark before each segment: take utf-16-le or utf-8"
+        )
 
 
 def chosen_for_segments(client: Any) -> Any:

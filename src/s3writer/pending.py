@@ -139,8 +139,7 @@ class PendingUpload:
 
     def _checked(self, client: Any, s3_arguments: Mapping[str, Any]) -> Store:
         """The store for a commit; TypeError if an argument is missing."""
-        if "SSECustomerAlgorithm" in self.s3_arguments and "SSECustomerKey" not in s3_arguments:
-            raise TypeError(f"SSECustomerKey must be given: {self.key} is encrypted with a key that only you have")
+        check_customer_key(self.key, self.s3_arguments, s3_arguments)
         return self._store(client, {**self.s3_arguments, **s3_arguments})
 
     def _store(self, client: Any, s3_arguments: Mapping[str, Any]) -> Store:
@@ -207,6 +206,12 @@ class PendingUpload:
 
     def _recognized(self, store: Store) -> UploadResult | None:
         return store.recognize(store.head(), self.size, len(self.parts), self.checksum)
+
+
+def check_customer_key(key: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """TypeError if the key of SSE-C is missing: it is the one argument that is not ``kept`` with an upload."""
+    if "SSECustomerAlgorithm" in kept and "SSECustomerKey" not in given:
+        raise TypeError(f"SSECustomerKey must be given: {key} is encrypted with a key that only you have")
 
 
 class PartlyCommittedError(S3WriterError):
