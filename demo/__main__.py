@@ -106,6 +106,13 @@ def fail_halfway(client: Any, bucket: str, key: str) -> None:
                     raise Halfway
     except Halfway as error:
         print(f"         {error.__notes__[0]}      [the exception's own note]")
+    show_nothing(client, bucket, key)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\nmemory   {peak:.0f} MiB at its peak, Django and the objects read back included      [getrusage]")
+
+
+def show_nothing(client: Any, bucket: str, key: str) -> None:
+    """Show that there is no object, and no upload of it."""
     try:
         client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -116,8 +123,6 @@ def fail_halfway(client: Any, bucket: str, key: str) -> None:
     print(f"         unfinished uploads of it: {len(left)}      [ListMultipartUploads]")
     if left:
         raise SystemExit("an upload was left behind")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\nmemory   {peak:.0f} MiB at its peak, Django and the objects read back included      [getrusage]")
 
 
 def clean_up(client: Any, bucket: str, prefix: str) -> None:

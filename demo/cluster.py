@@ -14,15 +14,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 import dask
-from botocore.exceptions import ClientError
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 from django.core import serializers
 from tqdm import tqdm
 
+from demo.__main__ import show_nothing
 from s3writer import UploadResult
 from s3writer.segments import write_segments
 from tests import jobs
@@ -116,17 +115,7 @@ def kill_and_look(pool: Executor, store: Store, key: str, database: str, process
         print(f"         KilledWorker; {error.__notes__[0]}      [the exception's own note]")
     else:
         raise SystemExit("the worker's death was not noticed")
-    client: Any = store.client()
-    try:
-        client.head_object(Bucket=BUCKET, Key=key)
-    except ClientError as error:
-        print(f"         object: {error.response['Error']['Code']}, it does not exist      [HeadObject]")
-    else:
-        raise SystemExit("a truncated object was published")
-    left = client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
-    print(f"         unfinished uploads: {len(left)}      [ListMultipartUploads]")
-    if left:
-        raise SystemExit("an upload was left behind")
+    show_nothing(store.client(), BUCKET, key)
 
 
 if __name__ == "__main__":
