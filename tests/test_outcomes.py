@@ -76,6 +76,23 @@ def test_an_internal_error_of_the_store_is_not_committed(client: Any, key: str, 
     assert uploads(client, key) == []
 
 
+@BOTH
+def test_what_an_interrupt_has_come_with_does_not_lead_back_to_it(
+    client: Any, key: str, payload: bytes, commit: str
+) -> None:
+    wire = Wire(client)
+    wire.on(commit, wire.act_then_interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key) as stream:
+        stream.write(payload)
+    seen, waiting = set(), [caught.value.__cause__, caught.value.__context__]
+    while waiting:
+        error = waiting.pop()
+        assert error is not caught.value
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            waiting += [error.__cause__, error.__context__]
+
+
 def test_an_answer_that_describes_no_object_settles_nothing(client: Any, key: str) -> None:
     def act_then_fail(request: Any) -> Any:
         with pytest.raises(ConnectionClosedError):

@@ -1,6 +1,7 @@
 """`s3writer.testing`: what users test their own code with. That it behaves like a store is in the conformance suite."""
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -398,6 +399,19 @@ def test_a_part_has_the_checksum_that_its_upload_was_begun_with() -> None:
     named, _ = upload(s3, ChecksumAlgorithm="SHA256")
     with pytest.raises(ClientError, match="begun with SHA256"):
         s3.client.upload_part(**named, PartNumber=1, Body=b"a", ChecksumCRC32=crc32(b"a"))
+
+
+def test_only_parts_without_checksums_of_their_own_may_have_gaps_between_their_numbers() -> None:
+    s3 = MemoryS3("bucket")
+    for algorithm, code in ((None, None), ("SHA256", "InvalidPartOrder")):
+        declared = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+        named, _ = upload(s3, **declared)
+        sent = s3.client.upload_part(**named, PartNumber=2, Body=b"a", **declared)
+        part = {"PartNumber": 2, "ETag": sent["ETag"]}
+        with contextlib.ExitStack() as stack:
+            if code:
+                stack.enter_context(pytest.raises(ClientError, match=code))
+            s3.client.complete_multipart_upload(**named, MultipartUpload={"Parts": [part]})
 
 
 def test_a_checksum_of_checksums_is_verified() -> None:

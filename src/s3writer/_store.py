@@ -351,7 +351,8 @@ class Store:
             self.is_undecided = False
             raise failure
         answered = isinstance(error, _faults.botocore.ClientError) and not lost_answers
-        raise LostAnswerError(failure, answered=answered, checksum=checksum) from error
+        cause = error if isinstance(error, Exception) else None
+        raise LostAnswerError(failure, answered=answered, checksum=checksum) from cause
 
     @property
     def lost_upload(self) -> str:
