@@ -7,35 +7,35 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import pytest
 
-import s3writer
 from s3writer import (
     AbortedError,
     MultipartUploadWriter,
     PendingUpload,
     _glue,
-    _memory,
-    _numbers,
     _segmented,
+    _sender,
+    _session,
+    _store,
+    _upload,
+    _writer,
     pending,
     segments,
-    testing,
 )
 from s3writer.segments import write_segments
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, data, logged, writer
 from tests.stores import BUCKET
 
-SMALL, LARGE = data(1000), data(6 * MIB)
+SMALL, LARGE = data(1000), data(5 * MIB + 1)
 #: Python calls signal handlers when a function begins, and when one that is written in C has ended; what they raise in
 #: a finaliser is lost.
 EVENTS = {"call", "c_return"}
-PLACES = {str(path) for path in Path(s3writer.__file__).parent.glob("*.py")} - {testing.__file__, _memory.__file__}
+PLACES = {str(module.__file__) for module in (_writer, _upload, _store, _session, _sender, pending)}
 FINALISERS = {"__del__", "alarm", "<genexpr>"}
 
 Begun = TypeVar("Begun")
@@ -119,8 +119,9 @@ class Sweep:
             yield begun, f"s3://{BUCKET}/{nth}", said
 
 
-@pytest.mark.parametrize("payload", [SMALL, LARGE], ids=["put", "complete"])
-@pytest.mark.parametrize("on_error", ["abort", "keep"])
+@pytest.mark.parametrize(
+    ("payload", "on_error"), [(SMALL, "abort"), (LARGE, "abort"), (LARGE, "keep")], ids=["put", "complete", "keep"]
+)
 def test_an_interrupted_close_says_what_became_of_the_object(payload: bytes, on_error: str) -> None:
     sweep = Sweep()
     for stream, url, said in sweep.over(sweep.writer(payload, on_error=on_error), MultipartUploadWriter.close):
@@ -164,14 +165,14 @@ class Inline(Executor):
 
 
 def write_both_halves(key: str) -> None:
-    halves = [lambda stream, half=half: stream.write(half) for half in (LARGE[: 12 * MIB], b"the end")]
+    halves = [lambda stream, half=half: stream.write(half) for half in (LARGE, b"the end")]
     write_segments(BUCKET, key, halves, executor=Inline())
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of a segment that an interrupt keeps from being closed
 def test_an_interrupted_driver_says_what_became_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3writer.segments._PATIENCE_SECONDS", 0.0)
-    modules = (segments, _segmented, _glue, _numbers, pending, dataclasses)
+    modules = (segments, _segmented, _glue, pending, dataclasses)
     sweep = Sweep({str(module.__file__) for module in modules})
     with sweep.s3:
         for _, url, said in sweep.over(lambda key: key, write_both_halves):

@@ -56,7 +56,7 @@ from tests.stores import BUCKET, Store
 URL = f"s3://{BUCKET}/key"
 #: Around each length at which something else happens.
 SIZES = st.sampled_from(
-    [0, 0, 1, 100, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB - 1, 10 * MIB, 10 * MIB + 1, 21 * MIB]
+    [0, 0, 1, 100, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB - 1, 10 * MIB, 10 * MIB + 1, 16 * MIB]
 )
 
 
@@ -110,7 +110,7 @@ def recipe(store: Store) -> Callable[[], Any]:
     return functools.partial(jobs.make_client, str(store.endpoint))
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(st.lists(SIZES, max_size=6), st.integers(1, 4), st.integers(0, 99))
 def test_any_bytes_in_any_segments_that_end_in_any_order_make_the_same_object(
     sizes: list[int], window: int, seed: int
@@ -126,7 +126,7 @@ def test_any_bytes_in_any_segments_that_end_in_any_order_make_the_same_object(
     assert s3.unfinished == []
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(st.lists(SIZES, min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_segments_by_hand_may_be_written_and_handed_over_in_any_order(sizes: list[int], order: random.Random) -> None:
     with MemoryS3(BUCKET) as s3:
@@ -183,7 +183,7 @@ def test_no_more_segments_than_a_window_holds_wait_for_a_slow_one() -> None:
 
 
 def test_a_huge_segment_among_short_ones(store: Store, key: str, pool: ProcessPoolExecutor) -> None:
-    sizes = [10, 150 * MIB, 10]
+    sizes = [10, 90 * MIB, 10]
     write_segments(BUCKET, key, producers(sizes), executor=pool, client=recipe(store))
     assert content(store.client(), key) == whole(sizes)
 
