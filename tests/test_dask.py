@@ -42,7 +42,7 @@ def executor(request: pytest.FixtureRequest, cluster: LocalCluster) -> Iterator[
 
 
 def write(pool: Any, store: Store, key: str, work: list[Any]) -> None:
-    write_segments(BUCKET, key, work, executor=pool, client=functools.partial(jobs.make_client, store.endpoint))
+    write_segments(BUCKET, key, work, executor=pool, client=functools.partial(jobs.make_client, str(store.endpoint)))
 
 
 @pytest.mark.usefixtures("database")

@@ -2,9 +2,11 @@
 
 import bz2
 import contextlib
+import dataclasses
 import datetime as dt
 import functools
 import gzip
+import io
 import json
 import logging
 import lzma
@@ -28,6 +30,7 @@ from hypothesis import strategies as st
 from s3writer import (
     AbortedError,
     AccessDeniedError,
+    ConnectionFailedError,
     KeyExistsError,
     NotCommittedError,
     ObjectTooLargeError,
@@ -36,11 +39,13 @@ from s3writer import (
     abort_uploads,
 )
 from s3writer._checksums import best
+from s3writer._client import client_of
 from s3writer._numbers import LEAST, NUMBERS, Numbers
-from s3writer._plan import GIB, MAX_PART_BYTES, MIN_PART_BYTES, make_plan
+from s3writer._plan import GIB, MAX_PART_BYTES, MIN_PART_BYTES
 from s3writer._segment import SegmentPlan
 from s3writer.segments import (
     CompressingSegmentWriter,
+    Segment,
     SegmentedUpload,
     SegmentReceipt,
     SegmentWriter,
@@ -289,6 +294,121 @@ def test_compressed_segments_are_unpacked_as_a_whole(compression: str, unpack: C
     assert json.loads(unpack(s3.objects[URL])) == [{"row": number} for number in range(10)]
 
 
+@pytest.mark.parametrize("encoding", ["euc_jis_2004", "iso2022_jp", "utf-8"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_what_an_encoder_holds_back_is_in_the_segment(encoding: str, compression: str | None) -> None:
+    work: list[Any] = [functools.partial(jobs.write_text, "か")] * 2
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        write_segments(BUCKET, "key", work, executor=pool, encoding=encoding, compression=compression)
+    stored = gzip.decompress(s3.objects[URL]) if compression else s3.objects[URL]
+    assert stored == "か".encode(encoding) * 2
+
+
+def test_a_client_is_made_once_in_a_process() -> None:
+    made: list[object] = []
+
+    def make(*_: object) -> object:
+        made.append(object())
+        return made[-1]
+
+    assert client_of(None) is None
+    assert client_of(make) is client_of(make)
+    assert client_of(functools.partial(make, "a")) is client_of(functools.partial(make, "a"))
+    assert client_of(functools.partial(make, ["b"])) is not client_of(functools.partial(make, ["b"]))
+    assert len(made) == 4
+
+
+def test_a_forked_pool_makes_clients_of_its_own(store: Store, key: str) -> None:
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as forked:
+        write_segments(BUCKET, key, producers([12 * MIB] * 6), executor=forked, client=recipe(store))
+    assert content(store.client(), key) == whole([12 * MIB] * 6)
+
+
+def test_a_client_that_was_remembered_across_a_fork_is_refused(store: Store, key: str) -> None:
+    remembering = functools.partial(jobs.remember_client, str(store.endpoint))
+    with (
+        ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as forked,
+        pytest.raises(ValueError, match="client must make a new client in a forked process"),
+    ):
+        write_segments(BUCKET, key, producers([12 * MIB] * 2), executor=forked, client=remembering)
+    assert uploads(store.client(), key) == []
+
+
+def test_a_failure_is_noticed_before_the_next_segment_begins() -> None:
+    failed = threading.Event()
+
+    def fail(_: Any) -> None:
+        raise ArithmeticError
+
+    def lazily() -> Iterator[Any]:
+        yield fail
+        failed.wait(0.5)
+        yield fail
+        pytest.fail("a second segment was begun after the first had failed")
+
+    with MemoryS3(BUCKET), ThreadPoolExecutor(2) as pool, pytest.raises(ArithmeticError):
+        write_segments(BUCKET, "key", lazily(), executor=pool)
+
+
+def test_a_part_whose_answer_was_lost_is_aborted_twice_and_told_of() -> None:
+    with logged() as log, MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        s3.lose_answer("UploadPart", nth=1)
+        with pytest.raises(ConnectionFailedError) as caught:
+            write_segments(BUCKET, "key", producers([12 * MIB] * 2), executor=pool)
+    assert s3.calls.count("AbortMultipartUpload") == 2
+    assert "it must be aborted again" in caught.value.__notes__[-1]
+    assert any("it must be aborted again" in message for message in log)
+
+
+def test_a_refused_commit_says_that_the_upload_was_aborted_and_nothing_else() -> None:
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
+        s3.refuse("CompleteMultipartUpload", "AccessDenied")
+        with pytest.raises(AccessDeniedError) as caught:
+            write_segments(BUCKET, "key", producers([1]), executor=pool)
+    [note] = caught.value.__notes__
+    assert note.endswith("was then aborted")
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """It takes no notes."""
+
+
+def test_an_exception_that_takes_no_notes_goes_on_all_the_same() -> None:
+    def fail(_: Any) -> None:
+        raise Frozen
+
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool, pytest.raises(Frozen):
+        write_segments(BUCKET, "key", [fail], executor=pool)
+    assert s3.unfinished == []
+
+
+def test_a_tail_needs_no_number_of_its_own() -> None:
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=4000)
+        receipts = []
+        for number in range(4000):
+            with SegmentWriter(upload.segment(number), max_memory=6 * MIB) as stream:
+                stream.write(data(12 * MIB) if number == 7 else b"")
+            receipts.append(stream.receipt)
+        upload.commit(receipts)
+    assert s3.objects == {URL: data(12 * MIB)}
+
+
+def test_parts_that_do_not_end_in_time_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3writer._segment.STOP_SECONDS", 0.0)
+    goes_on = threading.Event()
+    with logged() as log, MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        s3.client.meta.events.register_first("before-send.s3.UploadPart", lambda **_: goes_on.wait(30) and None)
+        with pytest.raises(ArithmeticError), SegmentWriter(upload.segment(0)) as stream:
+            stream.write(data(12 * MIB))
+            raise ArithmeticError
+        goes_on.set()
+        upload.abort()
+    assert any("segment 0 of" in message and "under way" in message for message in log)
+
+
 def test_a_separator_stands_only_between_segments_that_have_something() -> None:
     work: list[Any] = [functools.partial(jobs.write_text, text) for text in ("", "1", "", "", "2", "")]
     with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
@@ -453,7 +573,17 @@ def yield_in_vain(stream: Any) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize("producer", [write_in_vain, yield_in_vain])
+def map_in_vain(stream: Any) -> Iterator[int]:
+    return map(stream.write, ["rows"])
+
+
+def leave_open(stream: Any) -> io.TextIOWrapper:
+    text = io.TextIOWrapper(stream)
+    text.write("rows")
+    return text
+
+
+@pytest.mark.parametrize("producer", [write_in_vain, yield_in_vain, map_in_vain, leave_open])
 def test_a_producer_that_does_nothing_when_it_is_called_is_refused(producer: Any) -> None:
     with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool, pytest.raises(TypeError, match="when it is called"):
         write_segments(BUCKET, "key", [producer], executor=pool)
@@ -551,13 +681,9 @@ def test_a_missing_customer_key_is_named() -> None:
 
 
 def test_any_number_of_short_segments_fits_and_grows_no_memory() -> None:
-    plan = make_plan(
-        part_size=MIN_PART_BYTES, max_concurrency=4, max_memory=None, expected_size=None, equal_parts=False
-    )
-    assert plan.longest() > 5 * 1024 * GIB
     with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
         result = write_segments(BUCKET, "key", producers([5 * MIB] * 40), executor=pool)
-    assert result.parts == 14
+    assert result.parts == 10
     assert s3.objects == {URL: whole([5 * MIB] * 40)}
 
 
@@ -570,7 +696,7 @@ def test_a_segment_that_outgrows_its_numbers_is_refused() -> None:
             ),
             SegmentWriter(upload.segment(7), max_memory=6 * MIB) as stream,
         ):
-            stream.write(data(12 * MIB))
+            stream.write(data(17 * MIB))
         upload.abort()
 
 
@@ -605,7 +731,7 @@ def test_no_number_is_given_twice_or_out_of_order(wanted: list[int], window: int
 
 @given(st.integers(1, 9_998), st.integers(5 * MIB, 5 * GIB))
 def test_parts_of_a_segment_grow_to_the_largest_that_s3_takes(parts: int, part_size: int) -> None:
-    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, grows=True, parts=parts)
+    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, grows=True, parts=parts, steady=0)
     sizes = list(map(plan.size, range(1, parts + 1)))
     assert sizes == sorted(sizes)
     assert sizes[0] >= MIN_PART_BYTES
@@ -613,15 +739,29 @@ def test_parts_of_a_segment_grow_to_the_largest_that_s3_takes(parts: int, part_s
     assert sum(sizes) >= 0.7 * GIB * parts
 
 
-@pytest.mark.parametrize("segments", [1, 10, 100, 1000])
-def test_an_expected_size_makes_nearly_all_of_s3_s_limit_fit(segments: int) -> None:
-    most = (NUMBERS - segments) * MAX_PART_BYTES
+def planned(segment: Segment) -> SegmentPlan:
     with MemoryS3(BUCKET):
-        upload = SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=most)
-        assert upload.part_size == MAX_PART_BYTES
+        stream = SegmentWriter(segment)
+        stream.abort()
+    return stream._upload._plan  # type: ignore[return-value]  # of a segment it is one of these
+
+
+@pytest.mark.parametrize("segments", [1, 10, 100, 1000, 3000, 4999])
+@pytest.mark.parametrize("share", [0.01, 0.7, 1])
+def test_what_is_expected_fits_into_even_segments_with_parts_of_one_size(segments: int, share: float) -> None:
+    parts = NUMBERS // segments - 1
+    most = segments * parts * MAX_PART_BYTES
+    expected = int(most * share)
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=expected)
+        plan = planned(upload.segment(segments - 1))
+        sizes = [plan.size(number) for number in range(1, parts + 1)]
+        assert sum(sizes) * segments >= expected
+        assert set(sizes[: 3 * parts // 4]) <= {upload.part_size}
+        assert sizes[-1] <= MAX_PART_BYTES
         upload.abort()
-        with pytest.raises(ValueError, match=r"expected_size=.* does not fit into segments="):
-            SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=most + 1)
+        with pytest.raises(ValueError, match=r"expected_size=.* does not fit into \d+ segments"):
+            SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=most + segments)
 
 
 def test_clients_that_add_checksums_to_parts_are_refused() -> None:
@@ -646,6 +786,8 @@ def test_clients_that_add_checksums_to_parts_are_refused() -> None:
         ({"max_memory": 6 * MIB, "part_size": 7 * MIB}, ValueError, "max_memory=.* at least one part"),
         ({"max_memory": 64 * MIB, "expected_size": 10**12}, ValueError, "max_memory=.* at least one part"),
         ({"compression": ["gzip"]}, TypeError, "unhashable"),
+        ({"expected_size": 1, "producers": iter([])}, ValueError, "expected_size needs producers of which the number"),
+        ({"encoding": ""}, ValueError, "encoding='' can't be used"),
         ({"compression": "lz77"}, ValueError, "compression='lz77' is not one of"),
         ({"client": MemoryS3().client}, TypeError, "client must be callable"),
         ({"checksum": "SHA256"}, ValueError, "checksum='SHA256' can't be combined"),

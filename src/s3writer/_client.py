@@ -1,7 +1,10 @@
 """The client of all writers that were given none: one a process, tuned for uploading."""
 
+import contextlib
+import functools
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 CONFIG: dict[str, Any] = {
@@ -14,6 +17,8 @@ CONFIG: dict[str, Any] = {
 
 _lock = threading.Lock()
 _made: dict[Any, Any] = {}
+_remembered: dict[Any, Any] = {}
+_inherited: list[Any] = []
 
 
 def chosen(client: Any) -> Any:
@@ -47,10 +52,33 @@ def default_client(endpoint_url: str | None = None) -> Any:
         return _made[session]
 
 
+def client_of(recipe: Callable[[], Any] | None) -> Any:
+    """What ``recipe`` makes, once in each process; None for None. ValueError if a forked child gets its parent's client
+    from it: two processes can't share connections.
+    """
+    if recipe is None:
+        return None
+    key: Any = recipe
+    if isinstance(recipe, functools.partial):
+        key = recipe.func, recipe.args, tuple(recipe.keywords.items())
+    with _lock:
+        try:
+            return _remembered[key]
+        except (KeyError, TypeError):
+            client = recipe()
+        if any(client is inherited for inherited in _inherited):
+            raise ValueError("client must make a new client in a forked process: let it not remember what it has made")
+        with contextlib.suppress(TypeError):
+            _remembered[key] = client
+        return client
+
+
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
+    _inherited.extend(_remembered.values())
     _made.clear()
+    _remembered.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -23,6 +23,7 @@ OSError
 Every error survives pickling, ``errno`` included; what went wrong while cleaning up is in its notes.
 """
 
+import contextlib
 import errno
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -46,6 +47,13 @@ class S3WriterError(OSError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revive, (type(self), self.strerror), self.__dict__
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Let ``error`` say it, if it is one that can be changed, and does not say it yet."""
+    with contextlib.suppress(Exception):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
 
 
 def _revive(kind: type[S3WriterError], message: str) -> S3WriterError:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from s3writer._plan import MIN_PART_BYTES, make_plan
+from s3writer._plan import MIB
 from s3writer._segment import SegmentReceipt, SegmentStore
 from s3writer._sender import Sender
 from s3writer._session import Receipt
 from s3writer._upload import STOP_SECONDS
 
+#: Short segments are joined up to this size, and then by one more. 10,000 parts of it are 156 GiB.
+_ENOUGH_BYTES = 16 * MIB
 _IN_FLIGHT = 4
 
 
@@ -17,7 +19,6 @@ class Glue:
     """Takes segments in their order, and bytes that stand between them.
 
     The head of a segment with parts of its own is 5 MiB long, so that what is joined before these is never too small.
-    Short segments are joined to parts that grow as those of any stream do, so that any number of them fits.
     """
 
     def __init__(
@@ -26,16 +27,8 @@ class Glue:
         upload_id: str,
         separator: bytes,
         progress: Callable[[int], object] | None = None,
-        part_size: int = MIN_PART_BYTES,
     ) -> None:
         self._store = store
-        self._plan = make_plan(
-            part_size=part_size,
-            max_concurrency=_IN_FLIGHT,
-            max_memory=None,
-            expected_size=None,
-            equal_parts=False,
-        )
         self._upload_id = upload_id
         self._separator = separator
         self._progress = progress
@@ -80,7 +73,7 @@ class Glue:
             self._send()
             self._keep(receipt.parts)
         self.add(receipt.tail)
-        if self._held >= self._plan.size(self.last_number + 1):
+        if self._held >= _ENOUGH_BYTES:
             self._send()
 
     def finish(self) -> list[Receipt]:
@@ -95,7 +88,7 @@ class Glue:
         data, self._ends, self._held = b"".join(self._ends), [], 0
         self.last_number = number = self.last_number + 1
         store, upload_id, check, digest = self._store, self._upload_id, self._sender.check, self._store.start_digest()
-        self._collect(max(0, self._plan.in_flight(number) - 1))
+        self._collect(_IN_FLIGHT - 1)
         self._sender.start(lambda: store.upload_part(upload_id, number, memoryview(data), digest, check))
 
     def _collect(self, most: int) -> None:

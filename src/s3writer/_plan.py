@@ -83,9 +83,9 @@ def make_plan(
     *,
     part_size: int,
     max_concurrency: int,
-    max_memory: int | None,
-    expected_size: int | None,
-    equal_parts: bool,
+    max_memory: int | None = None,
+    expected_size: int | None = None,
+    equal_parts: bool = False,
 ) -> Plan:
     """The plan for these settings of a writer, or ValueError (TypeError) naming the one that is out of its limits."""
     _check("part_size", part_size, MIN_PART_BYTES, MAX_PART_BYTES, "5 MiB to 5 GiB, S3's limits")

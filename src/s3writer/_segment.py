@@ -17,7 +17,8 @@ size(n) = max(grown(n), part_size * (5 GiB / part_size) ** ((n - 1) / (parts - 1
 ```
 
 which holds ``parts * 5 GiB / ln(5 GiB / part_size)`` bytes or more: 0.7 GiB a number with parts of 5 MiB, and nearly 5
-with larger ones.
+with larger ones. If it is known how long the object will be, the first three quarters of a segment's parts are of one
+size, and only what it has beyond its even share is in growing ones.
 """
 
 import base64
@@ -35,7 +36,7 @@ from s3writer._body import Body
 from s3writer._checksums import Digest
 from s3writer._compressing import CompressingWriter
 from s3writer._errors import ObjectTooLargeError
-from s3writer._log import log_end
+from s3writer._log import log_end, warn
 from s3writer._plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
 from s3writer._session import Receipt, State
 from s3writer._store import Store
@@ -69,6 +70,7 @@ class Segment:
         first: the part number that is left free for what stands before its own parts; these are the ``parts``
             numbers after it.
         part_size: bytes in the first of them.
+        steady: how many of them are no larger than that.
         checksum: the name of the CRC, or None.
         s3_arguments: those that parts need, without the key of SSE-C.
 
@@ -81,6 +83,7 @@ class Segment:
     first: int
     parts: int
     part_size: int = MIN_PART_BYTES
+    steady: int = 0
     checksum: str | None = None
     s3_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -130,14 +133,18 @@ class SegmentReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan(Plan):
-    """The sizes in bytes of a segment's own ``parts``."""
+    """The sizes in bytes of a segment's own ``parts``; the first ``steady`` ones don't grow."""
 
     parts: int
+    steady: int
 
     def size(self, number: int) -> int:
         """Bytes in the segment's own part ``number``, counted from 1."""
-        progress = (number - 1) / (self.parts - 1) if self.parts > 1 else 1.0
-        demanded = int(self.part_size * (MAX_PART_BYTES / self.part_size) ** progress)
+        if number <= self.steady:
+            return min(self.part_size, self.ceiling)
+        growing = self.parts - self.steady
+        progress = min(1.0, (number - self.steady - 1) / (growing - 1)) if growing > 1 else 1.0
+        demanded: int = round(self.part_size * (MAX_PART_BYTES / self.part_size) ** progress)
         return min(max(Plan.size(self, number), demanded), self.ceiling)
 
 
@@ -175,7 +182,7 @@ class SegmentUpload(Upload):
     def join(self, segment: Segment) -> None:
         """Send parts to where ``segment`` says."""
         self._segment = segment
-        self._plan = SegmentPlan(**dataclasses.asdict(self._plan), parts=segment.parts)
+        self._plan = SegmentPlan(**dataclasses.asdict(self._plan), parts=segment.parts, steady=segment.steady)
         self._store.first = segment.first
         self.upload_id = segment.upload_id
 
@@ -185,15 +192,17 @@ class SegmentUpload(Upload):
         return len(self._head or b"") + len(self._tail)
 
     def room(self) -> int:
-        """The size in bytes of the head, and then of the part that is next to be filled."""
-        return MIN_PART_BYTES if self._head is None else super().room()
+        """The size in bytes of the head, then of the part that is next to be filled, then of the tail."""
+        is_part = self._head is not None and self.session.next_part() <= self._segment.parts
+        return super().room() if is_part else MIN_PART_BYTES
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Keep the head; send all others."""
-        if self._head is not None:
-            return super().send(buffer)
-        self._keep_head(buffer)
-        return PartBuffer()
+        if self._head is None:
+            self._keep_head(buffer)
+            return PartBuffer()
+        self._start(buffer)
+        return self._empty_buffer()
 
     def finish(self, rest: PartBuffer) -> SegmentReceipt:
         """Wait until S3 has all parts; ``rest`` is one more, or goes to the driver."""
@@ -214,6 +223,9 @@ class SegmentUpload(Upload):
             raise
         self._end(State.PREPARED, None)
         return receipt
+
+    def _news(self) -> None:
+        """Nothing: what becomes of the upload is not known here."""
 
     def _keep_head(self, buffer: PartBuffer) -> None:
         self._head = buffer.getvalue()[: buffer.tell()]
@@ -236,7 +248,9 @@ class SegmentUpload(Upload):
 
     def _remove(self, _upload_id: str) -> bool:
         """Nothing but to let no part be sent any more: other segments need the upload."""
-        self._sender.stop(STOP_SECONDS)
+        if under_way := self._sender.stop(STOP_SECONDS):
+            said = f"segment {self._segment.number} of {self._store.url} has failed with {under_way} parts under way"
+            warn(f"{said}; upload {self.upload_id} may have to be aborted twice", self.extra())
         return True
 
 
@@ -307,21 +321,23 @@ class SegmentWriter(MultipartUploadWriter):
         return super()._size + self._upload.kept
 
     def _commit(self) -> None:
-        """What is compressed is not empty even if nothing was written; the segment is to be empty then."""
-        is_empty, rest = not self._taken, self._take_rest()
-        self._receipt = self._upload.finish(PartBuffer() if is_empty else rest)
+        self._receipt = self._upload.finish(self._take_rest())
 
 
 class CompressingSegmentWriter(SegmentWriter, CompressingWriter):
     """A `SegmentWriter` with the option ``compression``: "gzip", "bz2", "xz" or "zstd". Segments, each compressed by
-    itself, are unpacked as a whole.
+    itself, are unpacked as a whole; one of which nothing was written is empty.
     """
+
+    def _take_rest(self) -> PartBuffer:
+        rest = super()._take_rest()
+        return rest if self._taken else PartBuffer()
 
 
 def check_encoding(encoding: str | None) -> None:
     """ValueError if there is none of that name, or if it would begin each segment with a byte order mark."""
     try:
-        mark = "".encode(encoding or "utf-8")
+        mark = "".encode("utf-8" if encoding is None else encoding)
     except LookupError as error:
         raise ValueError(f"encoding={encoding!r} can't be used: {error}") from None
     if mark:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class SegmentedUpload:
         upload_id: S3's name for the upload.
         segments: how many there are; S3's part numbers are divided among them evenly.
         part_size: bytes in a segment's first part; later ones grow.
+        expected_size: bytes of the whole object, None if nobody knows.
         checksum: the name of the CRC of the whole object, or None.
         token: what the object will have as ``s3writer-token`` in its metadata, or None.
         exclusive: publish only if the key does not exist.
@@ -43,6 +44,7 @@ class SegmentedUpload:
     upload_id: str
     segments: int
     part_size: int = MIN_PART_BYTES
+    expected_size: int | None = None
     checksum: str | None = None
     token: str | None = None
     exclusive: bool = False
@@ -70,8 +72,8 @@ class SegmentedUpload:
             client: a boto3 S3 client with ``request_checksum_calculation="when_required"``; None: the one that writers
                 share.
             part_size: bytes, 5 MiB to 5 GiB, in each segment's first part.
-            expected_size: bytes of the whole object; makes the first parts larger, so that it fits. Without it an
-                object of 7 TiB fits, if its segments are of one size.
+            expected_size: bytes of the whole object; makes three quarters of a segment's parts of one size, which does
+                for an even share. Without it parts grow, and an object of 7 TiB fits if its segments are of one size.
             checksum: "auto", "CRC64NVME", "CRC32C", "CRC32", or None, which also leaves out the MD5 of each part.
             exclusive, commit_token, **s3_arguments: as for a `MultipartUploadWriter`.
 
@@ -81,7 +83,7 @@ class SegmentedUpload:
         """
         _check_number("segments", segments, 1, MAX_SEGMENTS)
         check_address(bucket, key)
-        s3, arguments = _checked(client, s3_arguments)
+        s3, arguments = _client_and_arguments(client, s3_arguments)
         algorithm = best() if checksum == "auto" else None if checksum is None else named(checksum)
         if algorithm and not algorithm.crc:
             raise ValueError(f"checksum={checksum!r} can't be combined from parts: take one of the CRCs")
@@ -90,6 +92,7 @@ class SegmentedUpload:
         settled: dict[str, Any] = {
             "segments": segments,
             "part_size": first_part_size(part_size, expected_size, segments),
+            "expected_size": expected_size,
             "checksum": algorithm.name if algorithm else None,
             "token": token,
             "exclusive": exclusive,
@@ -131,7 +134,8 @@ class SegmentedUpload:
         Parameters:
             receipts: those of all segments, in any order.
             client: as in `begin`.
-            header, footer: what stands before and behind all segments.
+            header, footer: what stands before and behind all segments, as it is to be in the object: compressed, if the
+                segments are.
             separator: what stands between two segments that are not empty.
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if there is one.
 
@@ -147,7 +151,7 @@ class SegmentedUpload:
         check_customer_key(self.key, self.s3_arguments, s3_arguments)
         store = self._store(client, s3_arguments)
         try:
-            with self._glue(store, separator) as glue:
+            with Glue(store, self.upload_id, separator) as glue:
                 glue.add(header)
                 for receipt in ordered:
                     glue.take(receipt)
@@ -155,7 +159,8 @@ class SegmentedUpload:
                 parts = glue.finish()
         except NotCommittedError as error:
             raise (store.gone(self.upload_id) if says_gone(error) else error) from error.__cause__
-        return self._publish(parts, glue.checksum, client, s3_arguments)
+        pending = self._pending(parts)
+        return pending._commit(pending._checked(client, s3_arguments), glue.checksum)
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
@@ -188,6 +193,7 @@ class SegmentedUpload:
             first,
             share - 1,
             self.part_size,
+            0 if self.expected_size is None else steady_parts(share - 1),
             self.checksum,
             self.s3_arguments,
         )
@@ -207,23 +213,10 @@ class SegmentedUpload:
         )
 
     def _store(self, client: Any, s3_arguments: Mapping[str, Any]) -> SegmentStore:
-        s3, arguments = _checked(client, {**self.s3_arguments, **s3_arguments})
+        s3, arguments = _client_and_arguments(client, {**self.s3_arguments, **s3_arguments})
         arguments.refuse_late_ones()
         algorithm = named(self.checksum) if self.checksum else None
         return SegmentStore(s3, self.bucket, self.key, arguments=arguments, algorithm=algorithm, token=self.token)
-
-    def _glue(self, store: SegmentStore, separator: bytes, progress: Callable[[int], object] | None = None) -> Glue:
-        return Glue(store, self.upload_id, separator, progress, self.part_size)
-
-    def _publish(
-        self, parts: Iterable[Receipt], checksum: str | None, client: Any, s3_arguments: Mapping[str, Any]
-    ) -> UploadResult:
-        result = self._pending(parts).commit(client=client, **s3_arguments)
-        try:
-            return dataclasses.replace(result, checksum=checksum)
-        except BaseException as interrupt:
-            interrupt.add_note(f"s3://{self.bucket}/{self.key} was published all the same: {result}")
-            raise
 
     def _in_order(self, receipts: Iterable[SegmentReceipt]) -> list[SegmentReceipt]:
         found: dict[int, SegmentReceipt] = {}
@@ -239,7 +232,7 @@ class SegmentedUpload:
         return [receipt for _, receipt in sorted(found.items())]
 
 
-def _checked(client: Any, s3_arguments: Mapping[str, Any]) -> tuple[Any, Arguments]:
+def _client_and_arguments(client: Any, s3_arguments: Mapping[str, Any]) -> tuple[Any, Arguments]:
     s3 = chosen_for_segments(client)
     return s3, Arguments(s3.meta.service_model, s3_arguments)
 
@@ -256,15 +249,23 @@ def as_bytes(name: str, given: Any) -> bytes:
     return bytes(given)
 
 
+def steady_parts(parts: int) -> int:
+    """How many of a segment's parts are of one size, if it is known how long the object will be."""
+    return 3 * parts // 4
+
+
 def first_part_size(part_size: int, expected_size: int | None, segments: int) -> int:
-    """Bytes in the first part of a segment, if all of them together are to hold ``expected_size``; ValueError if they
-    can't.
+    """Bytes in the first part of a segment, so that the steady ones hold its even share of ``expected_size``.
+
+    ValueError if all of its parts can't hold that.
     """
-    make_plan(part_size=part_size, max_concurrency=1, max_memory=None, expected_size=expected_size, equal_parts=False)
-    least = -(-(expected_size or 0) // ((NUMBERS - segments) * MIB)) * MIB
-    if least > MAX_PART_BYTES:
+    make_plan(part_size=part_size, max_concurrency=1, expected_size=expected_size)
+    parts = NUMBERS // segments - 1
+    share = -(-(expected_size or 0) // segments)
+    if share > parts * MAX_PART_BYTES:
         raise ValueError(
-            f"expected_size={expected_size} does not fit into segments={segments}, each of which takes one of S3's "
+            f"expected_size={expected_size} does not fit into {segments} segments, each of which has {parts} of S3's "
             "part numbers: make fewer of them"
         )
-    return max(part_size, least)
+    least = -(-share // (max(1, steady_parts(parts)) * MIB)) * MIB
+    return max(part_size, min(least, MAX_PART_BYTES))

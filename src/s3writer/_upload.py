@@ -27,6 +27,7 @@ from s3writer._errors import (
     ObjectTooLargeError,
     OutcomeUnknownError,
     S3WriterError,
+    add_note,
 )
 from s3writer._log import facts, log, log_end, warn
 from s3writer._plan import MAX_PARTS, Plan
@@ -157,8 +158,7 @@ class Upload:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
         self._start(buffer)
         self._check_for_room()
-        self._collect(self._plan.in_flight(self.session.next_part()))
-        return self._spare.pop() if self._spare else PartBuffer()
+        return self._empty_buffer()
 
     def commit(self, tail: PartBuffer) -> UploadResult:
         """Publish what was sent and what ``tail`` holds; if that fails, abort and raise."""
@@ -226,8 +226,8 @@ class Upload:
         if self.session.state is State.COMMITTING and self._store.is_undecided:
             self._end_undecided()
         if news := self._news():
-            if error not in (None, self._error) and news not in getattr(error, "__notes__", ()):
-                error.add_note(news)
+            if error is not None and error is not self._error:
+                add_note(error, news)
         elif self._keeps and self.upload_id is not None:
             self._keep(error)
         else:
@@ -298,6 +298,11 @@ class Upload:
                 return _Sent(store.upload_part(upload_id, number, data, digest, check), buffer)
 
         self._sender.start(send_part)
+
+    def _empty_buffer(self) -> PartBuffer:
+        """For the next part, once the pipeline has room for it."""
+        self._collect(self._plan.in_flight(self.session.next_part()))
+        return self._spare.pop() if self._spare else PartBuffer()
 
     def _check_for_room(self) -> None:
         if self.session.is_full():
@@ -484,9 +489,8 @@ class Upload:
         )
 
     def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
-        with contextlib.suppress(Exception):
-            if error is not None:
-                error.add_note(str(left.strerror))
+        if error is not None:
+            add_note(error, str(left.strerror))
         if isinstance(error, S3WriterError):
             error.upload_id = left.upload_id
         warn(str(left.strerror), self.extra())

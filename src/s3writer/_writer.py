@@ -295,8 +295,8 @@ class MultipartUploadWriter(io.RawIOBase):
         if self._upload.result is not None:
             return self._upload.result
         self._check_open()
-        self._finish(self._commit)
-        return self.result
+        result = self._finish(lambda: self._upload.commit(self._take_rest()))
+        return self.result if result is None else result
 
     def prepare(self) -> PendingUpload:
         """Send everything, and close, but publish nothing yet: what is returned can be committed later, by any process.

@@ -81,17 +81,7 @@ class PendingUpload:
         long as the upload is there. TypeError if an argument is missing or has come too late.
 
         """
-        began, store, result = time.monotonic(), self._checked(client, s3_arguments), None
-        try:
-            result = self._complete(store)
-            self._log_end("committed", began)
-            return result
-        except Exception:
-            raise
-        except BaseException as interrupt:
-            if result or store.is_undecided:
-                interrupt.add_note(self._outcome(store, result))
-            raise
+        return self._commit(self._checked(client, s3_arguments), None)
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3; one that is gone, or was published, is left alone. Whether S3 showed it before.
@@ -148,6 +138,35 @@ class PendingUpload:
         arguments.refuse_late_ones()
         return Store(s3, self.bucket, self.key, arguments=arguments, exclusive=self.exclusive, token=self.token)
 
+    def _commit(self, store: Store, checksum: str | None) -> UploadResult:
+        """`_publish`, with a word on what is left."""
+        try:
+            return self._publish(store, checksum)
+        except NotCommittedError as refusal:
+            refusal.upload_id = self.upload_id
+            if not isinstance(refusal, ConflictError):
+                refusal.add_note(f"This call has left upload {self.upload_id} as it was: commit it again, or abort it.")
+            raise
+        except OutcomeUnknownError as unknown:
+            if store.shows(self.upload_id):
+                unknown.add_note("The upload is there: to commit it again is safe.")
+            raise
+
+    def _publish(self, store: Store, checksum: str | None) -> UploadResult:
+        """Publish the object. ``checksum`` is the whole's, if S3 is not to be told."""
+        began, result = time.monotonic(), None
+        try:
+            result = self._complete(store)
+            result = dataclasses.replace(result, checksum=checksum or result.checksum)
+            self._log_end("committed", began)
+            return result
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            if result or store.is_undecided:
+                interrupt.add_note(self._outcome(store, result))
+            raise
+
     def _complete(self, store: Store) -> UploadResult:
         try:
             return store.complete(self.upload_id, self.parts, self.checksum)
@@ -193,16 +212,10 @@ class PendingUpload:
             return result
         if isinstance(refusal, _CONDITIONS) and self.token is None and not store.shows(self.upload_id):
             raise self._unknown(store, "the upload is gone, perhaps because it was committed before") from refusal
-        refusal.upload_id = self.upload_id
-        if not isinstance(refusal, ConflictError):
-            refusal.add_note(f"This call has left upload {self.upload_id} as it was: commit it again, or abort it.")
         raise refusal
 
     def _unknown(self, store: Store, why: str) -> OutcomeUnknownError:
-        unknown = store.unknown(why, self.upload_id, self.size, self.parts)
-        if store.shows(self.upload_id):
-            unknown.add_note("The upload is there: to commit it again is safe.")
-        return unknown
+        return store.unknown(why, self.upload_id, self.size, self.parts)
 
     def _recognized(self, store: Store) -> UploadResult | None:
         return store.recognize(store.head(), self.size, len(self.parts), self.checksum)
@@ -251,12 +264,12 @@ def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arg
         upload._checked(client, given)
     published: list[UploadResult] = []
     for number, (upload, given) in enumerate(waiting):
-        so_far = f"{number} of {len(waiting)} objects were published"
         try:
             published.append(upload.commit(client=client, **given))
         except Exception as error:
             raise PartlyCommittedError(
-                f"{so_far}, and then: {getattr(error, 'strerror', None) or error}",
+                f"{number} of {len(waiting)} objects were published, and then: "
+                f"{getattr(error, 'strerror', None) or error}",
                 upload.bucket,
                 upload.key,
                 upload.upload_id,
@@ -265,6 +278,6 @@ def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arg
                 left=[later for later, _ in waiting[number + 1 :]],
             ) from error
         except BaseException as interrupt:
-            interrupt.add_note(f"{so_far} before: {published}")
+            interrupt.add_note(f"{len(published)} of {len(waiting)} objects were published before: {published}")
             raise
     return published

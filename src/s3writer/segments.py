@@ -12,14 +12,15 @@ with Client(scheduler).get_executor() as pool:  # Dask; or ProcessPoolExecutor()
 import contextlib
 import inspect
 import time
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from s3writer._client import client_of
 from s3writer._compressing import compressor
-from s3writer._errors import NotCommittedError, ObjectTooLargeError, S3WriterError
+from s3writer._errors import ConnectionFailedError, NotCommittedError, ObjectTooLargeError, S3WriterError, add_note
 from s3writer._glue import Glue
 from s3writer._log import facts, warn
 from s3writer._numbers import LEAST, MAX_SEGMENTS, Numbers
@@ -82,17 +83,17 @@ def write_segments(
             `SegmentWriter`, which takes bytes and text as any writer does; what it wraps around that, it must close.
             They are taken from the iterable as they are needed.
         executor: its ``submit`` returns a ``concurrent.futures.Future``.
-        client: makes a boto3 S3 client, with ``request_checksum_calculation="when_required"``; called once here and
-            once for each segment. The executor pickles it too. None: the client that writers share.
+        client: makes a boto3 S3 client, with ``request_checksum_calculation="when_required"``; called once in each
+            process. The executor pickles it too. None: the client that writers share.
         header, footer: what stands before and behind all segments.
         separator: what stands between two segments that are not empty.
         compression: "gzip", "bz2", "xz" or "zstd", for each segment by itself; the object is unpacked as a whole.
         window: so many segments are under way or wait for one before them, each in up to 10 MiB of this process's
-            memory; parts that are joined of short ones take 128 MiB more. More workers than that have nothing to do.
+            memory; the parts that are made of them take 130 MiB more. More workers than that have nothing to do.
         progress: called with a number of bytes when a segment's parts, or those that join segments, are in S3.
         encoding, max_concurrency, max_memory: of each segment's writer. Memory is that of its worker, and 10 MiB more
-            for a segment's ends. None: 128 MiB, and more only if the parts of a long segment must be larger, since
-            there are many; ``expected_size`` makes them all of one size then.
+            for a segment's ends. None: 128 MiB, and more only where a segment is long for its share of part numbers,
+            so that its parts must be large.
         part_size, expected_size, checksum, exclusive, commit_token, **s3_arguments: as in `SegmentedUpload.begin`.
 
     Raises TypeError or ValueError for an impossible parameter, before S3 is asked; what a producer has raised, or the
@@ -108,21 +109,17 @@ def write_segments(
         if given is not None and not callable(given):
             raise TypeError(f"{name} must be callable, not {type(given).__name__}")
     how_many = len(producers) if isinstance(producers, Sized) else None
-    producers = _checked(producers)
-    segments = MAX_SEGMENTS if how_many is None else min(max(how_many, 1), MAX_SEGMENTS)
+    if how_many is None and expected_size is not None:
+        raise ValueError("expected_size needs producers of which the number is known: give a list")
+    producers = _callables(producers)
+    segments = min(max(how_many or 0, 1), MAX_SEGMENTS)
     part_size = first_part_size(part_size, expected_size, segments)
-    make_plan(
-        part_size=part_size,
-        max_concurrency=max_concurrency,
-        max_memory=max_memory,
-        expected_size=None,
-        equal_parts=False,
-    )
+    make_plan(part_size=part_size, max_concurrency=max_concurrency, max_memory=max_memory)
     check_encoding(encoding)
     around = (("header", header), ("separator", separator), ("footer", footer))
     first, between, last = (_packed(name, given, encoding, compression) for name, given in around)
     empty = _compressed(b"", compression)
-    s3 = client() if client else None
+    s3 = client_of(client)
     secrets = {name: value for name, value in s3_arguments.items() if name.startswith("SSECustomer")}
     limits = {"max_concurrency": max_concurrency, "max_memory": max_memory, "encoding": encoding}
     packing = {"compression": compression} if compression else {}
@@ -133,24 +130,26 @@ def write_segments(
         segments=segments,
         client=s3,
         part_size=part_size,
+        expected_size=expected_size,
         checksum=checksum,
         exclusive=exclusive,
         commit_token=commit_token,
         **s3_arguments,
     )
     try:
-        with upload._glue(upload._store(s3, secrets), between, progress) as glue:
+        store = upload._store(s3, secrets)
+        with Glue(store, upload.upload_id, between, progress) as glue:
             glue.add(first)
             run.write(upload, producers, how_many, glue)
             glue.add(last)
             glue.add(empty if glue.is_empty else b"")
-            parts = glue.finish()
-        return upload._publish(parts, glue.checksum, s3, secrets)
+            pending = upload._pending(glue.finish())
+        return pending._publish(pending._checked(s3, secrets), glue.checksum)
     except BaseException as error:
         try:
             _give_up(upload, run, error, s3, secrets)
         except BaseException as interrupt:
-            interrupt.add_note(f"upload {upload.upload_id} of s3://{bucket}/{key} may be left: abort it")
+            add_note(interrupt, f"upload {upload.upload_id} of s3://{bucket}/{key} may be left: abort it")
             raise
         raise
 
@@ -164,11 +163,15 @@ class _Call:
 
     def __call__(self, segment: Segment, producer: Producer) -> SegmentReceipt:
         kind = CompressingSegmentWriter if "compression" in self.options else SegmentWriter
-        with kind(segment, client=self.client() if self.client else None, **self.options) as stream:
+        with kind(segment, client=client_of(self.client), **self.options) as stream:
             made = producer(stream)
-            if inspect.isgenerator(made) or inspect.iscoroutine(made):
-                made.close()
-                raise TypeError(f"a producer must write when it is called: {producer!r} has returned {made!r} instead")
+            if isinstance(made, (Iterator, AsyncIterator, Awaitable)) and made is not stream:
+                if inspect.iscoroutine(made):
+                    made.close()
+                raise TypeError(
+                    f"a producer must write all when it is called, and close what it wraps: {producer!r} has returned "
+                    f"{made!r}"
+                )
         return stream.receipt
 
 
@@ -181,6 +184,7 @@ class _Run:
         self._window = window
         self._numbers = Numbers(window)
         self._started = self._taken = 0
+        self._is_submitting = False
         self._futures: dict[int, Future[SegmentReceipt]] = {}
         self._ready: dict[int, SegmentReceipt] = {}
         self._ended: SimpleQueue[int] = SimpleQueue()
@@ -195,9 +199,10 @@ class _Run:
                 self._numbers.begin_anew()
             share = self._numbers.share(to_come)
             if share < LEAST:
+                known = "" if how_many is not None else ", and give them as a list, so that their number is known"
                 raise ObjectTooLargeError(
                     f"s3://{upload.bucket}/{upload.key} does not fit into {MAX_PARTS:,} parts: make fewer and longer "
-                    "segments, and give them as a list, so that their number is known",
+                    f"segments{known}",
                     upload.bucket,
                     upload.key,
                 )
@@ -213,30 +218,33 @@ class _Run:
     def wait(self) -> bool:
         """Wait for the segments that are under way, but not for ever; whether some may be so even then."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        cancelled = any(future.cancelled() for future in self._futures.values())
+        cancelled = self._is_submitting or any(future.cancelled() for future in self._futures.values())
         while self._futures and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
                 self._futures.pop(self._ended.get(timeout=left), None)
-        if cancelled:
-            time.sleep(_LATE_SECONDS)
-        return cancelled or bool(self._futures)
+        time.sleep(_LATE_SECONDS)
+        return cancelled or self.is_under_way
 
     @property
     def is_under_way(self) -> bool:
         """Whether a segment may be."""
-        return bool(self._futures)
+        return bool(self._futures) or self._is_submitting
 
     def _start(self, segment: Segment, producer: Producer) -> None:
+        self._is_submitting = True
         future = self._executor.submit(self._call, segment, producer)
         if not isinstance(future, Future):
             raise TypeError(f"executor must return futures of concurrent.futures, not {type(future).__name__}")
         self._futures[segment.number] = future
+        self._is_submitting = False
         self._started += 1
         future.add_done_callback(lambda _: self._ended.put(segment.number))
 
     def _take_until(self, most: int, glue: Glue) -> None:
-        """Wait until at most ``most`` segments are under way. Raises what a segment has raised, or its executor."""
-        while self._started - self._taken > most:
+        """Take the segments that have ended, and wait until at most ``most`` are under way. Raises what a segment has
+        raised, or its executor.
+        """
+        while self._started - self._taken > most or not self._ended.empty():
             number = self._ended.get()
             self._ready[number] = self._futures.pop(number).result()
             while self._taken in self._ready:
@@ -251,15 +259,15 @@ def _give_up(upload: SegmentedUpload, run: _Run, error: BaseException, client: A
         run.give_up()
     finally:
         _remove(upload, error, client, secrets)
-    if run.is_under_way:
-        may_go_on = run.wait()
+    if run.is_under_way or isinstance(error, ConnectionFailedError):
+        may_go_on = run.wait() or isinstance(error, ConnectionFailedError)
         _remove(upload, error, client, secrets)
         if may_go_on:
             _tell(
                 upload,
                 error,
-                f"segments were under way when upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was "
-                "aborted; should S3 store a part of theirs even now, it must be aborted again",
+                f"parts were under way when upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was "
+                "aborted; should S3 store one even now, it must be aborted again",
             )
 
 
@@ -273,17 +281,17 @@ def _remove(upload: SegmentedUpload, error: BaseException, client: Any, secrets:
             error.upload_id = left.upload_id
         return
     if was_there:
-        error.add_note(f"upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was then aborted")
+        add_note(error, f"upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was then aborted")
     if isinstance(error, S3WriterError):
         error.upload_id = None
 
 
 def _tell(upload: SegmentedUpload, error: BaseException, message: str) -> None:
-    error.add_note(message)
+    add_note(error, message)
     warn(message, facts(upload.bucket, upload.key, upload.upload_id))
 
 
-def _checked(producers: Iterable[Producer]) -> Iterable[Producer]:
+def _callables(producers: Iterable[Producer]) -> Iterable[Producer]:
     """``producers``, each of which can be called: those of a list are checked now, others when they come."""
 
     def checked() -> Iterable[Producer]:
