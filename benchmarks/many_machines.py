@@ -165,7 +165,7 @@ class Counting(SegmentStore):
 
 def simulate(workers: int, segments: int) -> str:
     """A row: what so many segments hold at the most, and what they take of the driver."""
-    upload = SegmentedUpload("bucket", "key", "u", segments, _plan.MAX_PART_BYTES, "CRC64NVME")
+    upload = SegmentedUpload("bucket", "key", "u", segments, _plan.MAX_PART_BYTES, checksum="CRC64NVME")
     executor, glue, began = Imagined(), Glue(Counting(), "u", b"", None), time.process_time()
     run = _Run(executor, _Call(None, {}), window=workers)
     run._ended = ends = Ends(executor, run)

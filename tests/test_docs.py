@@ -63,7 +63,6 @@ SEGMENTS = """
 import functools, json
 from concurrent.futures import ThreadPoolExecutor
 from s3writer.segments import *
-def export_array(first, last, stream): stream.write(", ".join(map(str, range(first, last))))
 """
 SETTINGS = """
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "library.sqlite3"}}

@@ -1,7 +1,6 @@
 """Ctrl-C at each place of the package where Python may deliver it: what became of the upload is true, and told."""
 
 import contextlib
-import dataclasses
 import functools
 import gc
 import itertools
@@ -178,7 +177,7 @@ def write_both_halves(key: str) -> None:
 def test_an_interrupted_driver_says_what_became_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3writer.segments._PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr("s3writer.segments._LATE_SECONDS", 0.0)
-    modules = (segments, _segmented, _glue, pending, dataclasses)
+    modules = (segments, _segmented, _glue, pending)
     sweep = Sweep({str(module.__file__) for module in modules})
     with sweep.s3:
         for _, url, said in sweep.over(lambda key: key, write_both_halves):

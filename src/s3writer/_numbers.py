@@ -5,10 +5,9 @@ stand before its own parts, the others are for those parts. The last number of a
 last segment. How many a segment uses shows when it has ended; what it leaves unused is a gap.
 
 If it is known how many segments will come, each gets its share of what is free. Otherwise it gets the share that it
-would have if as many were to come as four windows hold: numbers grow scarce slowly, and never run out all at once;
-some fifteen windows of segments with parts of their own fit. When few are left and more lie unused behind, it is best
-to wait until no segment is under way: then numbers go on from the last one that was used. So any number of short
-segments fits.
+would have if as many were to come as four windows hold: numbers grow scarce slowly, and never run out all at once.
+When few are left and more lie unused behind, it is best to wait until no segment is under way: then numbers go on from
+the last one that was used, and what short segments have left unused is used again.
 """
 
 from s3writer._plan import MAX_PARTS
