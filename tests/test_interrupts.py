@@ -169,7 +169,7 @@ class Inline(Executor):
 
 
 def write_both_halves(key: str) -> None:
-    halves = [lambda stream, half=half: stream.write(half) for half in (LARGE, b"the end")]
+    halves = [lambda stream, half=half: stream.write(half) for half in (b"the beginning", b"the end")]
     write_segments(BUCKET, key, halves, executor=Inline())
 
 

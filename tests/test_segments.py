@@ -90,6 +90,12 @@ class AnyOrder(Executor):
                     future.set_exception(error)
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is about how long the driver waits for a part that comes late."""
+    monkeypatch.setattr("s3writer.segments._LATE_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
     """Two processes that know nothing but what is sent to them."""
@@ -115,7 +121,7 @@ def recipe(store: Store) -> Callable[[], Any]:
     return functools.partial(jobs.make_client, str(store.endpoint))
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.lists(SIZES, max_size=6), st.integers(1, 4), st.integers(0, 99))
 def test_any_bytes_in_any_segments_that_end_in_any_order_make_the_same_object(
     sizes: list[int], window: int, seed: int
@@ -131,7 +137,7 @@ def test_any_bytes_in_any_segments_that_end_in_any_order_make_the_same_object(
     assert s3.unfinished == []
 
 
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(st.lists(SIZES, min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_segments_by_hand_may_be_written_and_handed_over_in_any_order(sizes: list[int], order: random.Random) -> None:
     with MemoryS3(BUCKET) as s3:
@@ -188,7 +194,7 @@ def test_no_more_segments_than_a_window_holds_wait_for_a_slow_one() -> None:
 
 
 def test_a_huge_segment_among_short_ones(store: Store, key: str, pool: ProcessPoolExecutor) -> None:
-    sizes = [10, 90 * MIB, 10]
+    sizes = [10, 60 * MIB, 10]
     write_segments(BUCKET, key, producers(sizes), executor=pool, client=recipe(store))
     assert content(store.client(), key) == whole(sizes)
 
@@ -680,11 +686,11 @@ def test_a_missing_customer_key_is_named() -> None:
         upload.commit([stream.receipt], **secret)
 
 
-def test_any_number_of_short_segments_fits_and_grows_no_memory() -> None:
+def test_short_segments_are_joined_to_larger_parts() -> None:
     with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
-        result = write_segments(BUCKET, "key", producers([5 * MIB] * 40), executor=pool)
-    assert result.parts == 10
-    assert s3.objects == {URL: whole([5 * MIB] * 40)}
+        result = write_segments(BUCKET, "key", producers([5 * MIB] * 12), executor=pool)
+    assert result.parts == 3
+    assert s3.objects == {URL: whole([5 * MIB] * 12)}
 
 
 def test_a_segment_that_outgrows_its_numbers_is_refused() -> None:
