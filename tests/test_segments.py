@@ -322,6 +322,10 @@ def test_a_client_is_made_once_in_a_process() -> None:
     assert client_of(functools.partial(make, "a")) is client_of(functools.partial(make, "a"))
     assert client_of(functools.partial(make, ["b"])) is not client_of(functools.partial(make, ["b"]))
     assert len(made) == 4
+    before = client_of(make)
+    for number in range(8):
+        client_of(functools.partial(make, number))
+    assert client_of(make) is not before
 
 
 def test_a_forked_pool_makes_clients_of_its_own(store: Store, key: str) -> None:

@@ -17,7 +17,9 @@ CONFIG: dict[str, Any] = {
 
 _lock = threading.Lock()
 _made: dict[Any, Any] = {}
+#: What recipes have made, the latest ones: a lambda that was unpickled is another one each time.
 _remembered: dict[Any, Any] = {}
+_MOST_REMEMBERED = 8
 _inherited: list[Any] = []
 
 
@@ -68,6 +70,8 @@ def client_of(recipe: Callable[[], Any] | None) -> Any:
             client = recipe()
         if any(client is inherited for inherited in _inherited):
             raise ValueError("client must make a new client in a forked process: let it not remember what it has made")
+        if len(_remembered) == _MOST_REMEMBERED:
+            del _remembered[next(iter(_remembered))]
         with contextlib.suppress(TypeError):
             _remembered[key] = client
         return client
