@@ -7,9 +7,11 @@ Then one host's cable is pulled while it writes, and the others write its segmen
 """
 
 import functools
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -27,6 +29,7 @@ SIZES = [40 * MIB, 0, 3 * MIB, 60 * MIB, 11 * MIB, 40 * MIB, 7, 40 * MIB]
 
 def main() -> None:
     """Both, or SystemExit."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # where workers find what they are to do
     dask.config.set({"distributed.scheduler.worker-ttl": "3s", "distributed.comm.timeouts.tcp": "15s"})
     with (
         network() as names,
