@@ -175,18 +175,18 @@ def test_the_format_is_the_suffix_s_unless_it_is_named(memory: MemoryS3, key: st
     assert json.loads(memory.objects[url(key, ".jsonl")]) == json.loads(memory.objects[url(key, "")])
 
 
+def write_or_fail(serializer: Any, obj: Any) -> None:
+    """A serializer's method for a row."""
+    serializer.stream.write("x" * 100_000)
+    if obj.pk > 100:
+        raise ArithmeticError("this row can't be told")
+
+
 class Halfway:
     """A serialization format whose serializer fails at the hundredth row."""
 
-    class Serializer(python.Serializer):  # type: ignore[misc]  # Django has no types
-        """The module's serializer, under the name that Django looks for."""
-
-        internal_use_only = False
-
-        def end_object(self, obj: Any) -> None:
-            self.stream.write("x" * 100_000)
-            if obj.pk > 100:
-                raise ArithmeticError("this row can't be told")
+    #: The module's serializer, under the name that Django looks for; made by hand, since Django has no types.
+    Serializer = type("Serializer", (python.Serializer,), {"internal_use_only": False, "end_object": write_or_fail})
 
 
 @pytest.fixture

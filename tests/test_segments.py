@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from s3writer import (
     AbortedError,
     AccessDeniedError,
+    ChecksumMismatchError,
     ConnectionFailedError,
     KeyExistsError,
     NotCommittedError,
@@ -57,6 +58,7 @@ from tests import jobs
 from tests.conftest import Running
 from tests.helpers import MIB, content, data, logged, uploads
 from tests.stores import BUCKET, Store
+from tests.wire import Wire
 
 URL = f"s3://{BUCKET}/key"
 #: Around each length at which something else happens.
@@ -271,6 +273,32 @@ def test_the_parts_of_two_runs_never_mix(running: Running, name: str, key: str, 
         upload.abort(client=client)
     else:
         assert content(client, key) == payload
+
+
+def test_each_part_goes_with_its_md5_and_with_no_newer_checksum(store: Store, key: str) -> None:
+    client = recipe(store)()
+    wire = Wire(client)
+    with ThreadPoolExecutor(2) as pool:
+        write_segments(BUCKET, key, producers([12 * MIB, 7]), executor=pool, client=lambda: client)
+    sent = dict(zip(wire.requests, wire.sent, strict=True))
+    parts = [request for request, call in sent.items() if call == "UploadPart"]
+    assert len(parts) == 3
+    assert all("Content-MD5" in request.headers for request in parts)
+    assert not [name for request in sent for name in request.headers if name.lower().startswith("x-amz-checksum")]
+
+
+def test_bytes_that_are_altered_on_their_way_are_refused(store: Store, key: str) -> None:
+    client = recipe(store)()
+
+    def alter(request: Any) -> None:
+        request.body = b"x" + request.body.read(-1)[1:]
+
+    wire = Wire(client)
+    wire.on("UploadPart", alter, nth=1)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ChecksumMismatchError):
+        write_segments(BUCKET, key, producers([12 * MIB, 7]), executor=pool, client=lambda: client)
+    assert content(client, key) is None
+    assert uploads(client, key) == []
 
 
 def test_a_store_that_takes_no_gaps_refuses_and_keeps_nothing(running: Running, key: str) -> None:
@@ -602,9 +630,8 @@ def test_a_producer_that_does_nothing_when_it_is_called_is_refused(producer: Any
 
 def test_an_executor_that_returns_no_futures_is_refused() -> None:
     class Inline(AnyOrder):
-        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            result: Any = fn(*args, **kwargs)
-            return result  # type: ignore[no-any-return]  # that is the point
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            return fn(*args, **kwargs)
 
     with MemoryS3(BUCKET) as s3, pytest.raises(TypeError, match="must return futures"):
         write_segments(BUCKET, "key", producers([1]), executor=Inline(1))
@@ -753,7 +780,8 @@ def planned(segment: Segment) -> SegmentPlan:
     with MemoryS3(BUCKET):
         stream = SegmentWriter(segment)
         stream.abort()
-    return stream._upload._plan  # type: ignore[return-value]  # of a segment it is one of these
+    assert isinstance(stream._upload._plan, SegmentPlan)
+    return stream._upload._plan
 
 
 @pytest.mark.parametrize("segments", [1, 10, 100, 1000, 3000, 4999])
@@ -814,9 +842,10 @@ def test_impossible_parameters_are_refused_by_name(wrong: dict[str, Any], error:
 
 def test_impossible_segments_are_refused_by_name() -> None:
     with MemoryS3(BUCKET):
+        untyped: Any = SegmentedUpload
         for wrong in (0, 5000, "1", True):
             with pytest.raises(ValueError, match=f"segments={wrong!r} is out of its limits: 1 to 4999"):
-                SegmentedUpload.begin(BUCKET, "key", segments=wrong)  # type: ignore[arg-type]  # that is the point
+                untyped.begin(BUCKET, "key", segments=wrong)
         upload, other = (SegmentedUpload.begin(BUCKET, "key", segments=2) for _ in range(2))
         with pytest.raises(ValueError, match="number=2 is out of its limits: 0 to 1"):
             upload.segment(2)
@@ -828,9 +857,9 @@ def test_impossible_segments_are_refused_by_name() -> None:
         with pytest.raises(ValueError, match="byte order mark"):
             SegmentWriter(upload.segment(0), encoding="utf-8-sig")
         with pytest.raises(TypeError, match="header must be bytes, not str"):
-            upload.commit([], header="[")  # type: ignore[arg-type]  # that is the point
+            untyped.commit(upload, [], header="[")
         with pytest.raises(TypeError, match="receipts must be SegmentReceipts, not dict"):
-            upload.commit([{}])  # type: ignore[list-item]  # that is the point
+            untyped.commit(upload, [{}])
         receipts = []
         for text in ("one", "two"):
             with CompressingSegmentWriter(upload.segment(0), compression="gzip") as stream:

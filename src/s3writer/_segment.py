@@ -23,7 +23,6 @@ size, and only what it has beyond its even share is in growing ones.
 
 import base64
 import dataclasses
-import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -33,7 +32,7 @@ from typing import Any, NoReturn
 from s3writer import _client
 from s3writer._arguments import PART
 from s3writer._body import Body
-from s3writer._checksums import Digest
+from s3writer._checksums import MD5, Digest
 from s3writer._compressing import CompressingWriter
 from s3writer._errors import ObjectTooLargeError
 from s3writer._log import log_end, warn
@@ -158,14 +157,14 @@ class SegmentStore(Store):
     ) -> Receipt:
         """Send part ``number`` with its MD5; the CRC is in the receipt alone."""
         checksums = self._checksums(data, digest)
-        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        proof = {"ContentMD5": _md5(data)} if checksums else {}
         answer = self._call(
             f"uploading part {self.first + number} to",
             PART,
             UploadId=upload_id,
             PartNumber=self.first + number,
             Body=Body(data, check),
-            **({"ContentMD5": md5} if checksums else {}),
+            **proof,
         )
         return Receipt(number, len(data), answer.get("ETag", ""), checksums)
 
@@ -259,9 +258,8 @@ class SegmentWriter(MultipartUploadWriter):
 
     It does all that a `MultipartUploadWriter` does, but for publishing: once it is closed, ``receipt`` is what the
     driver needs for that. If anything goes wrong there is none, and nothing becomes of the bytes. A segment may be
-    written again,
-    also while another run of it is going on: the driver commits the parts of one run, and S3 refuses parts that
-    another one has overwritten with other bytes.
+    written again, also while another run of it is going on: the driver commits the parts of one run, and S3 refuses
+    parts that another one has overwritten with other bytes.
 
     Parameters:
         segment: which one, from the driver.
@@ -332,6 +330,13 @@ class CompressingSegmentWriter(SegmentWriter, CompressingWriter):
     def _take_rest(self) -> PartBuffer:
         rest = super()._take_rest()
         return rest if self._taken else PartBuffer()
+
+
+def _md5(data: memoryview) -> str:
+    """As S3 takes it."""
+    digest = MD5.start()
+    digest.update(data)
+    return digest.value()
 
 
 def check_encoding(encoding: str | None) -> None:
