@@ -83,7 +83,7 @@ def test_a_closed_writer_takes_nothing(client: Any, key: str, use: Any) -> None:
     assert content(client, key) == b"in time"
 
 
-@pytest.mark.parametrize("size", [0, 1, 5 * MIB, 5 * MIB + 1])
+@pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, 5 * MIB, 5 * MIB + 1])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_write_returns_the_number_of_bytes_it_took_and_tell_adds_them_up(
     client: Any, key: str, kind: Any, size: int
@@ -96,21 +96,23 @@ def test_write_returns_the_number_of_bytes_it_took_and_tell_adds_them_up(
     assert stream.result.size == size + 4
 
 
-def test_write_counts_bytes_not_items_and_takes_any_contiguous_buffer(client: Any, key: str) -> None:
-    numbers = array.array("d", [1.5, 2.5])
-    table = memoryview(bytes(range(12))).cast("B", (3, 4))
+@pytest.mark.parametrize("times", [1, 10_000])
+def test_write_counts_bytes_not_items_and_takes_any_contiguous_buffer(client: Any, key: str, times: int) -> None:
+    numbers = array.array("d", [1.5, 2.5] * times)
+    table = memoryview(bytes(range(12)) * times).cast("B", (3, 4 * times))
     empty = memoryview(b"").cast("d")
     with writer(client, key) as stream:
-        assert stream.write(numbers) == 16
-        assert stream.write(table) == 12
+        assert stream.write(numbers) == 16 * times
+        assert stream.write(table) == 12 * times
         assert stream.write(empty) == 0
-    assert content(client, key) == numbers.tobytes() + bytes(range(12))
+    assert content(client, key) == numbers.tobytes() + bytes(range(12)) * times
 
 
-def test_a_buffer_with_gaps_is_refused_before_anything_is_taken(client: Any, key: str) -> None:
+@pytest.mark.parametrize("times", [1, 100_000])
+def test_a_buffer_with_gaps_is_refused_before_anything_is_taken(client: Any, key: str, times: int) -> None:
     with writer(client, key) as stream:
         with pytest.raises(BufferError, match="C-contiguous"):
-            stream.write(memoryview(b"gaps")[::2])
+            stream.write(memoryview(b"gaps" * times)[::2])
         stream.write(b"whole")
     assert content(client, key) == b"whole"
 
@@ -124,7 +126,7 @@ def test_what_is_no_buffer_is_a_type_error_and_does_no_harm(client: Any, key: st
     assert content(client, key) == b"whole"
 
 
-@pytest.mark.parametrize("size", [100, 6 * MIB])
+@pytest.mark.parametrize("size", [100, 100_000, 6 * MIB])
 def test_the_caller_may_reuse_its_buffer_as_soon_as_write_returns(client: Any, key: str, size: int) -> None:
     buffer = bytearray(data(size))
     with writer(client, key) as stream:
@@ -272,6 +274,8 @@ def test_several_threads_may_write_and_each_write_goes_in_whole(client: Any, key
         for _ in range(4000):
             stream.write(bytes([number]) * 999)
             stream.write(bytearray([number]) * 999)
+        for _ in range(40):
+            stream.write(bytearray([number]) * 99_900)
 
     with writer(client, key) as stream:
         threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -280,7 +284,7 @@ def test_several_threads_may_write_and_each_write_goes_in_whole(client: Any, key
         for thread in threads:
             thread.join()
     stored = content(client, key) or b""
-    assert len(stored) == 4 * 4000 * 2 * 999
+    assert len(stored) == 4 * (4000 * 2 * 999 + 40 * 99_900)
     pieces = {stored[start : start + 999] for start in range(0, len(stored), 999)}
     assert pieces == {bytes([number]) * 999 for number in range(4)}
 
@@ -325,7 +329,7 @@ def test_a_worker_that_logs_into_the_writer_is_refused_and_does_not_wait_for_eve
 
     def log(**_: Any) -> None:
         try:
-            stream.write(bytearray(b"a line of the log"))
+            stream.write(bytearray(100_000))
         except RuntimeError as error:
             refused.append(error)
 
@@ -393,7 +397,7 @@ def test_a_write_that_was_interrupted_after_it_took_its_bytes_kills_the_writer(
     with monkeypatch.context() as patch:
         patch.setattr(MultipartUploadWriter, "_take", take_then_interrupt)
         with pytest.raises(Boom):
-            stream.write(bytearray(b"taken"))
+            stream.write(bytearray(100_000))
     with pytest.raises(NotCommittedError):
         stream.write(b"taken")
     with pytest.raises(NotCommittedError):

@@ -72,7 +72,8 @@ class Plan:
 
     def in_flight(self, number: int) -> int:
         """How many other parts may be in flight while part ``number`` is being filled."""
-        return min(self.max_concurrency, max(self.memory, self.size(number)) // self.size(number) - 1)
+        size = self.size(number)
+        return min(self.max_concurrency, max(self.memory, size) // size - 1)
 
     def longest(self) -> int:
         """The length in bytes of the longest stream that fits into 10,000 parts."""
