@@ -84,6 +84,23 @@ def test_a_kept_upload_is_a_line(client: Any, key: str, caplog: pytest.LogCaptur
     MultipartUploadWriter.resume(BUCKET, key, upload_id, client=client).abort()
 
 
+def test_the_record_of_a_kept_upload_holds_what_resume_takes(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Boom), writer(client, key, on_error="keep", exclusive=True) as stream:
+        stream.write(data(6 * MIB))
+        raise Boom
+    (warning,) = [record for record in caplog.records if hasattr(record, "s3_resume")]
+    kept = facts(warning)
+    options: dict[str, Any] = kept["s3_resume"]
+    assert options["exclusive"]
+    with MultipartUploadWriter.resume(
+        kept["s3_bucket"], kept["s3_key"], kept["s3_upload_id"], client=client, **options
+    ) as stream:
+        stream.write(data(6 * MIB)[stream.tell() :])
+    assert content(client, key) == data(6 * MIB)
+
+
 def test_an_unknown_outcome_is_a_line(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire(client)
     wire.on("PutObject", cut_after_sending)

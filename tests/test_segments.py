@@ -638,6 +638,16 @@ def test_an_executor_that_returns_no_futures_is_refused() -> None:
     assert s3.unfinished == []
 
 
+def test_an_executor_that_takes_no_more_leaves_nothing_to_be_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with MemoryS3(BUCKET) as s3, pytest.raises(RuntimeError, match="after shutdown") as caught:
+        write_segments(BUCKET, "key", producers([1]), executor=pool)
+    assert s3.unfinished == []
+    assert not [note for note in caught.value.__notes__ if "under way" in note]
+    assert caplog.messages == []
+
+
 def test_a_part_that_comes_after_the_abort_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     class LikeDask(ThreadPoolExecutor):
         """Its futures can be cancelled while their calls go on."""

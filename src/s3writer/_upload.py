@@ -388,7 +388,7 @@ class Upload:
             unknown = self._unknown(reason)
             interrupt = lost.interrupt or (None if isinstance(reason, Exception) else reason)
             if self._keeps and self.upload_id is not None:
-                self._note(interrupt or unknown, self._kept())
+                self._tell_kept(interrupt or unknown)
             self._end(State.UNKNOWN, unknown)
             if interrupt is None:
                 raise unknown from lost.error
@@ -476,24 +476,27 @@ class Upload:
             if any(isinstance(failure, ChecksumMismatchError) for failure in (error, *self._sender.failures())):
                 self.abort(error)
             else:
-                self._note(error, self._kept())
+                self._tell_kept(error)
                 self._log_end(State.KEPT.value)
 
-    def _kept(self) -> NotCommittedError:
-        options = "".join(f", {name}={value!r}" for name, value in self._store.options.items())
-        return NotCommittedError(
+    def _tell_kept(self, error: BaseException | None) -> None:
+        """How to go on: on ``error``, and in the log, with what `resume` takes as ``s3_resume`` of the record."""
+        given = self._store.options
+        options = "".join(f", {name}={value!r}" for name, value in given.items())
+        kept = NotCommittedError(
             f"upload {self.upload_id} to {self._store.url} was kept: go on, with the part sizes as before, with "
             f"MultipartUploadWriter.resume({self._store.bucket!r}, {self._store.key!r}, {self.upload_id!r}{options})",
             *self._address,
             self.upload_id,
         )
+        self._note(error, kept, resume=given)
 
-    def _note(self, error: BaseException | None, left: NotCommittedError) -> None:
+    def _note(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
         if error is not None:
             add_note(error, str(left.strerror))
         if isinstance(error, S3WriterError):
             error.upload_id = left.upload_id
-        warn(str(left.strerror), self.extra())
+        warn(str(left.strerror), self.extra(**others))
 
     def _end(self, state: State, error: BaseException | None, outcome: str = "") -> None:
         self.session.move(state)

@@ -3,7 +3,6 @@
 Standard output is for what was asked for (JSON, tables, a prepared upload), standard error for people.
 """
 
-import ast
 import contextlib
 import dataclasses
 import datetime as dt
@@ -43,6 +42,8 @@ Function = Callable[..., Any]
 
 _PIECE_BYTES = 1024 * 1024
 _CUSTOMER_KEY_BYTES = 32
+#: What the log says of an upload that was kept.
+_KEPT = ("bucket", "key", "upload_id", "resume")
 #: Commands that publish nothing.
 _LOOKING = {"abort", "sweep", "uploads"}
 #: A table in a pipe is for programs: no line of it is folded.
@@ -54,14 +55,18 @@ class UnknownUploadError(Exception):
 
 
 class _Warnings(logging.Handler):
-    """What the library logs meanwhile, to be told once, in the end."""
+    """What the library logs meanwhile, to be told once, in the end; and what is told instead of it, for a shell."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
+        self.in_shell: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        message = record.getMessage()
+        self.messages.append(message)
+        if hasattr(record, "s3_resume"):
+            self.in_shell[message] = _how_to_resume(**{name: vars(record)[f"s3_{name}"] for name in _KEPT})
 
 
 class Terminated(KeyboardInterrupt):
@@ -197,9 +202,9 @@ def talks_to_s3(function: Function) -> Function:
             warnings.messages.extend(_notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
-        for message in dict.fromkeys(map(_as_command, warnings.messages)):
+        for message in dict.fromkeys(warnings.messages):
             if IN_FLIGHT not in message:
-                _print(f"s3writer: {message}", err=True)
+                _print(f"s3writer: {warnings.in_shell.get(message, message)}", err=True)
         click.get_current_context().exit(code)
 
     options = [
@@ -233,21 +238,16 @@ def _notes(error: BaseException) -> list[str]:
     return list(getattr(error, "__notes__", []))
 
 
-def _as_command(message: str) -> str:
-    """How to resume, said for a shell."""
-    before, call, arguments = message.partition("MultipartUploadWriter.resume(")
-    if not call:
-        return message
-    parsed_call = ast.parse(f"resume({arguments}", mode="eval").body
-    assert isinstance(parsed_call, ast.Call)
-    bucket, key, upload_id = (ast.literal_eval(value) for value in parsed_call.args)
+def _how_to_resume(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> str:
     words = ["s3writer", "resume", f"s3://{bucket}/{key}", upload_id]
-    for keyword in parsed_call.keywords:
-        name, value = str(keyword.arg), ast.literal_eval(keyword.value)
+    for name, value in resume.items():
         if value is not None:
             own = {"token": ["--token", value], "checksum": ["--checksum", value], "exclusive": ["--exclusive"]}
             words += own.get(name, ["--argument", f"{name}={value}"])
-    return before + shlex.join(words)
+    return (
+        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on, with the part sizes as before, with "
+        f"{shlex.join(words)}"
+    )
 
 
 def _plain(value: Any) -> Any:

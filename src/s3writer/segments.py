@@ -232,7 +232,11 @@ class _Run:
 
     def _start(self, segment: Segment, producer: Producer) -> None:
         self._is_submitting = True
-        future = self._executor.submit(self._call, segment, producer)
+        try:
+            future = self._executor.submit(self._call, segment, producer)
+        except Exception:
+            self._is_submitting = False
+            raise
         if not isinstance(future, Future):
             raise TypeError(f"executor must return futures of concurrent.futures, not {type(future).__name__}")
         self._futures[segment.number] = future
