@@ -134,7 +134,7 @@ def memory(bench: "Bench") -> str:
     """The bound, which is 128 MiB by default."""
     rows = [
         "## Memory\n",
-        "Peak above idle, with the default `max_memory` of 128 MiB.\n",
+        "Peak above idle, the largest of all rounds, with the default `max_memory` of 128 MiB.\n",
         "| | MiB |",
         "| --- | ---: |",
     ]
@@ -160,8 +160,8 @@ def many(other: dict[str, Any]) -> str:
     """A thousand writers."""
     found = other["many"]
     return (
-        f"## {found['writers']:,} writers at once\n\nEach written to in turn, 50 times 1,000 bytes: {found['threads']} "
-        f"threads, {found['memory'] / MIB:.0f} MiB above idle, {found['wall']:.1f} s with publishing.\n"
+        f"## {found['writers']:,} writers at once\n\nEach written to in turn, 50 times 1,000 bytes: "
+        f"threads: {found['threads']}, {found['memory'] / MIB:.0f} MiB above idle, {found['wall']:.1f} s with publishing.\n"
     )
 
 

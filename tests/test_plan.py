@@ -49,13 +49,26 @@ def test_a_stream_of_unknown_length_reaches_5_tib_with_parts_of_at_most_1_3_gib(
     assert plan().size(MAX_PARTS) <= 1.3 * GIB
 
 
-@pytest.mark.parametrize("size", [1, 5 * MIB, 48 * GIB, 49 * GIB, 5 * TIB, MAX_OBJECT_BYTES - 1, MAX_OBJECT_BYTES])
+@pytest.mark.parametrize("size", [1, 5 * MIB, 39 * GIB, 49 * GIB, 5 * TIB, MAX_OBJECT_BYTES - 1, MAX_OBJECT_BYTES])
 def test_an_expected_size_makes_equal_parts_that_fit(size: int) -> None:
     chosen = plan(expected_size=size)
-    assert {chosen.size(number) for number in (1, 2, 5000, MAX_PARTS)} == {chosen.part_size}
+    needed = max(1, -(-size // chosen.part_size))
+    assert {chosen.size(number) for number in (1, 2, 5000, needed)} == {chosen.part_size}
     assert MIN_PART_BYTES <= chosen.part_size <= MAX_PART_BYTES
     assert chosen.longest() >= size
     assert chosen.in_flight(1) >= 1
+
+
+@pytest.mark.parametrize(("size", "times"), [(1, 8), (300 * GIB, 8), (TIB, 5), (6 * TIB, 2)])
+def test_a_stream_may_turn_out_longer_than_was_expected(size: int, times: int) -> None:
+    assert plan(expected_size=size).longest() >= times * size
+    assert plan(expected_size=size, max_memory=64 * GIB).longest() >= times * size
+
+
+def test_room_for_longer_streams_does_not_starve_the_pipeline_of_a_given_memory() -> None:
+    assert plan(expected_size=300 * GIB, max_memory=8 * 32 * MIB).part_size == 32 * MIB
+    assert plan(expected_size=300 * GIB, max_memory=8 * 32 * MIB).in_flight(1) == 7
+    assert plan(expected_size=300 * GIB, max_memory=31 * MIB).part_size == 31 * MIB
 
 
 def test_equal_parts_stay_equal() -> None:

@@ -14,18 +14,22 @@ size(n)  = max(part_size, min(doubled, cap), demanded)
 
 The *cap* leaves memory for one part that is being filled and the others in flight; no size exceeds the *ceiling*.
 
-*Doubled* makes the fixed cost vanish, and *cap* keeps it from taking the memory that parts in flight need: growth
-never starves the pipeline. *Demanded* is what the limit of 10,000 parts asks of a long stream. It leaves the first
+*Doubled* makes the fixed cost vanish, and *cap* keeps it from taking the memory that parts in flight need: it never
+starves the pipeline. *Demanded* is what the limit of 10,000 parts asks of a long stream. It leaves the first
 2,000 parts alone and then grows by 168 KiB a part, the slope at which 8,000 parts come to 5 TiB
 (168 KiB x 8,000 x 8,001 / 2 = 5.007 TiB) while the largest is 1.28 GiB. Past the cap fewer parts fit into the same
 memory, down to one, which is filled and sent in turn.
 
 The *ceiling* is ``max_memory`` when the caller gave one: then that number holds for any stream, and a stream that
-needs larger parts is refused. Without one the ceiling is S3's 5 GiB, ``memory`` is 128 MiB or two parts of
-``part_size``, whichever is more, and a part larger than that (from about 80 GiB on) is alone in memory.
+needs larger parts is refused. Without one the ceiling is S3's 5 GiB, and ``memory`` is 128 MiB or two parts of
+``part_size``, whichever is more. From 33 GiB on fewer parts are in flight then, from 44 GiB on one is filled and sent
+in turn, and from 80 GiB on a part is larger than ``memory``.
 
-With ``expected_size`` all parts are equal: ``part_size``, or what makes that size fit into 10,000 parts, in whole
-MiB. ``equal_parts=True`` keeps every part at ``part_size``, which some S3-compatible stores demand.
+With ``expected_size`` parts are equal: ``part_size``, or what makes that size fit into 8,000 parts, in whole MiB (of a
+``max_memory`` that is too small for that and the pipeline, into 10,000). A hint that was too small costs memory, and
+not the object: after 8,000 parts, so beyond that size, they double every 250 parts, up to the ceiling. Eight times
+the length is within reach if 300 GiB were expected, twice the length for 6 TiB. ``equal_parts=True`` keeps every part
+at ``part_size``, which some S3-compatible stores demand.
 
 Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
@@ -49,6 +53,8 @@ MAX_CONCURRENCY = 1000
 
 _UNHURRIED_PARTS = 2_000
 _DEMANDED_STEP_BYTES = 168 * 1024
+_EXPECTED_PARTS = 8_000
+_DOUBLING_PARTS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,17 @@ class Plan:
         return sum(map(self.size, range(1, MAX_PARTS + 1)))
 
 
+class ExpectedPlan(Plan):
+    """Sizes in bytes of the parts of an upload of which somebody has said how long it will be."""
+
+    __slots__ = ()
+
+    def size(self, number: int) -> int:
+        """Bytes in part ``number``, counted from 1."""
+        doublings = max(0, number - _EXPECTED_PARTS) // _DOUBLING_PARTS
+        return min(self.part_size << doublings, self.ceiling)
+
+
 def make_plan(
     *,
     part_size: int,
@@ -91,24 +108,28 @@ def make_plan(
     """The plan for these settings of a writer, or ValueError (TypeError) naming the one that is out of its limits."""
     _check("part_size", part_size, MIN_PART_BYTES, MAX_PART_BYTES, "5 MiB to 5 GiB, S3's limits")
     _check("max_concurrency", max_concurrency, 1, MAX_CONCURRENCY, f"1 to {MAX_CONCURRENCY}")
-    size, grows = part_size, not equal_parts
+    kind, size = Plan, part_size
     if expected_size is not None:
         _check("expected_size", expected_size, 0, MAX_OBJECT_BYTES, "0 to 48.8 TiB, S3's largest object")
-        size, grows = max(part_size, _fitting(expected_size)), False
+        size = max(part_size, _fitting(expected_size, MAX_PARTS))
         if equal_parts and size > part_size:
             raise ValueError(
                 f"expected_size={expected_size} needs parts of {size} bytes, but equal_parts=True keeps them at "
                 f"part_size={part_size}: set part_size to {size} or more"
             )
-    if max_memory is None:
-        return Plan(size, max(DEFAULT_MEMORY_BYTES, 2 * size), MAX_PART_BYTES, max_concurrency, grows)
-    _check("max_memory", max_memory, size, None, f"at least one part, here {size} bytes")
-    return Plan(size, max_memory, min(max_memory, MAX_PART_BYTES), max_concurrency, grows)
+    if max_memory is not None:
+        _check("max_memory", max_memory, size, None, f"at least one part, here {size} bytes")
+    if expected_size is not None and not equal_parts:
+        cap = MAX_PART_BYTES if max_memory is None else max_memory // (max_concurrency + 1)
+        kind, size = ExpectedPlan, max(size, min(_fitting(expected_size, _EXPECTED_PARTS), MAX_PART_BYTES, cap))
+    memory = max(DEFAULT_MEMORY_BYTES, 2 * size) if max_memory is None else max_memory
+    ceiling = MAX_PART_BYTES if max_memory is None else min(max_memory, MAX_PART_BYTES)
+    return kind(size, memory, ceiling, max_concurrency, grows=not equal_parts)
 
 
-def _fitting(expected_size: int) -> int:
-    """The smallest part, in whole MiB, of which 10,000 hold that many bytes."""
-    return -(-expected_size // (MAX_PARTS * MIB)) * MIB
+def _fitting(expected_size: int, parts: int) -> int:
+    """The smallest part, in whole MiB, of which ``parts`` hold that many bytes."""
+    return -(-expected_size // (parts * MIB)) * MIB
 
 
 def _check(name: str, value: int, least: int, most: int | None, limits: str) -> None:

@@ -308,7 +308,8 @@ class Upload:
         if self.session.is_full():
             raise ObjectTooLargeError(
                 f"{self._store.url} does not fit into {MAX_PARTS:,} parts, of which the last was "
-                f"{self._plan.size(MAX_PARTS):,} bytes: set expected_size, or a larger max_memory or part_size",
+                f"{self._plan.size(MAX_PARTS):,} bytes: set expected_size to its length, or a larger max_memory or "
+                "part_size",
                 *self._address,
             )
 

@@ -82,17 +82,20 @@ class MultipartUploadWriter(io.RawIOBase):
         key: 1 to 1024 bytes in UTF-8.
         client: a boto3 S3 client; its configuration is respected. None: one made from the environment, shared by the
             process.
-        part_size: bytes, 5 MiB to 5 GiB. Up to this size an object is sent in one request when the writer is closed;
-            above it, parts are sent in the background as they fill. Parts grow as a stream of unknown length goes on.
-        max_concurrency: parts in flight at once, and so threads; 1 to 1000.
+        part_size: bytes, 5 MiB (if not given) to 5 GiB. Up to this size an object is sent in one request when the
+            writer is closed; above it, parts are sent in the background as they fill. Parts grow as a stream of unknown
+            length goes on.
+        max_concurrency: how many parts, and so threads, may be in flight at once if ``max_memory`` is enough for them
+            and one more; 1 to 1000, 7 if not given.
         max_memory: bytes that parts may take, those in flight and the one being filled together; a hard limit. None:
-            128 MiB (at least two parts), more only past some 80 GiB, where S3's limit of 10,000 parts asks for it.
+            128 MiB or two parts of ``part_size``, and more past some 80 GiB, where S3's limit of 10,000 parts asks for
+            larger ones.
         checksum: "auto", "CRC64NVME", "CRC32C" (both need ``s3writer[crt]``), "CRC32", "SHA256", "SHA1" or None.
             "auto" is CRC64NVME where it can be had, else CRC32, and none if ``client`` is configured with
             ``request_checksum_calculation="when_required"``.
         exclusive: publish only if the key does not exist; S3 decides, at the moment of publishing.
-        expected_size: bytes, 0 to 48.8 TiB; a hint that makes all parts equal and large enough. A stream that turns
-            out longer goes on up to 10,000 such parts.
+        expected_size: bytes, 0 to 48.8 TiB; a hint that makes parts equal and large enough. A stream that turns out
+            longer goes on in parts that grow.
         equal_parts: keep all parts but the last at ``part_size``, as some S3-compatible stores demand.
         encoding: for ``write`` of ``str``; None refuses ``str``.
         progress: called with a number of bytes each time S3 has acknowledged so many more, by the thread that writes
