@@ -161,7 +161,8 @@ def many(other: dict[str, Any]) -> str:
     found = other["many"]
     return (
         f"## {found['writers']:,} writers at once\n\nEach written to in turn, 50 times 1,000 bytes: "
-        f"threads: {found['threads']}, {found['memory'] / MIB:.0f} MiB above idle, {found['wall']:.1f} s with publishing.\n"
+        f"threads: {found['threads']}, {found['memory'] / MIB:.0f} MiB above idle, "
+        f"{found['wall']:.1f} s with publishing.\n"
     )
 
 

@@ -28,6 +28,7 @@ KEY_MD5 = base64.b64encode(hashlib.md5(b"k" * 32).digest()).decode()
         ({"IfNoneMatch": "*"}, "IfNoneMatch .* use exclusive=True"),
         ({"ChecksumAlgorithm": "SHA1"}, "ChecksumAlgorithm .* use checksum="),
         ({"ChecksumCRC32": "AAAAAA=="}, "ChecksumCRC32 .* use checksum="),
+        ({"compression": "gzip"}, "compression .* use s3writer.open"),
         ({"Body": b"bytes"}, "Body .* write to the writer"),
         ({"Bucket": "other"}, "Bucket .* first positional"),
         ({"ContentLength": 5}, "ContentLength .* the writer sets it"),
@@ -45,8 +46,9 @@ def test_a_wrong_name_is_refused_with_the_right_one(client: Any, key: str, argum
     ("arguments", "message"),
     [
         ({"ContentType": 5}, "ContentType can't be a int: S3 takes a string"),
-        ({"Metadata": {"n": 5}}, "Metadata can't be a dict"),
-        ({"Metadata": None}, "Metadata can't be an empty NoneType: S3 takes a map"),
+        ({"Metadata": {"n": 5, "text": "x"}}, "Metadata can't be a dict of int, str: S3 takes a map of strings"),
+        ({"Metadata": None}, "Metadata can't be None: S3 takes a map"),
+        ({"Metadata": []}, "Metadata can't be an empty list: S3 takes a map"),
         ({"SSECustomerKey": 5}, "SSECustomerKey can't be a int: S3 takes a string"),
         ({"SSECustomerKey": b"k", "SSECustomerKeyMD5": "m"}, "SSECustomerKey must be base64 text"),
         ({"SSECustomerKey": "a2V5\n", "SSECustomerKeyMD5": "m"}, "SSECustomerKey must be base64 text"),
@@ -68,6 +70,7 @@ def test_an_impossible_value_is_refused_by_name(client: Any, key: str, arguments
     [
         ("", "key", ValueError, "bucket=''"),
         ("no/slash", "key", ValueError, "bucket='no/slash'"),
+        ("s3://bucket", "key", ValueError, "is a URL: give the bucket's name and the key, or use s3writer.open"),
         (None, "key", TypeError, "bucket must be a str"),
         (BUCKET, "", ValueError, "key is 0 bytes .* 1 to 1024"),
         (BUCKET, "ü" * 513, ValueError, "key is 1026 bytes .* 1 to 1024"),

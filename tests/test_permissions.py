@@ -136,6 +136,16 @@ def test_without_the_permission_to_list_parts_uploads_are_aborted_all_the_same(
     assert unfinished(enforcing) == []
 
 
+def test_without_the_permission_to_list_parts_an_abort_says_what_it_did(allowed: Allowed, enforcing: Store) -> None:
+    client = allowed(["s3:PutObject", "s3:AbortMultipartUpload"])
+    stream = MultipartUploadWriter(BUCKET, KEY, client=client)
+    stream.write(data(6 * MIB))
+    pending = stream.prepare()
+    assert pending.abort(client=client)
+    assert not pending.abort(client=client)
+    assert unfinished(enforcing) == []
+
+
 def test_an_upload_is_resumed_only_with_the_permission_to_list_parts(allowed: Allowed, enforcing: Store) -> None:
     client = allowed(page_s_actions())
     with logged(), pytest.raises(Boom), MultipartUploadWriter(BUCKET, KEY, client=client, on_error="keep") as stream:

@@ -18,7 +18,6 @@ from s3writer import (
     ConnectionFailedError,
     KeyExistsError,
     MultipartUploadWriter,
-    NotCommittedError,
     OutcomeUnknownError,
     PreconditionFailedError,
     ThrottledError,
@@ -143,9 +142,11 @@ def test_conditions_are_those_of_s3(size: int) -> None:
     assert s3.unfinished == []
 
 
-def test_a_condition_on_nothing_is_not_met() -> None:
-    with MemoryS3("bucket"), pytest.raises(NotCommittedError, match="NoSuchKey"):
-        export(1, IfMatch='"etag"')
+@pytest.mark.parametrize("size", [1, 6 * MIB])
+def test_a_condition_on_nothing_is_not_met(size: int) -> None:
+    with MemoryS3("bucket") as s3, pytest.raises(PreconditionFailedError, match="NoSuchKey"):
+        export(size, IfMatch='"etag"')
+    assert (s3.objects, s3.unfinished) == ({}, [])
 
 
 def test_the_code_s_own_client_can_be_attached(monkeypatch: pytest.MonkeyPatch) -> None:

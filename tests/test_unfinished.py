@@ -170,9 +170,8 @@ def test_of_several_that_could_not_be_aborted_all_are_named(client: Any, key: st
 
 def test_what_s3_does_not_tell_is_an_error(client: Any, key: str) -> None:
     Wire(client).on("ListMultipartUploads", refuse(403, "AccessDenied"))
-    with pytest.raises(AccessDeniedError) as caught:
+    with pytest.raises(AccessDeniedError, match="need the permission s3:ListBucketMultipartUploads"):
         listed(client, key)
-    assert "s3:ListBucketMultipartUploads" in caught.value.__notes__[0]
     with pytest.raises(TypeError, match="ContentType"):
         list(list_uploads(BUCKET, key, client=client, ContentType="text/csv"))
 
@@ -291,9 +290,9 @@ def test_what_the_bucket_refuses_is_an_error(running: dict[str, Store]) -> None:
         add_cleanup_rule(BUCKET, days=half, client=client)
     wire = Wire(client)
     wire.on("PutBucketLifecycleConfiguration", refuse(403, "AccessDenied"))
-    with pytest.raises(AccessDeniedError) as caught:
+    with pytest.raises(AccessDeniedError, match="need the permission s3:PutLifecycleConfiguration"):
         add_cleanup_rule(BUCKET, client=client)
-    assert "s3:PutLifecycleConfiguration" in caught.value.__notes__[0]
-    wire.on("GetBucketLifecycleConfiguration", refuse(403, "AccessDenied"))
-    with pytest.raises(S3WriterError):
+    wire.on("GetBucketLifecycleConfiguration", refuse(400, "InvalidRequest"))
+    with pytest.raises(S3WriterError) as caught:
         cleanup_rules(BUCKET, client=client)
+    assert "Write the object" not in str(caught.value)

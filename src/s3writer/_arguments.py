@@ -34,6 +34,7 @@ _OURS = {
     "ChecksumAlgorithm": "use checksum=",
     "ChecksumType": "use checksum=",
     "Body": "write to the writer",
+    "compression": "use s3writer.open",
     "WriteOffsetBytes": "a writer makes a whole object, it does not append",
 } | dict.fromkeys(
     ("ContentLength", "ContentMD5", "MpuObjectSize", "MultipartUpload", "PartNumber", "UploadId"),
@@ -96,7 +97,8 @@ class Arguments:
         shape = next(members[name] for members in self._members.values() if name in members)
         report = validate.ParamValidator().validate(value, shape)
         if report.has_errors():
-            raise ValueError(f"{name} can't be {_kind(value)}: S3 takes a {shape.type_name} here")
+            takes = "map of strings" if shape.type_name == "map" else shape.type_name
+            raise ValueError(f"{name} can't be {_kind(value)}: S3 takes a {takes} here")
 
 
 def check_address(bucket: str, key: str) -> None:
@@ -104,6 +106,8 @@ def check_address(bucket: str, key: str) -> None:
     for name, value in (("bucket", bucket), ("key", key)):
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if bucket.startswith("s3://"):
+        raise ValueError(f"bucket={bucket!r} is a URL: give the bucket's name and the key, or use s3writer.open")
     try:
         handlers.validate_bucket_name({"Bucket": bucket})
     except exceptions.ParamValidationError as error:
@@ -141,4 +145,9 @@ def _plain(name: str) -> str:
 
 
 def _kind(value: Any) -> str:
+    """What is wrong with a value, without the value: it may be a secret."""
+    if value is None:
+        return "None"
+    if isinstance(value, dict) and value:
+        return f"a dict of {', '.join(sorted({type(one).__name__ for one in value.values()}))}"
     return f"a {type(value).__name__}" if value else f"an empty {type(value).__name__}"

@@ -39,12 +39,21 @@ _BY_TYPE: dict[type[errors.NotCommittedError], str] = {
     errors.ConnectionFailedError: "ConnectionError HTTPClientError",
 }
 
+#: What IAM calls the permission for S3's other operations than those that write.
+_PERMISSIONS = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "HeadObject": "s3:GetObject",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+}
+
 _ADVICE: dict[type[errors.NotCommittedError], str] = {
     errors.NotCommittedError: "Write the object anew, from its first byte.",
     errors.ObjectTooLargeError: "Set expected_size, or a larger part_size.",
     errors.BucketNotFoundError: "Create the bucket, or mend its name or the client's endpoint.",
-    errors.AccessDeniedError: "The credentials need s3:PutObject and s3:AbortMultipartUpload on this key.",
-    errors.CredentialsError: "Renew the client's credentials.",
+    errors.CredentialsError: "Give the client credentials that are valid.",
     errors.WrongRegionError: "Make the client with the bucket's region_name.",
     errors.ConnectionFailedError: "Check the network and the client's endpoint_url, then write the object anew.",
     errors.ThrottledError: "Write the object anew later, with a smaller max_concurrency or more retries.",
@@ -56,6 +65,9 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
 
 #: A name and a password in an endpoint's URL, which nobody else must read.
 _USER_INFO = re.compile(r"//[^/@\s]+@")
+
+#: What S3 refuses with NoSuchKey if there is no object for If-Match to match.
+_CONDITIONAL = {"PutObject", "CompleteMultipartUpload"}
 
 #: S3 has many words for "I have not decided", all of them 4xx.
 _UNDECIDED = {"NoSuchUpload", "RequestTimeout", "404", "408"}
@@ -69,7 +81,7 @@ def translate(
     if kind is errors.PreconditionFailedError and exclusive:
         kind = errors.KeyExistsError
     said = _USER_INFO.sub("//", " ".join(str(error).split())).rstrip(".")
-    return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {_ADVICE[kind]}", bucket, key)
+    return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {_advice(kind, error)}".rstrip(), bucket, key)
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -92,8 +104,17 @@ def code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, botocore.ClientError) else ""
 
 
+def _advice(kind: type[errors.NotCommittedError], error: Exception) -> str:
+    permission = _PERMISSIONS.get(getattr(error, "operation_name", ""))
+    if kind is errors.AccessDeniedError:
+        return f"The credentials need the permission {permission or 's3:PutObject'}."
+    return "" if permission and kind is errors.NotCommittedError else _ADVICE[kind]
+
+
 def _kind(error: Exception) -> type[errors.NotCommittedError]:
     if isinstance(error, botocore.ClientError):
+        if code(error) == "NoSuchKey" and error.operation_name in _CONDITIONAL:
+            return errors.PreconditionFailedError
         return _BY_CODE.get(code(error), errors.NotCommittedError)
     for kind, names in _BY_TYPE.items():
         if isinstance(error, tuple(getattr(botocore, name) for name in names.split())):

@@ -64,7 +64,9 @@ class Segment:
     """Where the bytes of one segment go. Plain data: it pickles, and holds no secret.
 
     Attributes:
-        bucket, key, upload_id: the upload of which it is a segment.
+        bucket: where the object will be.
+        key: its name there.
+        upload_id: the upload of which it is a segment.
         number: which one, counted from 0.
         first: the part number that is left free for what stands before its own parts; these are the ``parts``
             numbers after it.
@@ -95,7 +97,8 @@ class SegmentReceipt:
         upload_id: of which upload.
         number: which segment, counted from 0.
         parts: those that S3 has.
-        head, tail: what stands before and behind them, less than 10 MiB together.
+        head: what stands before them, 5 MiB at the most.
+        tail: what stands behind them, less than 5 MiB.
 
     """
 

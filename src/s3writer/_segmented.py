@@ -27,7 +27,8 @@ class SegmentedUpload:
     Until it is committed or aborted S3 stores and bills its parts, unseen.
 
     Attributes:
-        bucket, key: where the object will be.
+        bucket: where the object will be.
+        key: its name there.
         upload_id: S3's name for the upload.
         segments: how many there are; S3's part numbers are divided among them evenly.
         part_size: bytes in a segment's first part; later ones grow.

@@ -53,12 +53,14 @@ class UploadResult:
     """What was published.
 
     Attributes:
-        bucket, key: where it is.
+        bucket: where it is.
+        key: its name there.
         etag: S3's entity tag, quotes included.
         version_id: the version that was made, None in a bucket without versions.
         size: bytes.
         parts: of how many parts the object was made; 1 when it went in a single request.
-        checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None when no checksum was asked for.
+        checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None when no checksum was asked for. With SHA1 and
+            SHA256, of more than one part, what S3 says: of the parts' checksums, or None.
 
     """
 

@@ -244,12 +244,12 @@ class Store:
                 return None
             raise
 
-    def shows(self, upload_id: str) -> bool:
-        """Whether S3 shows the upload; False also if it won't tell."""
+    def shows(self, upload_id: str) -> bool | None:
+        """Whether S3 shows the upload; None if it won't tell."""
         try:
             answer = self._call("listing the parts of", LIST, UploadId=upload_id)
-        except NotCommittedError:
-            return False
+        except NotCommittedError as error:
+            return False if says_gone(error) else None
         return answer.get("UploadId") == upload_id or bool(answer.get("Parts"))
 
     def head(self) -> Mapping[str, Any] | None:
@@ -298,8 +298,8 @@ class Store:
         """What to say of a commit whose outcome ``reason`` kept from being known."""
         mark = f"{self.token} as {TOKEN_NAME} in its metadata" if self.token else "the content that was written"
         return OutcomeUnknownError(
-            f"whether {self.url} was published is not known: {reason}. Look at the object: it is this writer's if "
-            f"it has {size} bytes and {mark}",
+            f"whether {self.url} was published is not known: {_said(reason)}. Look at the object: it is this "
+            f"writer's if it has {size} bytes and {mark}",
             self.bucket,
             self.key,
             upload_id,
@@ -405,6 +405,11 @@ def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algori
 
 def _is_checksum(name: str) -> bool:
     return name.startswith("Checksum") and name not in {"ChecksumType", "ChecksumAlgorithm"}
+
+
+def _said(reason: object) -> str:
+    """An error's words, as a part of a sentence."""
+    return str(getattr(reason, "strerror", None) or reason).rstrip(".")
 
 
 def _labelled(checksums: Mapping[str, Any]) -> str | None:

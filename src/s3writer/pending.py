@@ -47,7 +47,8 @@ class PendingUpload:
     Until it is committed or aborted S3 stores and bills its parts, unseen.
 
     Attributes:
-        bucket, key: where the object will be.
+        bucket: where the object will be.
+        key: its name there.
         upload_id: S3's name for the upload.
         size: bytes, all parts together.
         parts: each with number, size in bytes, etag, and checksums by the name of S3's field.
@@ -84,7 +85,7 @@ class PendingUpload:
         return self._commit(self._checked(client, s3_arguments), None)
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
-        """Remove the upload from S3; one that is gone, or was published, is left alone. Whether S3 showed it before.
+        """Remove the upload from S3; one that is gone, or was published, is left alone. Whether it was there.
 
         Raises `NotCommittedError` with the ``upload_id`` if it may still be there. ``client`` and ``s3_arguments`` are
         those of `commit`.
@@ -93,8 +94,8 @@ class PendingUpload:
         if "SSECustomerKey" not in given:
             given.pop("SSECustomerAlgorithm", None)
         began, store = time.monotonic(), self._store(client, given)
-        was_there = store.shows(self.upload_id)
-        store.remove(self.upload_id)
+        was_shown, was_known = store.shows(self.upload_id), store.remove(self.upload_id)
+        was_there = was_known if was_shown is None else was_shown
         self._log_end("aborted" if was_there else "was gone", began)
         return was_there
 

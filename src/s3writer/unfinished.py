@@ -28,7 +28,8 @@ class UnfinishedUpload:
     """An upload that was neither completed nor aborted.
 
     Attributes:
-        bucket, key: where its object would be.
+        bucket: where its object would be.
+        key: its name there.
         upload_id: S3's name for it.
         initiated: when it began, in UTC.
         active: when its last part arrived, or when it began if it has none.
@@ -68,9 +69,9 @@ def list_uploads(
         client: a boto3 S3 client; None: the one that writers share.
         **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
 
-    It takes a request for each thousand uploads, and one for each thousand parts of each. What ends meanwhile is left
-    out. Raises `S3WriterError` if S3 does not answer, or won't tell of an upload's parts (but for those that have a
-    customer's key): a running upload must not be taken for one that was left.
+    S3 is asked while this is iterated: it takes a request for each thousand uploads, and one for each thousand parts of
+    each. What ends meanwhile is left out. Raises `S3WriterError` if S3 does not answer, or won't tell of an upload's
+    parts (but for those that have a customer's key): a running upload must not be taken for one that was left.
 
     """
     s3 = _client.chosen(client)
@@ -142,7 +143,14 @@ def abort_each(uploads: Iterable[UnfinishedUpload], *, client: Any = None, **s3_
 
 @dataclass(frozen=True, slots=True)
 class CleanupRule:
-    """A lifecycle rule of a bucket that aborts uploads to keys under ``prefix``, ``days`` after they began."""
+    """A lifecycle rule of a bucket that aborts uploads.
+
+    Attributes:
+        name: the rule's ID.
+        prefix: with what the keys begin whose uploads it aborts.
+        days: how long after they began.
+
+    """
 
     name: str
     prefix: str
@@ -182,7 +190,7 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
     place = {"Prefix": prefix} if any("Prefix" in rule for rule in rules) else {"Filter": {"Prefix": prefix}}
     ours = {"ID": added.name, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
     kept = {name: value for name, value in lifecycle.items() if name == "TransitionDefaultMinimumObjectSize"}
-    with _asking("adding a rule to", bucket, prefix, "s3:PutLifecycleConfiguration"):
+    with _asking("adding a rule to", bucket, prefix):
         s3.put_bucket_lifecycle_configuration(
             Bucket=bucket, LifecycleConfiguration={"Rules": [*rules, {**ours, **place}]}, **kept
         )
@@ -192,7 +200,7 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
 def _pages(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[tuple[dt.datetime, list[Any]]]:
     """ListMultipartUploads' entries, page by page, and S3's clock."""
     given = {"Bucket": bucket, "Prefix": prefix, **arguments.of(UPLOADS)}
-    with _asking("listing the unfinished uploads of", bucket, prefix, "s3:ListBucketMultipartUploads"):
+    with _asking("listing the unfinished uploads of", bucket, prefix):
         try:
             for page in s3.get_paginator("list_multipart_uploads").paginate(**given):
                 clock = page["ResponseMetadata"]["HTTPHeaders"].get("date")
@@ -204,7 +212,7 @@ def _pages(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[
 
 def _lifecycle(s3: Any, bucket: str) -> dict[str, Any]:
     """The bucket's lifecycle configuration."""
-    with _asking("reading the rules of", bucket, "", "s3:GetLifecycleConfiguration"):
+    with _asking("reading the rules of", bucket, ""):
         try:
             return dict(s3.get_bucket_lifecycle_configuration(Bucket=bucket))
         except s3.exceptions.ClientError as error:
@@ -230,11 +238,9 @@ def _cleanup(rule: Mapping[str, Any], prefix: str) -> CleanupRule | None:
 
 
 @contextlib.contextmanager
-def _asking(doing: str, bucket: str, prefix: str, permission: str) -> Iterator[None]:
+def _asking(doing: str, bucket: str, prefix: str) -> Iterator[None]:
     """Translates what S3 answers."""
     try:
         yield
     except Exception as error:
-        failure = _faults.translate(error, doing, bucket, prefix)
-        failure.add_note(f"This takes the permission {permission} on the bucket.")
-        raise failure from error
+        raise _faults.translate(error, doing, bucket, prefix) from error
