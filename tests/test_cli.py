@@ -22,6 +22,7 @@ import pytest
 import zstandard
 
 from s3writer._parameters import Age, Pair, Size, Url
+from s3writer._progress import Bar
 from s3writer.cli import run
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
@@ -667,3 +668,9 @@ def test_places_and_pairs_are_understood() -> None:
     for kind, text in ((Url(), "s3://bucket"), (Pair(), "=b"), (Age(), "7"), (Size(), "-1")):
         with pytest.raises(click.BadParameter):
             kind.convert(text, None, None)
+
+
+def test_a_bar_leaves_standard_output_to_what_was_asked_for(client: Any, key: str) -> None:
+    bar, before = Bar(None, is_shown=True), sys.stdout
+    with writer(client, key) as stream, bar.watch(stream):
+        assert sys.stdout is before

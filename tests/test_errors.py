@@ -145,3 +145,22 @@ def test_the_users_own_calls_through_the_same_client_are_left_alone(client: Any,
         stream.write(b"ours")
     client.put_object(Bucket=BUCKET, Key=key, Body=b"theirs")
     assert content(client, key) == b"theirs"
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "hun:ter2"])
+def test_an_endpoint_s_password_is_in_no_message(client: Any, key: str, password: str) -> None:
+    def lose(**_: Any) -> None:
+        raise botocore.exceptions.EndpointConnectionError(endpoint_url=f"http://name:{password}@127.0.0.1:9/{key}")
+
+    client.meta.events.register("before-send.s3.UploadPart", lose)
+    client.meta.events.register("before-send.s3.AbortMultipartUpload", lose)
+    stream = writer(client, key)
+    with pytest.raises(s3writer.ConnectionFailedError) as caught:
+        stream.write(data(6 * 1024**2))
+        stream.close()
+    told = " ".join([str(caught.value), *caught.value.__notes__])
+    assert "could not be aborted" in told
+    assert "127.0.0.1:9" in told
+    assert not [word for word in ("name:", "hunter2", "ter2") if word in told]
+    client.meta.events.unregister("before-send.s3.AbortMultipartUpload", lose)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=caught.value.upload_id)

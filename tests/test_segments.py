@@ -638,14 +638,25 @@ def test_an_executor_that_returns_no_futures_is_refused() -> None:
     assert s3.unfinished == []
 
 
-def test_an_executor_that_takes_no_more_leaves_nothing_to_be_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    pool = ThreadPoolExecutor(1)
-    pool.shutdown()
-    with MemoryS3(BUCKET) as s3, pytest.raises(RuntimeError, match="after shutdown") as caught:
-        write_segments(BUCKET, "key", producers([1]), executor=pool)
-    assert s3.unfinished == []
-    assert not [note for note in caught.value.__notes__ if "under way" in note]
-    assert caplog.messages == []
+def test_a_part_of_a_worker_that_was_killed_may_be_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    def die(_: object) -> None:
+        raise BrokenProcessPool("a process was terminated abruptly")
+
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(1) as pool, pytest.raises(BrokenProcessPool) as caught:
+        write_segments(BUCKET, "key", [die], executor=pool)
+    assert s3.calls.count("AbortMultipartUpload") == 2
+    (told,) = caplog.messages
+    assert "parts were under way" in told
+    assert told in caught.value.__notes__
+
+
+def test_an_error_about_another_object_keeps_its_upload() -> None:
+    def fail_elsewhere(_: object) -> None:
+        raise NotCommittedError("the side failed", "other", "side.bin", "its upload")
+
+    with MemoryS3(BUCKET), ThreadPoolExecutor(1) as pool, pytest.raises(NotCommittedError) as caught:
+        write_segments(BUCKET, "key", [fail_elsewhere], executor=pool)
+    assert caught.value.upload_id == "its upload"
 
 
 def test_a_part_that_comes_after_the_abort_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ CONFIG: dict[str, Any] = {
     "s3": {"payload_signing_enabled": False},
 }
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _made: dict[Any, Any] = {}
 #: What recipes have made, the latest ones: a lambda that was unpickled is another one each time.
 _remembered: dict[Any, Any] = {}
@@ -79,7 +79,7 @@ def client_of(recipe: Callable[[], Any] | None) -> Any:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _inherited.extend(_remembered.values())
     _made.clear()
     _remembered.clear()

@@ -86,7 +86,7 @@ class CompressingWriter(MultipartUploadWriter):
     def _mark_closed(self) -> None:
         self._compressed, self._gathered = self._taken, PartBuffer()
         super()._mark_closed()
-        del self._compressor
+        self.__dict__.pop("_compressor", None)
 
     def _take_end(self) -> None:
         super()._take_end()

@@ -64,7 +64,7 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
 }
 
 #: A name and a password in an endpoint's URL, which nobody else must read.
-_USER_INFO = re.compile(r"//[^/@\s]+@")
+_USER_INFO = re.compile(r"//[^/\s]+@")
 
 #: What S3 refuses with NoSuchKey if there is no object for If-Match to match.
 _CONDITIONAL = {"PutObject", "CompleteMultipartUpload"}
@@ -78,10 +78,14 @@ def translate(
 ) -> errors.NotCommittedError:
     """The error that says the same in this package's words; ``doing`` is what was being done."""
     kind = _kind(error)
-    if kind is errors.PreconditionFailedError and exclusive:
+    if kind is errors.PreconditionFailedError and exclusive and code(error) != "NoSuchKey":
         kind = errors.KeyExistsError
-    said = _USER_INFO.sub("//", " ".join(str(error).split())).rstrip(".")
-    return kind(f"{doing} s3://{bucket}/{key} failed: {said}. {_advice(kind, error)}".rstrip(), bucket, key)
+    return kind(f"{doing} s3://{bucket}/{key} failed: {said(error)}. {_advice(kind, error)}".rstrip(), bucket, key)
+
+
+def said(error: BaseException | None) -> str:
+    """What ``error`` says, in a line, without a name and a password in a URL."""
+    return _USER_INFO.sub("//", " ".join(str(error).split())).rstrip(".")
 
 
 def is_refusal(error: BaseException) -> bool:

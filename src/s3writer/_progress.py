@@ -33,6 +33,8 @@ class Bar:
             console=Console(stderr=True),
             disable=not is_shown,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._progress.add_task("", total=expected_size, parts=0)
         self._stream: MultipartUploadWriter | None = None

@@ -206,7 +206,7 @@ class Store:
                     return was_there
                 reason = "S3 shows it even now"
             except NotCommittedError as error:
-                reason = str(error.__cause__)
+                reason = _faults.said(error.__cause__)
         raise self.left_behind(upload_id, reason)
 
     def left_behind(self, upload_id: str, reason: str) -> NotCommittedError:

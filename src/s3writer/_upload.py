@@ -495,7 +495,7 @@ class Upload:
     def _note(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
         if error is not None:
             add_note(error, str(left.strerror))
-        if isinstance(error, S3WriterError):
+        if isinstance(error, S3WriterError) and (error.bucket, error.key) == self._address:
             error.upload_id = left.upload_id
         warn(str(left.strerror), self.extra(**others))
 

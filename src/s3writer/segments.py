@@ -13,10 +13,10 @@ import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sized
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeGuard
 
 from s3writer._client import client_of
 from s3writer._compressing import compressor
@@ -232,11 +232,7 @@ class _Run:
 
     def _start(self, segment: Segment, producer: Producer) -> None:
         self._is_submitting = True
-        try:
-            future = self._executor.submit(self._call, segment, producer)
-        except Exception:
-            self._is_submitting = False
-            raise
+        future = self._executor.submit(self._call, segment, producer)
         if not isinstance(future, Future):
             raise TypeError(f"executor must return futures of concurrent.futures, not {type(future).__name__}")
         self._futures[segment.number] = future
@@ -263,8 +259,9 @@ def _give_up(upload: SegmentedUpload, run: _Run, error: BaseException, client: A
         run.give_up()
     finally:
         _remove(upload, error, client, secrets)
-    if run.is_under_way or isinstance(error, ConnectionFailedError):
-        may_go_on = run.wait() or isinstance(error, ConnectionFailedError)
+    may_have_sent = isinstance(error, (BrokenExecutor, ConnectionFailedError))
+    if run.is_under_way or may_have_sent:
+        may_go_on = run.wait() or may_have_sent
         _remove(upload, error, client, secrets)
         if may_go_on:
             _tell(
@@ -281,13 +278,18 @@ def _remove(upload: SegmentedUpload, error: BaseException, client: Any, secrets:
         was_there = upload.abort(client=client, **secrets)
     except NotCommittedError as left:
         _tell(upload, error, str(left.strerror))
-        if isinstance(error, S3WriterError):
+        if _is_about(error, upload):
             error.upload_id = left.upload_id
         return
     if was_there:
         add_note(error, f"upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was then aborted")
-    if isinstance(error, S3WriterError):
+    if _is_about(error, upload):
         error.upload_id = None
+
+
+def _is_about(error: BaseException, upload: SegmentedUpload) -> TypeGuard[S3WriterError]:
+    """Whether ``error`` speaks of this object: a producer may have failed to write another one."""
+    return isinstance(error, S3WriterError) and (error.bucket, error.key) == (upload.bucket, upload.key)
 
 
 def _tell(upload: SegmentedUpload, error: BaseException, message: str) -> None:

@@ -53,7 +53,7 @@ class Command(dumpdata.Command):
             self.stdout = before
         if options["verbosity"] > 0:
             said = f"{url} published: {result.size} bytes in {result.parts} parts"
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 self.stderr.write(said, style_func=str)
 
     def _dump(self, url: str, options: dict[str, Any], dump: Any) -> s3writer.UploadResult:

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.core.management.commands import loaddata
 
+from s3writer._faults import said
 from s3writer._open import SCHEME, parsed
 from s3writer.django._options import read_arguments
 
@@ -109,6 +110,6 @@ class Command(loaddata.Command):
             except ImproperlyConfigured:
                 raise
             except Exception as error:
-                raise CommandError(f"{url} can't be read: {error}") from error
+                raise CommandError(f"{url} can't be read: {said(error)}") from error
 
         return opened
