@@ -87,7 +87,7 @@ def test_a_stubbed_client_may_leave_out_what_the_writer_can_do_without(store: St
         stubber.add_response("create_multipart_upload", {"UploadId": "u"})
         stubber.add_response("upload_part", {})
         stubber.add_response("upload_part", {})
-        stubber.add_response("complete_multipart_upload", {})
+        stubber.add_response("complete_multipart_upload", {"ETag": '"abc"'})
         with MultipartUploadWriter(BUCKET, "k", client=client, max_concurrency=1) as stream:
             stream.write(data(6 * 1024**2))
     assert (stream.result.size, stream.result.parts) == (6 * 1024**2, 2)

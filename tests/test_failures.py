@@ -27,7 +27,7 @@ from s3writer import (
 )
 from s3writer._plan import MAX_PARTS
 from tests.conftest import join_aborts
-from tests.helpers import MIB, content, data, logged, uploads, writer
+from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 from tests.wire import Wire, answer, cut, cut_after_sending, delay, interrupt, refuse
 
@@ -149,10 +149,54 @@ def test_what_could_not_be_aborted_is_in_the_first_error(client: Any, key: str) 
     assert any(str(first.upload_id) in note for note in first.__notes__)
     again = pickle.loads(pickle.dumps(first))
     assert (again.upload_id, again.__notes__) == (first.upload_id, first.__notes__)
+    with pytest.raises(AbortedError) as later:
+        stream.write(b"more")
+    assert later.value.upload_id == first.upload_id
     with pytest.raises(AbortedError):
         stream.close()
     wire.on("AbortMultipartUpload", lambda request: None)
     client.abort_multipart_upload(Bucket=first.bucket, Key=key, UploadId=first.upload_id)
+
+
+def test_what_could_not_be_aborted_can_be_tried_again(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", refuse(503, "SlowDown"))
+    wire.on("AbortMultipartUpload", DENIED)
+    stream = writer(client, key, max_concurrency=1)
+    first = write_until_it_fails(stream)
+    tried = wire.sent.count("AbortMultipartUpload")
+    wire.on("AbortMultipartUpload", lambda request: None)
+    assert len(uploads(client, key)) == 1
+    stream.abort()
+    assert uploads(client, key) == []
+    assert wire.sent.count("AbortMultipartUpload") == tried + 1
+    assert isinstance(first, ThrottledError)
+
+
+def test_closing_from_within_a_commit_is_refused_whatever_is_in_flight(client: Any, key: str) -> None:
+    def progress(_: int) -> None:
+        try:
+            raise Boom
+        except Boom:
+            stream.close()
+
+    stream = writer(client, key, progress=progress)
+    stream.write(data(6 * MIB))
+    with pytest.raises(RuntimeError, match="from within its own call"):
+        stream.close()
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_wrapper_that_dies_has_nothing_sent(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wrapper = io.BufferedWriter(writer(client, key))
+    wrapper.raw.write(data(5 * MIB))
+    wrapper.write(b"one byte more than a part")
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del wrapper
+    assert wire.sent == []
+    assert content(client, key) is None
 
 
 def test_an_abort_waits_for_parts_in_flight_and_none_lands_after_it(client: Any, key: str) -> None:

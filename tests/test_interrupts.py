@@ -16,6 +16,7 @@ from s3writer import (
     AbortedError,
     MultipartUploadWriter,
     PendingUpload,
+    S3WriterError,
     _glue,
     _segmented,
     _sender,
@@ -41,12 +42,23 @@ FINALISERS = {"__del__", "alarm", "<genexpr>"}
 Begun = TypeVar("Begun")
 
 
-class Interrupter:
-    """Raises KeyboardInterrupt at the ``nth`` place, once."""
+class TimeLimitError(Exception):
+    """What a task queue's signal handler raises."""
 
-    def __init__(self, nth: int, places: set[str]) -> None:
+
+INTERRUPTS = pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeLimitError])
+
+#: What is said of an Exception that was taken for a fault of the connection, which had no effect.
+SWALLOWED = "the work was done"
+
+
+class Interrupter:
+    """Raises ``kind`` at the ``nth`` place, once."""
+
+    def __init__(self, kind: type[BaseException], nth: int, places: set[str]) -> None:
         self.left = nth
         self.place = ""
+        self.kind = kind
         self._places = places
 
     def __enter__(self) -> None:
@@ -62,7 +74,7 @@ class Interrupter:
             self.left -= 1
             if not self.left:
                 self.place = f"{event} in {frame.f_code.co_name}, line {frame.f_lineno}"
-                raise KeyboardInterrupt
+                raise self.kind
 
     def _is_ours(self, frame: FrameType) -> bool:
         """Whether it runs the code that is to be interrupted, or a context manager for it."""
@@ -78,23 +90,30 @@ def is_lost(frame: FrameType | None) -> bool:
     return frame is not None
 
 
-def interrupted(act: Callable[[], object], nth: int, places: set[str]) -> str | None:
-    """What the interrupt of ``act`` at its ``nth`` place says in its notes; None if it has fewer places."""
-    interrupter = Interrupter(nth, places)
+def interrupted(act: Callable[[], object], interrupter: Interrupter) -> str | None:
+    """What the interrupt of ``act`` says, its notes included; None if it did not come to it."""
     try:
         with interrupter:
             act()
-    except KeyboardInterrupt as interrupt:
-        return "\n".join(getattr(interrupt, "__notes__", ()))
-    assert interrupter.left > 0, f"the interrupt was swallowed: {interrupter.place}"
-    return None
+    except (KeyboardInterrupt, TimeLimitError, S3WriterError) as error:
+        return "\n".join([str(error), *getattr(error, "__notes__", ())])
+    if interrupter.left > 0:
+        return None
+    assert interrupter.kind is not KeyboardInterrupt, f"the interrupt was swallowed: {interrupter.place}"
+    return SWALLOWED
+
+
+def tells_of_an_object(said: str) -> bool:
+    """Whether whoever reads that looks for an object."""
+    return any(told in said for told in ("published all the same", "is not known", SWALLOWED))
 
 
 class Sweep:
     """Interrupts the same work at one place after the other, each time with a key of its own."""
 
-    def __init__(self, places: set[str] = PLACES) -> None:
+    def __init__(self, kind: type[BaseException], places: set[str] = PLACES) -> None:
         self.s3 = MemoryS3(BUCKET)
+        self._kind = kind
         self._places = places
 
     def writer(self, payload: bytes, **options: Any) -> Callable[[str], MultipartUploadWriter]:
@@ -113,7 +132,7 @@ class Sweep:
             begun = begin(str(nth))
             gc.collect(0)
             with logged():
-                said = interrupted(functools.partial(act, begun), nth, self._places)
+                said = interrupted(functools.partial(act, begun), Interrupter(self._kind, nth, self._places))
             if said is None:
                 assert nth > 5
                 if isinstance(begun, MultipartUploadWriter):
@@ -122,16 +141,19 @@ class Sweep:
             yield begun, f"s3://{BUCKET}/{nth}", said
 
 
+@INTERRUPTS
 @pytest.mark.parametrize(
     ("payload", "on_error"), [(SMALL, "abort"), (LARGE, "abort"), (LARGE, "keep")], ids=["put", "complete", "keep"]
 )
-def test_an_interrupted_close_or_commit_says_what_became_of_the_object(payload: bytes, on_error: str) -> None:
-    sweep = Sweep()
+def test_an_interrupted_close_or_commit_says_what_became_of_the_object(
+    payload: bytes, on_error: str, kind: type[BaseException]
+) -> None:
+    sweep = Sweep(kind)
     act = MultipartUploadWriter.commit if payload is SMALL else MultipartUploadWriter.close
     for stream, url, said in sweep.over(sweep.writer(payload, on_error=on_error), act):
         published = sweep.s3.objects.get(url)
         assert published in (None, payload)
-        assert not published or "published all the same" in said or "is not known" in said
+        assert tells_of_an_object(said) if published else said != SWALLOWED
         assert not published or "resume(" not in said or "is not known" in said
         with logged(), contextlib.suppress(AbortedError):
             stream.close()
@@ -139,20 +161,22 @@ def test_an_interrupted_close_or_commit_says_what_became_of_the_object(payload: 
         assert url not in sweep.s3.unfinished or "resume(" in said or "is not known" in said
 
 
-def test_an_interrupted_prepare_leaves_nothing_untold() -> None:
-    sweep = Sweep()
+@INTERRUPTS
+def test_an_interrupted_prepare_leaves_nothing_untold(kind: type[BaseException]) -> None:
+    sweep = Sweep(kind)
     for stream, url, said in sweep.over(sweep.writer(LARGE), MultipartUploadWriter.prepare):
         stream.abort()
         assert url not in sweep.s3.unfinished or "must be committed or aborted" in said
     assert not sweep.s3.objects
 
 
-def test_an_interrupted_commit_of_a_pending_upload_says_what_became_of_it() -> None:
-    sweep = Sweep()
+@INTERRUPTS
+def test_an_interrupted_commit_of_a_pending_upload_says_what_became_of_it(kind: type[BaseException]) -> None:
+    sweep = Sweep(kind)
     prepared, commit = sweep.writer(LARGE), functools.partial(PendingUpload.commit, client=sweep.s3.client)
     for _, url, said in sweep.over(lambda key: prepared(key).prepare(), commit):
         published = url in sweep.s3.objects
-        assert not published or "published all the same" in said or "is not known" in said
+        assert tells_of_an_object(said) if published else said != SWALLOWED
         assert (url in sweep.s3.unfinished) is not published
 
 
@@ -173,26 +197,32 @@ def write_both_halves(key: str) -> None:
     write_segments(BUCKET, key, halves, executor=Inline())
 
 
+@INTERRUPTS
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of a segment that an interrupt keeps from being closed
-def test_an_interrupted_driver_says_what_became_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_driver_says_what_became_of_the_object(
+    monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
     monkeypatch.setattr("s3writer.segments._PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr("s3writer.segments._LATE_SECONDS", 0.0)
     modules = (segments, _segmented, _glue, pending)
-    sweep = Sweep({str(module.__file__) for module in modules})
+    sweep = Sweep(kind, {str(module.__file__) for module in modules})
     with sweep.s3:
         for _, url, said in sweep.over(lambda key: key, write_both_halves):
-            assert url not in sweep.s3.objects or "published all the same" in said or "is not known" in said
+            assert tells_of_an_object(said) if url in sweep.s3.objects else said != SWALLOWED
             if url in sweep.s3.unfinished:
                 assert any(told in said for told in ("may be left", "has begun", "could not be", "unfinished uploads"))
 
 
+@INTERRUPTS
 @pytest.mark.parametrize(
     "payload",
     [bytearray(LARGE), bytearray(SMALL), LARGE, "ä" * 1000, "ä" * 600_000],
     ids=["long bytearray", "bytearray", "long bytes", "str", "long str"],
 )
-def test_a_write_that_was_interrupted_has_taken_nothing_or_was_the_last(payload: Any) -> None:
-    sweep = Sweep()
+def test_a_write_that_was_interrupted_has_taken_nothing_or_was_the_last(
+    payload: Any, kind: type[BaseException]
+) -> None:
+    sweep = Sweep(kind)
     for stream, url, said in sweep.over(sweep.writer(b""), lambda stream: stream.write(payload)):
         with logged(), contextlib.suppress(AbortedError):
             stream.write(b"after")

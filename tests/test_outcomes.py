@@ -4,12 +4,14 @@ import pickle
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
 from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
+from s3writer._body import Body
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET, Store
-from tests.wire import Wire, answer, cut, cut_after_sending, interrupt, refuse
+from tests.wire import Action, Wire, answer, cut, cut_after_sending, interrupt, refuse
 
 SMALL, LARGE = data(1000), data(6 * MIB)
 BOTH = pytest.mark.parametrize(
@@ -118,6 +120,68 @@ def test_a_small_object_that_the_store_answers_with_an_internal_error_is_not_com
         stream.write(SMALL)
     assert wire.sent[-1] == "HeadObject"
     assert content(client, key) is None
+
+
+def gateway(status: int) -> Action:
+    """A server in between takes the request, and answers in the store's place."""
+
+    def action(request: AWSPreparedRequest) -> AWSResponse | None:
+        while isinstance(request.body, Body) and request.body.read(1024**2):
+            pass
+        return answer(status, b"<html><body>not the store</body></html>")(request)
+
+    return action
+
+
+def test_a_gateway_s_error_does_not_settle_a_small_object(server: Store, key: str) -> None:
+    for attempts in (1, 2):
+        client = server.client(retries={"mode": "standard", "total_max_attempts": attempts})
+        wire = Wire(client)
+        wire.on("PutObject", gateway(502), nth=1)
+        wire.on("PutObject", refuse(503, "SlowDown"), nth=2)
+        with pytest.raises(OutcomeUnknownError, match="may yet come"), writer(client, key) as stream:
+            stream.write(SMALL)
+
+
+@BOTH
+def test_a_gateway_that_says_yes_has_published_nothing(client: Any, key: str, payload: bytes, commit: str) -> None:
+    Wire(client).on(commit, gateway(200))
+    with pytest.raises((NotCommittedError, OutcomeUnknownError)) as caught, writer(client, key) as stream:
+        stream.write(payload)
+    assert "the answer has no ETag" in f"{caught.value} {caught.value.__cause__}"
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_gateway_that_says_yes_has_begun_nothing(client: Any, key: str) -> None:
+    Wire(client).on("CreateMultipartUpload", gateway(200))
+    with pytest.raises(NotCommittedError, match="no UploadId") as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert "may have begun whose id was lost" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("looking", ["HeadObject", "ListParts"])
+def test_ctrl_c_while_a_lost_commit_is_looked_up_leaves_nothing(client: Any, key: str, looking: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on(looking, interrupt, nth=1)
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert "is not known: KeyboardInterrupt" in caught.value.__notes__[0]
+    assert uploads(client, key) == []
+
+
+def test_ctrl_c_while_a_lost_commit_is_looked_up_names_what_could_not_be_aborted(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on("HeadObject", interrupt)
+    wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    wire.on("AbortMultipartUpload", lambda request: None)
+    (left,) = uploads(client, key)
+    assert [note for note in caught.value.__notes__ if left in note and "could not be aborted" in note]
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=left)
 
 
 def test_a_small_object_that_never_left_is_not_committed(client: Any, key: str) -> None:

@@ -96,6 +96,27 @@ def test_a_writer_made_after_the_last_chance_to_abort_does_not_hang_the_exit(
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+def test_a_thread_that_commits_while_the_process_ends_is_no_writer_that_was_never_closed(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import threading, time
+sent, ended = threading.Event(), threading.Event()
+def commit_slowly(**_):
+    sent.set()
+    ended.wait(30)
+client.meta.events.register("before-send.s3.CompleteMultipartUpload", commit_slowly)
+threading.Thread(target=stream.close, daemon=True).start()
+sent.wait(30)
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "is not known: it was interrupted" in ended.stderr
+    assert "never closed" not in ended.stderr
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_server_that_hangs_holds_up_the_exit_once_and_not_for_each_upload(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:

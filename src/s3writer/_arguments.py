@@ -43,10 +43,17 @@ _OURS = {
 
 _SECRETS = {"SSECustomerKey", "SSECustomerKeyMD5"}
 
+#: What RFC 9110 keeps out of a header's value (section 5.5), and lets into its name (section 5.6.2).
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 #: S3's user guide, "Object key naming guidelines".
 MAX_KEY_BYTES = 1024
+
+#: S3's user guide, "Using server-side encryption with customer-provided keys": a key of AES-256.
+CUSTOMER_KEY_BYTES = 32
 
 
 class Arguments:
@@ -99,6 +106,11 @@ class Arguments:
         if report.has_errors():
             takes = "map of strings" if shape.type_name == "map" else shape.type_name
             raise ValueError(f"{name} can't be {_kind(value)}: S3 takes a {takes} here")
+        texts = [*value, *value.values()] if isinstance(value, dict) else [str(value)]
+        if any(_CONTROL.search(text) for text in texts):
+            raise ValueError(f"{name} holds a control character; S3 takes it as a header of HTTP, which can't")
+        if name == "Metadata" and not all(_TOKEN.fullmatch(word) and text.isascii() for word, text in value.items()):
+            raise ValueError("Metadata must have names that can be names of HTTP's headers, and values in ASCII")
 
 
 def check_address(bucket: str, key: str) -> None:
@@ -129,6 +141,8 @@ def _with_customer_key(given: dict[str, Any]) -> dict[str, Any]:
             raise ValueError("SSECustomerKey must be base64 text when SSECustomerKeyMD5 is given")
     elif isinstance(key, (str, bytes, bytearray)):
         raw = key.encode() if isinstance(key, str) else bytes(key)
+        if len(raw) != CUSTOMER_KEY_BYTES:
+            raise ValueError(f"SSECustomerKey is {len(raw)} bytes long; S3 takes {CUSTOMER_KEY_BYTES}")
         given["SSECustomerKey"] = base64.b64encode(raw).decode()
         given["SSECustomerKeyMD5"] = base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode()
     return given

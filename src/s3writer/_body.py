@@ -79,10 +79,11 @@ def begin_sending(request: Any, **_: Any) -> None:
         body.begin_sending()
 
 
-def note_lost_answer(caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> None:
-    """Called by botocore after each attempt."""
+def note_lost_answer(response: tuple[Any, dict[str, Any]] | None, request_dict: dict[str, Any], **_: Any) -> None:
+    """Called by botocore after each attempt. What a server in between has answered has its status for a code."""
     body = _unwrapped(request_dict.get("body"))
-    if caught_exception is not None and isinstance(body, Body):
+    code = "" if response is None else response[1].get("Error", {}).get("Code", "")
+    if isinstance(body, Body) and (response is None or code.isdigit()):
         body.lost_answers |= body.handed_over
 
 

@@ -103,6 +103,13 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether ``error`` is what S3 itself has said, and not a server in between, of which botocore takes the status for
+    a code.
+    """
+    return isinstance(error, botocore.ClientError) and not code(error).isdigit()
+
+
 def code(error: BaseException | None) -> str:
     """S3's error code, "" where there is none."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, botocore.ClientError) else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from s3writer._arguments import Arguments, check_address
 from s3writer._checksums import best, named
-from s3writer._errors import NotCommittedError
+from s3writer._errors import NotCommittedError, S3WriterError, add_note
 from s3writer._glue import Glue
 from s3writer._numbers import MAX_SEGMENTS, NUMBERS
 from s3writer._plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
@@ -103,11 +103,11 @@ class SegmentedUpload:
         try:
             upload_id = store.create()
             return cls(bucket, key, upload_id, **settled)
-        except Exception:
+        except S3WriterError:
             raise
         except BaseException as interrupt:
             left = f"upload {upload_id} of {store.url} has begun: abort it" if upload_id else store.lost_upload
-            interrupt.add_note(left)
+            add_note(interrupt, left)
             raise
 
     def segment(self, number: int) -> Segment:

@@ -29,7 +29,7 @@ class State(Enum):
 MOVES: dict[State, frozenset[State]] = {
     State.OPEN: frozenset({State.COMMITTING, State.ABORTING, State.KEPT}),
     State.COMMITTING: frozenset({State.COMMITTED, State.ABORTING, State.UNKNOWN, State.PREPARED, State.KEPT}),
-    State.ABORTING: frozenset({State.ABORTED}),
+    State.ABORTING: frozenset({State.ABORTED, State.KEPT}),
     State.COMMITTED: frozenset(),
     State.ABORTED: frozenset(),
     State.UNKNOWN: frozenset(),

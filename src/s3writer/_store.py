@@ -51,7 +51,7 @@ class LostAnswerError(Exception):
     @property
     def interrupt(self) -> BaseException | None:
         """What came in between, if it was no fault."""
-        return None if isinstance(self.error, Exception) else self.error
+        return None if isinstance(self.error, S3WriterError) else self.error
 
 
 class Store:
@@ -101,7 +101,8 @@ class Store:
         parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
         self.is_undecided = True
         try:
-            return self._result(self._send(PUT, parameters), len(data), 1, checksum)
+            answer = _with("ETag", self._send(PUT, parameters))
+            return self._result(answer, len(data), 1, checksum)
         except BaseException as error:
             self._raise(error, body.handed_over, body.lost_answers, checksum)
 
@@ -112,7 +113,7 @@ class Store:
             kind = "FULL_OBJECT" if self._algorithm.crc else "COMPOSITE"
             declared = {"ChecksumAlgorithm": self._algorithm.name, "ChecksumType": kind}
         try:
-            answer = self._send(CREATE, {**declared, **self._metadata()})
+            answer = _with("UploadId", self._send(CREATE, {**declared, **self._metadata()}))
         except Exception as error:
             failure = _faults.translate(error, "beginning the upload to", self.bucket, self.key)
             if not _faults.is_refusal(error):
@@ -177,7 +178,7 @@ class Store:
         field = self._algorithm.field if self._algorithm else ""
         self.is_undecided = True
         try:
-            answer = self._send(COMPLETE, parameters)
+            answer = _with("ETag", self._send(COMPLETE, parameters))
             return self._result(answer, size, len(receipts), checksum or _labelled({field: answer.get(field)}))
         except BaseException as error:
             self._raise(error, True, True, checksum)
@@ -350,7 +351,7 @@ class Store:
         if not handed_over or _faults.is_refusal(error):
             self.is_undecided = False
             raise failure
-        answered = isinstance(error, _faults.botocore.ClientError) and not lost_answers
+        answered = _faults.is_answer(error) and not lost_answers
         cause = error if isinstance(error, Exception) else None
         raise LostAnswerError(failure, answered=answered, checksum=checksum) from cause
 
@@ -409,7 +410,14 @@ def _is_checksum(name: str) -> bool:
 
 def _said(reason: object) -> str:
     """An error's words, as a part of a sentence."""
-    return str(getattr(reason, "strerror", None) or reason).rstrip(".")
+    return (str(getattr(reason, "strerror", None) or reason) or type(reason).__name__).rstrip(".")
+
+
+def _with(field: str, answer: Any) -> Any:
+    """``answer``, if it has this field; a server in between may say 200 to anything, and then it has none."""
+    if not answer.get(field):
+        raise ValueError(f"the answer has no {field}, and may be that of a server in between")
+    return answer
 
 
 def _labelled(checksums: Mapping[str, Any]) -> str | None:

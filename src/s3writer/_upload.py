@@ -228,27 +228,31 @@ class Upload:
         if news := self._news():
             if error is not None and error is not self._error:
                 add_note(error, news)
+        elif self.session.state not in (State.OPEN, State.COMMITTING):
+            return
         elif self._keeps and self.upload_id is not None:
             self._keep(error)
         else:
             self.abort(error)
 
     def abort(self, error: BaseException | None = None) -> None:
-        """Abort. What can't be aborted is noted on ``error``, or raised as `NotCommittedError` where there is none."""
+        """Abort. What can't be aborted is noted on ``error``, or raised as `NotCommittedError` where there is none; it
+        can be tried again.
+        """
         if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING, State.KEPT):
             return
         self.session.move(State.ABORTING)
-        outcome = "left behind"
+        state, outcome = State.KEPT, "left behind"
         try:
             if self.upload_id is not None:
                 self._remove(self.upload_id)
-            outcome = State.ABORTED.value
+            state, outcome = State.ABORTED, State.ABORTED.value
         except NotCommittedError as left:
             if error is None:
                 raise
             self._note(error, left)
         finally:
-            self._end(State.ABORTED, error, outcome)
+            self._end(state, error or self._error, outcome)
 
     def abandon(self) -> None:
         """`fail` without waiting for it. For finalisers, which may run while this very thread holds locks of botocore's
@@ -317,10 +321,10 @@ class Upload:
         """Begin the upload; its id. If a finaliser has aborted this one meanwhile, it is removed again."""
         try:
             self.upload_id = self._store.create()
-        except Exception:
+        except S3WriterError:
             raise
         except BaseException as interrupt:
-            interrupt.add_note(self._store.lost_upload)
+            add_note(interrupt, self._store.lost_upload)
             raise
         if self.session.state is State.ABORTED:
             self._remove(self.upload_id)
@@ -387,7 +391,7 @@ class Upload:
             result = self._find_out(lost)
         except BaseException as reason:
             unknown = self._unknown(reason)
-            interrupt = lost.interrupt or (None if isinstance(reason, Exception) else reason)
+            interrupt = lost.interrupt or (None if isinstance(reason, S3WriterError) else reason)
             if self._keeps and self.upload_id is not None:
                 self._tell_kept(interrupt or unknown)
             self._end(State.UNKNOWN, unknown)
@@ -412,9 +416,9 @@ class Upload:
         store, size, parts = self._store, self.session.size, max(1, self.session.next_part() - 1)
         try:
             result = store.recognize(store.head(), size, parts, lost.checksum)
-        except NotCommittedError:
-            if self.upload_id is not None and not self._keeps:
-                self._remove(self.upload_id)
+            was_listed = result is None and self.upload_id is not None and store.shows(self.upload_id)
+        except BaseException as reason:
+            self._remove_because_of(reason)
             raise
         if result is not None:
             return result
@@ -424,12 +428,22 @@ class Upload:
             raise NotCommittedError("the object is not there, but may yet come", *self._address)
         if self._keeps:
             raise NotCommittedError("the object is not there, but its upload was kept", *self._address)
-        was_listed = store.shows(self.upload_id)
         was_there = self._remove(self.upload_id)
         result = store.recognize(store.head(), size, parts, lost.checksum)
         if result is not None or (was_listed and was_there and store.token is not None):
             return result
         raise NotCommittedError("the upload is gone, and the key does not hold its object", *self._address)
+
+    def _remove_because_of(self, reason: BaseException) -> None:
+        """Remove the upload, unless it is to be kept, if what has become of its commit can't be found out."""
+        if self.upload_id is None or self._keeps:
+            return
+        try:
+            self._remove(self.upload_id)
+        except NotCommittedError as left:
+            if isinstance(reason, S3WriterError):
+                raise
+            self._note(reason, left)
 
     def _remove(self, upload_id: str) -> bool:
         """Remove the upload from S3; whether S3 knew it. `NotCommittedError` with its id if it may still be there.
@@ -445,7 +459,7 @@ class Upload:
         except NotCommittedError:
             raise
         except BaseException as interrupt:
-            interrupt.add_note(str(self._store.left_behind(upload_id, "aborting was interrupted").strerror))
+            add_note(interrupt, str(self._store.left_behind(upload_id, "aborting was interrupted").strerror))
             raise
         return was_there
 
@@ -466,7 +480,7 @@ class Upload:
         """Leave the upload in place, unless it holds bytes that were altered on their way. Parts that are under way
         stop before their next slice; they are waited for, so that none arrives while somebody resumes the upload.
         """
-        if not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
+        if not self.is_ours:
             return
         self.session.move(State.KEPT)
         self._error = error
@@ -528,12 +542,12 @@ def _abort_all() -> None:
     for thread in list(_aborts):
         thread.join(max(0.0, deadline - time.monotonic()))
     for upload in [upload for upload in _under_way if upload.is_ours]:
-        warn(f"{upload._store.url} was never closed: it is not published", upload.extra())
         if time.monotonic() < deadline:
             upload._abort_quietly()
         else:
             left = upload._store.left_behind(str(upload.upload_id), "there was no time left for it")
             warn(str(left.strerror), upload.extra())
+        warn(upload._news() or f"{upload._store.url} was never closed: it is not published", upload.extra())
 
 
 atexit.register(_abort_all)

@@ -71,6 +71,14 @@ _STATELESS = {"utf-8", "ascii", "iso8859-1"}
 _writers: "weakref.WeakSet[MultipartUploadWriter]" = weakref.WeakSet()
 
 
+class ReentrantCallError(RuntimeError):
+    """A writer was used from within its own call, which goes on; nothing was done."""
+
+
+#: What `write` raises if it has taken nothing.
+_REFUSALS = (BufferError, TypeError, ValueError, ReentrantCallError)
+
+
 class MultipartUploadWriter(io.RawIOBase):
     """A binary file, write only, whose bytes become the object ``key`` in ``bucket`` when it is closed.
 
@@ -356,15 +364,14 @@ class MultipartUploadWriter(io.RawIOBase):
     def _close(self, exception: BaseException | None) -> None:
         if self.closed:
             return
-        if self._dying_wrapper is not None and self._dying_wrapper() is not None:
+        if self._is_in_finaliser:
             if self._upload.is_open:
                 self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is not published")
             else:
                 self._mark_closed()
-            return
-        if exception is None or self._was_raised_before(exception):
+        elif exception is None or self._was_raised_before(exception):
             self._finish(self._commit)
-        elif self._upload.is_open:
+        elif self._upload.is_ours:
             self._finish(lambda: self._give_up(exception))
         else:
             self._mark_closed()
@@ -376,10 +383,10 @@ class MultipartUploadWriter(io.RawIOBase):
             self._upload.check_process()
         try:
             return self._alone(lambda: self._end_with(last))
-        except Exception:
+        except ReentrantCallError:
             raise
-        except BaseException as interrupt:
-            self._fail(interrupt)
+        except BaseException as error:
+            self._fail(error)
             raise
 
     def _end_with(self, last: Callable[[], Outcome]) -> Outcome | None:
@@ -412,6 +419,8 @@ class MultipartUploadWriter(io.RawIOBase):
 
     def _give_up(self, exception: BaseException) -> None:
         """Don't publish because of an exception that goes on to somebody else."""
+        if not self._upload.is_open:
+            return
         self._upload.fail(exception)
         note = f"{self.name} was not published: {IN_FLIGHT}"
         with contextlib.suppress(Exception):
@@ -446,12 +455,19 @@ class MultipartUploadWriter(io.RawIOBase):
         """Bytes that were taken from whoever writes."""
         return self._size
 
+    @property
+    def _is_in_finaliser(self) -> bool:
+        """Whether a wrapper is what calls, from its finaliser: that must not wait for S3."""
+        return self._dying_wrapper is not None and self._dying_wrapper() is not None
+
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"I/O operation on closed file {self.name}")
 
     def _write_slowly(self, data: "ReadableBuffer | str") -> int:
-        """`write` of what is not plain bytes, or reaches a boundary. After an interrupt nothing more is taken."""
+        """`write` of what is not plain bytes, or reaches a boundary. Whatever comes in between, from a signal's handler
+        for example, is the end: nobody knows how much was taken.
+        """
         try:
             if isinstance(data, str):
                 if self._is_stateless and len(data) <= _ROOM_BYTES:
@@ -460,10 +476,10 @@ class MultipartUploadWriter(io.RawIOBase):
             elif type(data) is not bytes and (copied := _copied_if_short(data)) is not None:
                 return MultipartUploadWriter.write(self, copied)
             return self._write_alone(data)
-        except Exception:
+        except _REFUSALS:
             raise
-        except BaseException as interrupt:
-            self._fail(interrupt)
+        except BaseException as error:
+            self._fail(error)
             raise
 
     def _write_alone(self, data: "ReadableBuffer | str") -> int:
@@ -479,6 +495,8 @@ class MultipartUploadWriter(io.RawIOBase):
     def _write_pieces(self, pieces: Iterable[memoryview]) -> None:
         """Take all ``pieces``, alone."""
         self._check_open()
+        if self._is_in_finaliser:
+            raise ValueError(f"{self.name} is not published: a wrapper was never closed that has held bytes back")
         self._upload.check_process()
         self._alone(lambda: self._take_all(pieces))
 
@@ -541,10 +559,10 @@ class MultipartUploadWriter(io.RawIOBase):
     def _alone(self, act: Callable[[], Outcome]) -> Outcome:
         """One thread at a time, and not once more from within (``progress``, a signal handler)."""
         if is_worker():
-            raise RuntimeError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
+            raise ReentrantCallError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
         with self._lock:
             if self._is_taken:
-                raise RuntimeError(f"{self!r} is used from within its own call")
+                raise ReentrantCallError(f"{self!r} is used from within its own call")
             try:
                 self._is_taken = True
                 return act()

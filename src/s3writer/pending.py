@@ -28,6 +28,7 @@ from s3writer._errors import (
     OutcomeUnknownError,
     PreconditionFailedError,
     S3WriterError,
+    add_note,
 )
 from s3writer._log import log_end
 from s3writer._session import Receipt, UploadResult
@@ -161,11 +162,11 @@ class PendingUpload:
             result = dataclasses.replace(result, checksum=checksum or result.checksum)
             self._log_end("committed", began)
             return result
-        except Exception:
+        except S3WriterError:
             raise
         except BaseException as interrupt:
             if result or store.is_undecided:
-                interrupt.add_note(self._outcome(store, result))
+                add_note(interrupt, self._outcome(store, result))
             raise
 
     def _complete(self, store: Store) -> UploadResult:

@@ -185,9 +185,9 @@ class _Run:
         self._numbers = Numbers(window)
         self._started = self._taken = 0
         self._is_submitting = False
-        self._futures: dict[int, Future[SegmentReceipt]] = {}
+        self._futures: dict[Future[SegmentReceipt], int] = {}
         self._ready: dict[int, SegmentReceipt] = {}
-        self._ended: SimpleQueue[int] = SimpleQueue()
+        self._ended: SimpleQueue[Future[SegmentReceipt]] = SimpleQueue()
 
     def write(self, upload: SegmentedUpload, producers: Iterable[Producer], how_many: int | None, glue: Glue) -> None:
         """Have all segments written, and ``glue`` take them."""
@@ -211,14 +211,14 @@ class _Run:
 
     def give_up(self) -> None:
         """Begin no segment any more."""
-        for number, future in list(self._futures.items()):
+        for future in list(self._futures):
             if future.cancel() and isinstance(self._executor, _FRANK):
-                del self._futures[number]
+                del self._futures[future]
 
     def wait(self) -> bool:
         """Wait for the segments that are under way, but not for ever; whether some may be so even then."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        cancelled = self._is_submitting or any(future.cancelled() for future in self._futures.values())
+        cancelled = self._is_submitting or any(future.cancelled() for future in self._futures)
         while self._futures and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
                 self._futures.pop(self._ended.get(timeout=left), None)
@@ -235,18 +235,18 @@ class _Run:
         future = self._executor.submit(self._call, segment, producer)
         if not isinstance(future, Future):
             raise TypeError(f"executor must return futures of concurrent.futures, not {type(future).__name__}")
-        self._futures[segment.number] = future
+        self._futures[future] = segment.number
         self._is_submitting = False
         self._started += 1
-        future.add_done_callback(lambda _: self._ended.put(segment.number))
+        future.add_done_callback(self._ended.put)
 
     def _take_until(self, most: int, glue: Glue) -> None:
         """Take the segments that have ended, and wait until at most ``most`` are under way. Raises what a segment has
         raised, or its executor.
         """
         while self._started - self._taken > most or not self._ended.empty():
-            number = self._ended.get()
-            self._ready[number] = self._futures.pop(number).result()
+            ended = self._ended.get()
+            self._ready[self._futures.pop(ended)] = ended.result()
             while self._taken in self._ready:
                 glue.take(self._ready.pop(self._taken))
                 self._taken += 1
@@ -259,17 +259,15 @@ def _give_up(upload: SegmentedUpload, run: _Run, error: BaseException, client: A
         run.give_up()
     finally:
         _remove(upload, error, client, secrets)
-    may_have_sent = isinstance(error, (BrokenExecutor, ConnectionFailedError))
-    if run.is_under_way or may_have_sent:
-        may_go_on = run.wait() or may_have_sent
-        _remove(upload, error, client, secrets)
-        if may_go_on:
-            _tell(
-                upload,
-                error,
-                f"parts were under way when upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was "
-                "aborted; should S3 store one even now, it must be aborted again",
-            )
+    may_go_on = run.wait() or isinstance(error, (BrokenExecutor, ConnectionFailedError))
+    _remove(upload, error, client, secrets)
+    if may_go_on:
+        _tell(
+            upload,
+            error,
+            f"parts were under way when upload {upload.upload_id} of s3://{upload.bucket}/{upload.key} was aborted; "
+            "should S3 store one even now, it must be aborted again",
+        )
 
 
 def _remove(upload: SegmentedUpload, error: BaseException, client: Any, secrets: Mapping[str, Any]) -> None:
