@@ -12,7 +12,7 @@ from s3writer._plan import MAX_PARTS
 
 class State(Enum):
     """Where an upload stands. COMMITTED, ABORTED and UNKNOWN are the three outcomes. PREPARED and KEPT leave it in S3,
-    to be ended by somebody else.
+    to be ended by somebody else; KEPT is also what could not be aborted.
     """
 
     OPEN = "open"
