@@ -8,6 +8,8 @@ import json
 import os
 import pty
 import re
+import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -183,9 +185,14 @@ def test_an_endpoint_is_for_this_command_and_not_for_the_one_that_it_runs(
     assert content(client, key) == b"http://127.0.0.1:9\n"
 
 
-def test_a_password_in_the_endpoint_is_not_shown(environment: dict[str, str], key: str) -> None:
-    code, _, err = call(environment, "put", at(key), "--endpoint-url", "http://user:pa55@127.0.0.1:9", given=b"x")
-    assert (code, "pa55" in err) == (1, False)
+@pytest.mark.parametrize(
+    ("endpoint", "status"), [("http://user:pa55@127.0.0.1:9", 1), ("user:pa55@127.0.0.1:9", 2)]
+)
+def test_a_password_in_the_endpoint_is_not_shown(
+    environment: dict[str, str], key: str, endpoint: str, status: int
+) -> None:
+    code, out, err = call(environment, "put", at(key), "--endpoint-url", endpoint, "--debug", "--json", given=b"x")
+    assert (code, "127.0.0.1:9" in err, "pa55" in err + out) == (status, True, False)
 
 
 @pytest.mark.parametrize(
@@ -403,6 +410,65 @@ def test_a_stream_that_has_changed_is_not_resumed(environment: dict[str, str], c
     assert uploads(client, key) == []
 
 
+def test_a_command_that_fails_before_where_it_must_go_on_is_what_is_told(
+    environment: dict[str, str], client: Any, key: str
+) -> None:
+    with writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+        upload_id = stream.prepare().upload_id
+    failing = ["--", "sh", "-c", "echo short; exit 3"]
+    for options in ([], ["--no-verify"]):
+        code, _, err = call(environment, "resume", at(key), upload_id, *options, *failing)
+        assert (code, err.splitlines()[0]) == (1, "s3writer: not published: sh failed: exit status 3")
+    going_on = ["--", "sh", "-c", "head -c 11000000 /dev/zero; sleep 60"]
+    code, _, err = call(environment, "resume", at(key), upload_id, *going_on)
+    assert (code, "part 1" in err) == (1, True)
+    assert call(environment, "abort", at(key), upload_id) == (0, "", "")
+
+
+def test_an_upload_that_was_published_before_needs_no_resuming(
+    environment: dict[str, str], client: Any, key: str
+) -> None:
+    with writer(client, key) as stream:
+        stream.write(PAYLOAD)
+        pending = stream.prepare()
+    pending.commit(client=client)
+    code, out, err = call(
+        environment, "resume", at(key), pending.upload_id, "--token", str(pending.token), "--json", given=PAYLOAD
+    )
+    assert (code, json.loads(out)["outcome"]) == (0, "published before")
+    assert err.startswith("s3writer: published before: ")
+
+
+def test_a_failure_with_keep_tells_machines_how_to_go_on(environment: dict[str, str], client: Any, key: str) -> None:
+    failing = ["--", "sh", "-c", "head -c 11000000 /dev/zero; exit 1"]
+    code, out, _ = call(environment, "put", at(key), "--keep", "--json", *failing)
+    told = json.loads(out)
+    assert (code, [told["upload_id"]]) == (1, uploads(client, key))
+    words = shlex.split(told["resume"])
+    assert words[:4] == ["s3writer", "resume", at(key), told["upload_id"]]
+    assert call(environment, "abort", at(key), told["upload_id"])[0] == 0
+
+
+def test_a_signal_that_comes_too_late_changes_nothing(
+    environment: dict[str, str], client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer._sources.Producer.stop", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert call(environment, "put", at(key), given=PAYLOAD) == (0, "", "")
+    assert content(client, key) == PAYLOAD
+
+
+def test_many_open_files_do_no_harm(environment: dict[str, str], client: Any, key: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2048, limit[0]), limit[1]))
+    with contextlib.ExitStack() as stack:
+        for _ in range(1030):
+            stack.enter_context(Path(os.devnull).open())
+        assert call(environment, "put", at(key), "--", "echo", "hello") == (0, "", "")
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert content(client, key) == b"hello\n"
+
+
 def test_a_failure_with_keep_says_how_to_go_on(environment: dict[str, str], client: Any, key: str) -> None:
     script = "import sys; sys.stdout.write('x' * 11 * 1024 ** 2); sys.exit(1)"
     code, _, err = call(environment, "put", at(key), "--keep", "--", sys.executable, "-c", script)
@@ -478,6 +544,8 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
         (["put", "s3://bucket/key", "--argument", "encoding=a"], "they begin with a capital"),
         (["put", "s3://bucket/key", "--"], "there is no COMMAND behind --"),
         (["put", "s3://bucket/key", "pg_dump"], "write -- before COMMAND"),
+        (["put", "s3://bucket/key", "pg_dump", "--", "mydb"], "write -- before COMMAND"),
+        (["resume", "s3://bucket/key", "--", "pg_dump", "mydb"], "Missing argument 'UPLOAD_ID'"),
         (["put", "s3://bucket/key", "--prepare", "-", "--json"], "needs standard output for itself"),
         (["resume", "s3://bucket/key", "id", "--no-verify", "--gzip"], "leave out --no-verify"),
         (["abort", "s3://bucket/key"], "there is no UPLOAD_ID"),

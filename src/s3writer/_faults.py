@@ -64,7 +64,7 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
 }
 
 #: A name and a password in an endpoint's URL, which nobody else must read.
-_USER_INFO = re.compile(r"//[^/\s]+@")
+_USER_INFO = re.compile(r"(//|endpoint: )[^/\s]+@")
 
 #: What S3 refuses with NoSuchKey if there is no object for If-Match to match.
 _CONDITIONAL = {"PutObject", "CompleteMultipartUpload"}
@@ -85,7 +85,12 @@ def translate(
 
 def said(error: BaseException | None) -> str:
     """What ``error`` says, in a line, without a name and a password in a URL."""
-    return _USER_INFO.sub("//", " ".join(str(error).split())).rstrip(".")
+    return redacted(" ".join(str(error).split())).rstrip(".")
+
+
+def redacted(text: str) -> str:
+    """``text`` without a name and a password in a URL."""
+    return _USER_INFO.sub(r"\1", text)
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -10,10 +10,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from s3writer._errors import S3WriterError
+
 _PIECE_BYTES = 1024 * 1024
 _IDLE_SECONDS = 1.0
 #: What a program that is told to stop gets before it is killed.
 _PATIENCE_SECONDS = 5.0
+#: How long a program that has closed its output may take to end.
+_DYING_SECONDS = 0.5
 
 
 class ProducerError(Exception):
@@ -29,10 +33,12 @@ class Pipe(io.RawIOBase):
     def __init__(self, descriptor: int) -> None:
         self.idle: Callable[[], object] = bool
         self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
 
     def readinto(self, target: Any, /) -> int:
         while True:
-            if not select.select([self._descriptor], [], [], _IDLE_SECONDS)[0]:
+            if not self._poll.poll(_IDLE_SECONDS * 1000):
                 self.idle()
                 continue
             with contextlib.suppress(BlockingIOError):
@@ -55,10 +61,20 @@ class Producer:
         else:
             self.output = Pipe(sys.stdin.fileno())
 
-    def finish(self) -> None:
-        """`ProducerError` unless the program has ended well."""
-        if self._process and (code := self._process.wait()):
+    def finish(self, timeout: float | None = None) -> None:
+        """`ProducerError` unless the program has ended well; TimeoutExpired if it goes on for ``timeout`` seconds."""
+        if self._process and (code := self._process.wait(timeout)):
             raise ProducerError(f"{self._command[0]} failed: {_ending(code)}")
+
+    @contextlib.contextmanager
+    def explains(self) -> Iterator[None]:
+        """`ProducerError` instead of what came of it that the program has failed: its output was too short."""
+        try:
+            yield
+        except (S3WriterError, ProducerError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.finish(_DYING_SECONDS)
+            raise
 
     def stop(self) -> None:
         """Let the program go on no longer."""

@@ -28,8 +28,8 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
-from s3writer import _client, _sources
-from s3writer._errors import OutcomeUnknownError, S3WriterError
+from s3writer import _client, _faults, _sources
+from s3writer._errors import NotCommittedError, OutcomeUnknownError, S3WriterError
 from s3writer._open import parsed
 from s3writer._parameters import Age, Pair, Size, Url
 from s3writer._progress import Bar
@@ -61,12 +61,15 @@ class _Warnings(logging.Handler):
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
         self.in_shell: dict[str, str] = {}
+        self.kept: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         self.messages.append(message)
         if hasattr(record, "s3_resume"):
-            self.in_shell[message] = _how_to_resume(**{name: vars(record)[f"s3_{name}"] for name in _KEPT})
+            kept = {name: vars(record)[f"s3_{name}"] for name in _KEPT}
+            self.in_shell[message] = _how_to_resume(**kept)
+            self.kept = {"upload_id": kept["upload_id"], "resume": shlex.join(_resuming(**kept))}
 
 
 class Terminated(KeyboardInterrupt):
@@ -81,7 +84,8 @@ class HungUp(KeyboardInterrupt):
 ENDINGS: list[tuple[type[BaseException], str, int]] = [
     (OutcomeUnknownError, "it is not known whether the object was published", 3),
     (PartlyCommittedError, "only some were published", 4),
-    (S3WriterError, "not published", 1),
+    (NotCommittedError, "not published", 1),
+    (S3WriterError, "published before", 0),
     (_sources.ProducerError, "not published", 1),
     (Terminated, "terminated", 143),
     (HungUp, "hung up", 129),
@@ -149,13 +153,17 @@ class Producing(click.Command):
     """A command that may be given another one, behind two dashes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what would be taken otherwise than it was meant."""
-        if args[-1:] == ["--"]:
+        """What stands before the dashes is ours, and what stands behind them is not."""
+        own, dashes, command = args, [], []
+        if "--" in args:
+            where = args.index("--")
+            own, dashes, command = args[:where], args[where : where + 1], args[where + 1 :]
+        if dashes and not command:
             raise click.UsageError("there is no COMMAND behind --", ctx)
-        dashes = "--" in args
-        rest = super().parse_args(ctx, args)
-        if ctx.params.get("command") and not dashes:
+        rest = super().parse_args(ctx, own)
+        if ctx.params.get("command"):
             raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
+        ctx.params["command"] = tuple(command)
         return rest
 
 
@@ -197,8 +205,8 @@ def talks_to_s3(function: Function) -> Function:
             if isinstance(raised, PartlyCommittedError) and not raised.published:
                 error = raised.__cause__ or raised
             if debug:
-                _print(traceback.format_exc(), err=True)
-            code = _end(error, as_json=as_json)
+                _print(_faults.redacted(traceback.format_exc()), err=True)
+            code = _end(error, as_json=as_json, **warnings.kept)
             warnings.messages.extend(_notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
@@ -217,18 +225,19 @@ def talks_to_s3(function: Function) -> Function:
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
-def _end(error: BaseException, *, as_json: bool) -> int:
-    """Tell what went wrong, in a line; the exit status."""
+def _end(error: BaseException, *, as_json: bool, **others: str) -> int:
+    """Tell what went wrong, in a line, and ``others`` to machines; the exit status."""
     ending, code = next((ending, code) for kind, ending, code in ENDINGS if isinstance(error, kind))
     if isinstance(error, S3WriterError) and click.get_current_context().info_name in _LOOKING:
         ending = "failed"
     if isinstance(error, KeyboardInterrupt) and any(IN_FLIGHT in note for note in _notes(error)):
         ending += ", not published"
-    message = str(error.strerror if isinstance(error, S3WriterError) else error)
+    message = _faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error))
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
         notes = _notes(error)
-        answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": notes, **known}
+        answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": notes}
+        answer |= known | others
         _print(json.dumps(answer, default=_plain))
     _print(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
     return code
@@ -239,15 +248,20 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _how_to_resume(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> str:
+    return (
+        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on, with the part sizes as before, with "
+        f"{shlex.join(_resuming(bucket, key, upload_id, resume))}"
+    )
+
+
+def _resuming(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> list[str]:
+    """The words of the command that does it."""
     words = ["s3writer", "resume", f"s3://{bucket}/{key}", upload_id]
     for name, value in resume.items():
         if value is not None:
             own = {"token": ["--token", value], "checksum": ["--checksum", value], "exclusive": ["--exclusive"]}
             words += own.get(name, ["--argument", f"{name}={value}"])
-    return (
-        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on, with the part sizes as before, with "
-        f"{shlex.join(words)}"
-    )
+    return words
 
 
 def _plain(value: Any) -> Any:
@@ -387,7 +401,9 @@ def _send(
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **_customer_key(sse_c_key_file)}
     with _output(prepare) as write, _sources.produced(command) as producer:
         source = _sources.compressed(producer.output, compression)
-        with begin(source, **given) as stream, bar.watch(stream):
+        with producer.explains():
+            stream = begin(source, **given)
+        with stream, bar.watch(stream):
             producer.output.idle = lambda: stream.write(b"")
             try:
                 while size := source.readinto(buffer):
@@ -398,6 +414,7 @@ def _send(
                 raise
             if prepare is not None:
                 return _prepared(stream, write)
+        _ignore_signals()
     _say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
     return {"outcome": "published", **dataclasses.asdict(stream.result)}
 
@@ -437,6 +454,7 @@ def _prepared(stream: MultipartUploadWriter, write: Callable[[str], None]) -> di
     pending = stream.prepare()
     try:
         write(pending.to_json())
+        _ignore_signals()
     except BaseException:
         pending.abort()
         raise
