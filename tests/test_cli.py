@@ -185,9 +185,7 @@ def test_an_endpoint_is_for_this_command_and_not_for_the_one_that_it_runs(
     assert content(client, key) == b"http://127.0.0.1:9\n"
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "status"), [("http://user:pa55@127.0.0.1:9", 1), ("user:pa55@127.0.0.1:9", 2)]
-)
+@pytest.mark.parametrize(("endpoint", "status"), [("http://user:pa55@127.0.0.1:9", 1), ("user:pa55@127.0.0.1:9", 2)])
 def test_a_password_in_the_endpoint_is_not_shown(
     environment: dict[str, str], key: str, endpoint: str, status: int
 ) -> None:

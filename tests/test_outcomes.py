@@ -153,6 +153,17 @@ def test_a_gateway_that_says_yes_has_published_nothing(client: Any, key: str, pa
     assert uploads(client, key) == []
 
 
+def test_an_answer_that_leaves_out_all_but_the_place_is_a_success(client: Any, key: str) -> None:
+    said = f"<CompleteMultipartUploadResult><Key>{key}</Key><ETag/></CompleteMultipartUploadResult>"
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", answer(200, said.encode()))
+    with writer(client, key) as stream:
+        stream.write(LARGE)
+    assert (stream.result.etag, stream.result.size, wire.sent[-1]) == ("", len(LARGE), "CompleteMultipartUpload")
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_gateway_that_says_yes_has_begun_nothing(client: Any, key: str) -> None:
     Wire(client).on("CreateMultipartUpload", gateway(200))
     with pytest.raises(NotCommittedError, match="no UploadId") as caught, writer(client, key) as stream:

@@ -101,7 +101,7 @@ class Store:
         parameters = {"Body": body, **checksums, **self._metadata(), **self._condition()}
         self.is_undecided = True
         try:
-            answer = _with("ETag", self._send(PUT, parameters))
+            answer = _checked(self._send(PUT, parameters), "ETag")
             return self._result(answer, len(data), 1, checksum)
         except BaseException as error:
             self._raise(error, body.handed_over, body.lost_answers, checksum)
@@ -113,7 +113,7 @@ class Store:
             kind = "FULL_OBJECT" if self._algorithm.crc else "COMPOSITE"
             declared = {"ChecksumAlgorithm": self._algorithm.name, "ChecksumType": kind}
         try:
-            answer = _with("UploadId", self._send(CREATE, {**declared, **self._metadata()}))
+            answer = _checked(self._send(CREATE, {**declared, **self._metadata()}), "UploadId")
         except Exception as error:
             failure = _faults.translate(error, "beginning the upload to", self.bucket, self.key)
             if not _faults.is_refusal(error):
@@ -178,7 +178,7 @@ class Store:
         field = self._algorithm.field if self._algorithm else ""
         self.is_undecided = True
         try:
-            answer = _with("ETag", self._send(COMPLETE, parameters))
+            answer = _checked(self._send(COMPLETE, parameters), "ETag", "Location", "Key")
             return self._result(answer, size, len(receipts), checksum or _labelled({field: answer.get(field)}))
         except BaseException as error:
             self._raise(error, True, True, checksum)
@@ -413,10 +413,10 @@ def _said(reason: object) -> str:
     return (str(getattr(reason, "strerror", None) or reason) or type(reason).__name__).rstrip(".")
 
 
-def _with(field: str, answer: Any) -> Any:
-    """``answer``, if it has this field; a server in between may say 200 to anything, and then it has none."""
-    if not answer.get(field):
-        raise ValueError(f"the answer has no {field}, and may be that of a server in between")
+def _checked(answer: Any, *fields: str) -> Any:
+    """``answer``, if it has one of these; a server in between may say 200 to anything, and then it has none."""
+    if not answer.keys() & fields:
+        raise ValueError(f"the answer has no {fields[0]}, and may be that of a server in between")
     return answer
 
 
