@@ -145,6 +145,7 @@ PAGES = {
         setup=LIBRARY + SEGMENTS,
         files=PROJECT,
     ),
+    "docs/stores": page("stores/rows.csv", "stores/twelve.bin"),
     "docs/testing": page(),
     "docs/transaction": page(
         "reports/today.csv",

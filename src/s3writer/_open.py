@@ -51,9 +51,9 @@ def open(
 
     Parameters:
         url: everything behind ``s3://bucket/`` is the key, to the letter.
-        mode: "wb" for a `MultipartUploadWriter`, "w" or "wt" for an ``io.TextIOWrapper`` around one, which holds
-            nothing back, so that its ``buffer`` can be committed or prepared at any time; "xb", "x" and "xt" publish
-            only if the key does not exist.
+        mode: "wb", the default (that of the built-in ``open`` is to read), for a `MultipartUploadWriter`; "w" or "wt"
+            for an ``io.TextIOWrapper`` around one, which holds nothing back, so that its ``buffer`` can be committed or
+            prepared at any time; "xb", "x" and "xt" publish only if the key does not exist.
         encoding, errors, newline: for the modes of text, as in the built-in ``open``, with UTF-8 as the default. UTF-16
             and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream. In the
             modes of bytes ``encoding=None`` refuses ``str``.

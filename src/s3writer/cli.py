@@ -277,9 +277,9 @@ def _sending(function: Function) -> Function:
         click.option("--exclusive", is_flag=True, help="Publish only if the key does not exist."),
         click.option("--part-size", type=Size(), help="Of the first parts; 5MiB if not given."),
         click.option("--max-memory", type=Size(), help="That parts may take; 128MiB if not given."),
-        click.option("--max-concurrency", type=int, help="Parts in flight at once."),
+        click.option("--max-concurrency", type=int, help="Parts in flight at once; 7 if not given."),
         click.option("--expected-size", type=Size(), help="Of the whole stream, for large ones and for an ETA."),
-        click.option("--checksum", help="Algorithm, such as CRC64NVME or SHA256."),
+        click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256 or SHA1; the best CRC if not given."),
         click.option(
             "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."
         ),

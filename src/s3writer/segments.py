@@ -75,8 +75,9 @@ def write_segments(
 ) -> UploadResult:
     """Write the object ``key`` in ``bucket`` with all workers of ``executor``; what was published.
 
-    The object is what the producers write, laid end to end in their order. If one of them raises, or its worker dies,
-    or this process is interrupted before the commit, nothing is published, and the upload is aborted.
+    The object is what the producers write, laid end to end in their order. If one of them raises, or its worker dies
+    (and the executor does not run it again), or this process is interrupted before the commit, nothing is published,
+    and the upload is aborted.
 
     Parameters:
         producers: callables that the executor can pickle. Each is called on a worker, perhaps more than once, with a
@@ -84,7 +85,8 @@ def write_segments(
             They are taken from the iterable as they are needed.
         executor: its ``submit`` returns a ``concurrent.futures.Future``.
         client: makes a boto3 S3 client, with ``request_checksum_calculation="when_required"``; called once in each
-            process. The executor pickles it too. None: the client that writers share.
+            process if it can be hashed, else for each segment. The executor pickles it too. None: the client that
+            writers share.
         header, footer: what stands before and behind all segments.
         separator: what stands between two segments that are not empty.
         compression: "gzip", "bz2", "xz" or "zstd", for each segment by itself; the object is unpacked as a whole.
