@@ -182,6 +182,18 @@ def test_ctrl_c_while_a_lost_commit_is_looked_up_leaves_nothing(client: Any, key
     assert uploads(client, key) == []
 
 
+def test_an_outcome_that_can_not_be_looked_up_names_what_could_not_be_aborted(client: Any, key: str) -> None:
+    wire = Wire(client)
+    for operation in ("HeadObject", "AbortMultipartUpload"):
+        wire.on(operation, refuse(403, "AccessDenied"))
+    wire.on("CompleteMultipartUpload", cut)
+    with pytest.raises(OutcomeUnknownError, match="could not be aborted") as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    wire.on("AbortMultipartUpload", lambda request: None)
+    assert uploads(client, key) == [caught.value.upload_id]
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=caught.value.upload_id)
+
+
 def test_ctrl_c_while_a_lost_commit_is_looked_up_names_what_could_not_be_aborted(client: Any, key: str) -> None:
     wire = Wire(client)
     wire.on("CompleteMultipartUpload", cut)

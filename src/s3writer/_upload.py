@@ -228,7 +228,7 @@ class Upload:
         if news := self._news():
             if error is not None and error is not self._error:
                 add_note(error, news)
-        elif self.session.state not in (State.OPEN, State.COMMITTING):
+        elif not self.is_ours or self.session.state not in (State.OPEN, State.COMMITTING):
             return
         elif self._keeps and self.upload_id is not None:
             self._keep(error)
@@ -480,8 +480,6 @@ class Upload:
         """Leave the upload in place, unless it holds bytes that were altered on their way. Parts that are under way
         stop before their next slice; they are waited for, so that none arrives while somebody resumes the upload.
         """
-        if not self.is_ours:
-            return
         self.session.move(State.KEPT)
         self._error = error
         self._let_go()
