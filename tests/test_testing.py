@@ -18,6 +18,7 @@ from s3writer import (
     ConnectionFailedError,
     KeyExistsError,
     MultipartUploadWriter,
+    NotCommittedError,
     OutcomeUnknownError,
     PreconditionFailedError,
     ThrottledError,
@@ -429,3 +430,10 @@ def test_a_checksum_of_checksums_is_verified() -> None:
             with pytest.raises(ClientError, match=code):
                 s3.client.complete_multipart_upload(**commit)
     assert s3.client.head_object(Bucket="bucket", Key=KEY)["ContentType"] == "binary/octet-stream"
+
+
+@pytest.mark.parametrize("size", [1, 6 * MIB])
+def test_the_algorithm_of_a_customer_key_needs_the_key(size: int) -> None:
+    with MemoryS3("bucket") as s3, pytest.raises(NotCommittedError, match="InvalidArgument"):
+        export(size, SSECustomerAlgorithm="AES256")
+    assert (s3.objects, s3.unfinished) == ({}, [])

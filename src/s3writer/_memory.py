@@ -23,6 +23,7 @@ _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _PIECE_BYTES = 1024 * 1024
 _CHUNKED = "aws-chunked"
 _CUSTOMER_KEY = "x-amz-server-side-encryption-customer-key-md5"
+_CUSTOMER_ALGORITHM = "x-amz-server-side-encryption-customer-algorithm"
 #: What is kept of the headers of a request that makes an object; also what begins with x-amz-meta-.
 _KEPT = {
     "cache-control",
@@ -33,7 +34,7 @@ _KEPT = {
     "expires",
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-customer-algorithm",
+    _CUSTOMER_ALGORITHM,
     _CUSTOMER_KEY,
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
@@ -222,11 +223,13 @@ class Memory:
 
     def _put_object(self, request: Request) -> Answer:
         self._check_condition(request)
+        _check_new_customer_key(request)
         stored = _received(request, request.kept)
         self._objects[request.url] = stored
         return Answer({"ETag": stored.etag, **_echo(request.checksums)})
 
     def _create(self, request: Request) -> Answer:
+        _check_new_customer_key(request)
         upload_id = uuid.uuid4().hex
         named = {"ChecksumAlgorithm": "x-amz-checksum-algorithm", "ChecksumType": "x-amz-checksum-type"}
         declared = {name: request.headers[header] for name, header in named.items() if header in request.headers}
@@ -469,6 +472,11 @@ def _check_whole(body: bytes, parts: Sequence[_Object], request: Request) -> Non
 def _check_customer_key(request: Request, headers: Mapping[str, str]) -> None:
     if request.headers.get(_CUSTOMER_KEY) != headers.get(_CUSTOMER_KEY):
         raise RefusedError("InvalidRequest", "the key of SSE-C is not the one that was given first")
+
+
+def _check_new_customer_key(request: Request) -> None:
+    if (_CUSTOMER_ALGORITHM in request.headers) != (_CUSTOMER_KEY in request.headers):
+        raise RefusedError("InvalidArgument", "SSE-C takes a key with its algorithm, or neither")
 
 
 def _range(asked: str, size: int) -> tuple[int, int] | None:
