@@ -87,10 +87,15 @@ def test_a_stubbed_client_may_leave_out_what_the_writer_can_do_without(store: St
         stubber.add_response("create_multipart_upload", {"UploadId": "u"})
         stubber.add_response("upload_part", {})
         stubber.add_response("upload_part", {})
-        stubber.add_response("complete_multipart_upload", {"ETag": '"abc"'})
+        stubber.add_response("complete_multipart_upload", {})
         with MultipartUploadWriter(BUCKET, "k", client=client, max_concurrency=1) as stream:
             stream.write(data(6 * 1024**2))
     assert (stream.result.size, stream.result.parts) == (6 * 1024**2, 2)
+    with Stubber(client) as stubber:
+        stubber.add_response("put_object", {})
+        with MultipartUploadWriter(BUCKET, "k", client=client) as stream:
+            stream.write(b"small")
+    assert (stream.result.size, stream.result.etag) == (5, "")
 
 
 def test_nobody_listening_is_no_connection(store: Store, key: str) -> None:
@@ -147,7 +152,7 @@ def test_the_users_own_calls_through_the_same_client_are_left_alone(client: Any,
     assert content(client, key) == b"theirs"
 
 
-@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "hun:ter2"])
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "hun:ter2", "hun/ter2"])
 def test_an_endpoint_s_password_is_in_no_message(client: Any, key: str, password: str) -> None:
     def lose(**_: Any) -> None:
         raise botocore.exceptions.EndpointConnectionError(endpoint_url=f"http://name:{password}@127.0.0.1:9/{key}")

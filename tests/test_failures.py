@@ -469,10 +469,16 @@ def test_a_wrapper_that_dies_after_the_writer_failed_has_nothing_to_warn_of(clie
 
 
 def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any, key: str) -> None:
-    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    def refuse_later(request: Any) -> Any:
+        goes_out.wait(60)
+        return DENIED(request)
+
+    goes_out = threading.Event()
+    Wire(client).on("UploadPart", refuse_later)
     stream = writer(client, key)
     stream.write(data(5 * MIB))
     stream.write(b"the first part goes out")
+    goes_out.set()
     wait_for_parts()
     with pytest.raises(AccessDeniedError, match="uploading part 1"):
         stream.write(b"x")

@@ -3,6 +3,7 @@
 import array
 import copy
 import csv
+import dis
 import gzip
 import io
 import json
@@ -267,6 +268,46 @@ def test_a_zip_file_written_to_it_can_be_read(client: Any, key: str) -> None:
         assert archive.testzip() is None
         assert archive.read("a.txt").decode() == "Grüße"
         assert archive.read("b.bin") == data(6 * MIB)
+
+
+class Unclosing:
+    """A file that somebody else closes, as one finds it around."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_what_a_wrapper_holds_back_until_it_dies_is_taken_if_it_does_not_close(
+    client: Any, key: str, compression: Any
+) -> None:
+    line, told = "a row of a table\n" * 500, 0
+    with s3writer.open(f"s3://{BUCKET}/{key}", client=client, compression=compression) as stream:
+        for _ in range(1500):
+            io.TextIOWrapper(Unclosing(stream)).write(line)
+            told += len(line)
+            assert stream.tell() == told
+    body = content(client, key) or b""
+    assert (gzip.decompress(body) if compression else body).decode() == line * 1500
+
+
+def test_no_thread_can_come_between_the_room_of_a_write_and_its_bytes() -> None:
+    instructions = [one for one in dis.get_instructions(MultipartUploadWriter.write) if one.opname != "CACHE"]
+    checked = 0
+    for start, first in enumerate(instructions):
+        subtracted = [one.opname for one in instructions[start + 1 : start + 4]]
+        if first.argval == "_room" and first.opname == "LOAD_ATTR" and "BINARY_OP" in subtracted:
+            names = [one.argval for one in instructions[start:]]
+            between = instructions[start : start + names.index("_put")]
+            assert not [one for one in between if one.opname.startswith("CALL") or "BACKWARD" in one.opname]
+            checked += 1
+    assert checked == 2
 
 
 def test_several_threads_may_write_and_each_write_goes_in_whole(client: Any, key: str) -> None:

@@ -42,8 +42,8 @@ FINALISERS = {"__del__", "alarm", "<genexpr>"}
 Begun = TypeVar("Begun")
 
 
-class TimeLimitError(Exception):
-    """What a task queue's signal handler raises."""
+class TimeLimitError(ValueError):
+    """What a task queue's signal handler may raise; a kind of what `write` raises itself, but not that."""
 
 
 INTERRUPTS = pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeLimitError])

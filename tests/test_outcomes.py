@@ -122,25 +122,32 @@ def test_a_small_object_that_the_store_answers_with_an_internal_error_is_not_com
     assert content(client, key) is None
 
 
-def gateway(status: int) -> Action:
+PAGE = b"<html><body>not the store</body></html>"
+XHTML = b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>no</title></head></html>'
+
+
+def gateway(status: int, body: bytes = PAGE) -> Action:
     """A server in between takes the request, and answers in the store's place."""
 
     def action(request: AWSPreparedRequest) -> AWSResponse | None:
         while isinstance(request.body, Body) and request.body.read(1024**2):
             pass
-        return answer(status, b"<html><body>not the store</body></html>")(request)
+        return answer(status, body)(request)
 
     return action
 
 
-def test_a_gateway_s_error_does_not_settle_a_small_object(server: Store, key: str) -> None:
-    for attempts in (1, 2):
-        client = server.client(retries={"mode": "standard", "total_max_attempts": attempts})
-        wire = Wire(client)
-        wire.on("PutObject", gateway(502), nth=1)
-        wire.on("PutObject", refuse(503, "SlowDown"), nth=2)
-        with pytest.raises(OutcomeUnknownError, match="may yet come"), writer(client, key) as stream:
-            stream.write(SMALL)
+@pytest.mark.parametrize("page", [PAGE, XHTML, b""], ids=["html", "xhtml", "nothing"])
+@pytest.mark.parametrize(("status", "attempts"), [(502, 1), (504, 2), (408, 1)])
+def test_a_gateway_s_error_does_not_settle_a_small_object(
+    server: Store, key: str, page: bytes, status: int, attempts: int
+) -> None:
+    client = server.client(retries={"mode": "standard", "total_max_attempts": attempts})
+    wire = Wire(client)
+    wire.on("PutObject", gateway(status, page), nth=1)
+    wire.on("PutObject", refuse(503, "SlowDown"), nth=2)
+    with pytest.raises(OutcomeUnknownError, match="may yet come"), writer(client, key) as stream:
+        stream.write(SMALL)
 
 
 @BOTH

@@ -11,7 +11,7 @@ from tests.helpers import content, uploads
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 
 HEAD = """
-import gc, io, os, sys, threading
+import gc, io, os, sys, threading, warnings
 import boto3
 from botocore.config import Config
 import s3writer
@@ -21,7 +21,9 @@ def fork():
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join()
-    return os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a thread that was joined may yet be there for the system
+        return os.fork()
 
 endpoint, key_id, secret, region, bucket, key = sys.argv[1:]
 client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=key_id, aws_secret_access_key=secret,

@@ -56,7 +56,7 @@ from s3writer.segments import (
 from s3writer.testing import MemoryS3
 from tests import jobs
 from tests.conftest import Running
-from tests.helpers import MIB, content, data, logged, uploads
+from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stores import BUCKET, Store
 from tests.wire import Wire
 
@@ -647,6 +647,17 @@ def test_a_part_of_a_worker_that_was_killed_may_be_under_way(caplog: pytest.LogC
     assert s3.calls.count("AbortMultipartUpload") == 2
     (told,) = [message for message in caplog.messages if "parts were under way" in message]
     assert told in caught.value.__notes__
+
+
+def test_a_producer_s_own_failure_leaves_nothing_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool, pytest.raises(Boom) as caught:
+        write_segments(BUCKET, "key", [raise_boom], executor=pool)
+    assert (s3.objects, s3.unfinished) == ({}, [])
+    assert not [told for told in [*caplog.messages, *caught.value.__notes__] if "under way" in told]
+
+
+def raise_boom(_: object) -> None:
+    raise Boom
 
 
 def test_an_error_about_another_object_keeps_its_upload() -> None:

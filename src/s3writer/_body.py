@@ -1,5 +1,6 @@
 """A part's bytes as botocore and its HTTP client want to read them."""
 
+import string
 import time
 from collections.abc import Callable
 from typing import Any
@@ -80,10 +81,10 @@ def begin_sending(request: Any, **_: Any) -> None:
 
 
 def note_lost_answer(response: tuple[Any, dict[str, Any]] | None, request_dict: dict[str, Any], **_: Any) -> None:
-    """Called by botocore after each attempt. What a server in between has answered has its status for a code."""
+    """Called by botocore after each attempt. What a server in between answers has no code, or its status for one."""
     body = _unwrapped(request_dict.get("body"))
-    code = "" if response is None else response[1].get("Error", {}).get("Code", "")
-    if isinstance(body, Body) and (response is None or code.isdigit()):
+    error = {"Code": ""} if response is None else response[1].get("Error")
+    if isinstance(body, Body) and error is not None and not error.get("Code", "").strip(string.digits):
         body.lost_answers |= body.handed_over
 
 

@@ -1,6 +1,7 @@
 """What botocore raises, said in this package's own errors: the one place where foreign exceptions are translated."""
 
 import re
+import string
 from http import HTTPStatus
 
 from s3writer import _errors as errors
@@ -64,7 +65,7 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
 }
 
 #: A name and a password in an endpoint's URL, which nobody else must read.
-_USER_INFO = re.compile(r"(//|endpoint: )[^/\s]+@")
+_USER_INFO = re.compile(r"(//|endpoint: )(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S+)@")
 
 #: What S3 refuses with NoSuchKey if there is no object for If-Match to match.
 _CONDITIONAL = {"PutObject", "CompleteMultipartUpload"}
@@ -85,7 +86,7 @@ def translate(
 
 def said(error: BaseException | None) -> str:
     """What ``error`` says, in a line, without a name and a password in a URL."""
-    return redacted(" ".join(str(error).split())).rstrip(".")
+    return redacted(" ".join(str(error).split()) or type(error).__name__).rstrip(".")
 
 
 def redacted(text: str) -> str:
@@ -104,15 +105,15 @@ def is_refusal(error: BaseException) -> bool:
     return (
         HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
         and not about.get("RetryAttempts")
-        and code(error) not in _UNDECIDED
+        and (code(error) or str(status)) not in _UNDECIDED
     )
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether ``error`` is what S3 itself has said, and not a server in between, of which botocore takes the status for
-    a code.
+    """Whether ``error`` is what S3 itself has said, and not a server in between: that has no code, or its status for
+    one.
     """
-    return isinstance(error, botocore.ClientError) and not code(error).isdigit()
+    return isinstance(error, botocore.ClientError) and bool(code(error).strip(string.digits))
 
 
 def code(error: BaseException | None) -> str:

@@ -76,8 +76,9 @@ class ReentrantCallError(RuntimeError):
     """A writer was used from within its own call, which goes on; nothing was done."""
 
 
-#: What `write` raises if it has taken nothing.
-_REFUSALS = (BufferError, TypeError, ValueError, ReentrantCallError)
+#: What `write` raises itself if it has taken nothing. All else, from a signal's handler perhaps, is the end, since nobody
+#: knows how much was taken.
+_REFUSALS = {BufferError, TypeError, ValueError, UnicodeEncodeError, io.UnsupportedOperation, ReentrantCallError}
 
 
 class MultipartUploadWriter(io.RawIOBase):
@@ -176,6 +177,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._lock = threading.RLock()
         self._is_taken = False
         self._dying_wrapper: weakref.ref[Any] | None = None
+        self._late: list[bytes] = []
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
         self._room = _ROOM_BYTES
@@ -233,28 +235,26 @@ class MultipartUploadWriter(io.RawIOBase):
         UnicodeEncodeError aborts the upload.) Any other exception, such as the `NotCommittedError` of a part sent
         before, means that the upload was aborted; each later ``write`` raises `AbortedError`.
         """
-        if type(data) is bytes:
-            try:
+        try:
+            if type(data) is bytes:
                 size = len(data)
                 room = self._room - size
                 if room >= 0:
                     self._room = room
                     return self._put(data)
-            except BaseException as error:
-                self._fail(error)
-                raise
-        elif type(data) is str and self._is_stateless and len(data) <= self._room:
-            encoded = self._encode(data)
-            try:
-                room = self._room - len(encoded)
+            elif type(data) is str and self._is_stateless and len(data) <= self._room:
+                encoded = self._encode(data)
+                size = len(encoded)
+                room = self._room - size
                 if room >= 0:
                     self._room = room
                     self._put(encoded)
                     return len(data)
-            except BaseException as error:
+            return self._write_slowly(data)
+        except BaseException as error:
+            if type(error) not in _REFUSALS:
                 self._fail(error)
-                raise
-        return self._write_slowly(data)
+            raise
 
     def flush(self) -> None:
         """Do nothing (S3 takes no short part before the last), but raise ValueError if closed."""
@@ -263,7 +263,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def tell(self) -> int:
         """The number of bytes written so far."""
         self._check_open()
-        return self._taken
+        return self._taken + sum(map(len, self._late))
 
     def writable(self) -> bool:
         """True; ValueError if closed, as of all files."""
@@ -423,6 +423,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _take_rest(self) -> PartBuffer:
         """What has been written and was not sent yet; nothing can be written any more."""
         self._upload.check()
+        self._take_late()
         self._take_end()
         self._room = NO_ROOM
         rest = self._buffer
@@ -454,6 +455,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _mark_closed(self) -> None:
         self._room = NO_ROOM
         self._raised_before = None
+        self._late.clear()
         self._fill_into(PartBuffer())
         super().close()
 
@@ -477,22 +479,14 @@ class MultipartUploadWriter(io.RawIOBase):
             raise ValueError(f"I/O operation on closed file {self.name}")
 
     def _write_slowly(self, data: "ReadableBuffer | str") -> int:
-        """`write` of what is not plain bytes, or reaches a boundary. Whatever comes in between, from a signal's handler
-        for example, is the end: nobody knows how much was taken.
-        """
-        try:
-            if isinstance(data, str):
-                if self._is_stateless and len(data) <= _ROOM_BYTES:
-                    MultipartUploadWriter.write(self, self._encode(data))
-                    return len(data)
-            elif type(data) is not bytes and (copied := _copied_if_short(data)) is not None:
-                return MultipartUploadWriter.write(self, copied)
-            return self._write_alone(data)
-        except _REFUSALS:
-            raise
-        except BaseException as error:
-            self._fail(error)
-            raise
+        """`write` of what is not plain bytes, or reaches a boundary."""
+        if isinstance(data, str):
+            if self._is_stateless and len(data) <= _ROOM_BYTES:
+                MultipartUploadWriter.write(self, self._encode(data))
+                return len(data)
+        elif type(data) is not bytes and (copied := _copied_if_short(data)) is not None:
+            return MultipartUploadWriter.write(self, copied)
+        return self._write_alone(data)
 
     def _write_alone(self, data: "ReadableBuffer | str") -> int:
         """`write` while no other thread does; what is long goes in piece by piece."""
@@ -507,14 +501,17 @@ class MultipartUploadWriter(io.RawIOBase):
     def _write_pieces(self, pieces: Iterable[memoryview]) -> None:
         """Take all ``pieces``, alone."""
         self._check_open()
-        if self._is_in_finaliser:
-            raise ValueError(f"{self.name} is not published: a wrapper was never closed that has held bytes back")
         self._upload.check_process()
-        self._alone(lambda: self._take_all(pieces))
+        if self._is_in_finaliser:
+            self._late.extend(map(bytes, pieces))
+            self._room = NO_ROOM
+        else:
+            self._alone(lambda: self._take_all(pieces))
 
     def _take_all(self, pieces: Iterable[memoryview]) -> None:
         self._check_open()
         self._upload.check()
+        self._take_late()
         before = self._taken
         try:
             *_, room = [self._take(piece) for piece in pieces]
@@ -532,6 +529,11 @@ class MultipartUploadWriter(io.RawIOBase):
         """Take what ``view`` holds, and let no small write in before `_reopen`; the room that is left in the part."""
         return self._copy(view)
 
+    def _take_late(self) -> None:
+        """`_take` what a wrapper's finaliser has written, which can't wait for S3."""
+        while self._late:
+            self._take(memoryview(self._late.pop(0)))
+
     def _take_end(self) -> None:
         """`_take` what was held back until no more comes."""
         self._take(memoryview(self._encode_end()))
@@ -539,7 +541,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _reopen(self, room: int) -> None:
         """Let small writes of ``room`` bytes in again, unless nothing is taken any more."""
         self._room = min(room, _ROOM_BYTES)
-        if self._upload.is_failing or self.closed:
+        if self._upload.is_failing or self.closed or self._late:
             self._room = NO_ROOM
 
     def _copy(self, view: memoryview) -> int:

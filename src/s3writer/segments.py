@@ -187,9 +187,9 @@ class _Run:
         self._numbers = Numbers(window)
         self._started = self._taken = 0
         self._is_submitting = False
-        self._futures: dict[Future[SegmentReceipt], int] = {}
+        self._futures: dict[int, Future[SegmentReceipt]] = {}
         self._ready: dict[int, SegmentReceipt] = {}
-        self._ended: SimpleQueue[Future[SegmentReceipt]] = SimpleQueue()
+        self._ended: SimpleQueue[object] = SimpleQueue()
 
     def write(self, upload: SegmentedUpload, producers: Iterable[Producer], how_many: int | None, glue: Glue) -> None:
         """Have all segments written, and ``glue`` take them."""
@@ -213,17 +213,19 @@ class _Run:
 
     def give_up(self) -> None:
         """Begin no segment any more."""
-        for future in list(self._futures):
+        for number, future in list(self._futures.items()):
             if future.cancel() and isinstance(self._executor, _FRANK):
-                del self._futures[future]
+                del self._futures[number]
 
     def wait(self) -> bool:
         """Wait for the segments that are under way, but not for ever; whether some may be so even then."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        cancelled = self._is_submitting or any(future.cancelled() for future in self._futures)
+        cancelled = self._is_submitting or any(future.cancelled() for future in self._futures.values())
         while self._futures and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
-                self._futures.pop(self._ended.get(timeout=left), None)
+                self._ended.get(timeout=left)
+            for number in self._done():
+                del self._futures[number]
         time.sleep(_LATE_SECONDS)
         return cancelled or self.is_under_way
 
@@ -237,18 +239,23 @@ class _Run:
         future = self._executor.submit(self._call, segment, producer)
         if not isinstance(future, Future):
             raise TypeError(f"executor must return futures of concurrent.futures, not {type(future).__name__}")
-        self._futures[future] = segment.number
+        self._futures[segment.number] = future
         self._is_submitting = False
         self._started += 1
         future.add_done_callback(self._ended.put)
+
+    def _done(self) -> list[int]:
+        """The numbers of the segments that have ended, and were not looked at yet."""
+        return [number for number, future in self._futures.items() if future.done()]
 
     def _take_until(self, most: int, glue: Glue) -> None:
         """Take the segments that have ended, and wait until at most ``most`` are under way. Raises what a segment has
         raised, or its executor.
         """
         while self._started - self._taken > most or not self._ended.empty():
-            ended = self._ended.get()
-            self._ready[self._futures.pop(ended)] = ended.result()
+            self._ended.get()
+            for number in self._done():
+                self._ready[number] = self._futures.pop(number).result()
             while self._taken in self._ready:
                 glue.take(self._ready.pop(self._taken))
                 self._taken += 1
