@@ -76,8 +76,8 @@ class ReentrantCallError(RuntimeError):
     """A writer was used from within its own call, which goes on; nothing was done."""
 
 
-#: What `write` raises itself if it has taken nothing. All else, from a signal's handler perhaps, is the end, since nobody
-#: knows how much was taken.
+#: What `write` raises itself if it has taken nothing. After all else, from a signal's handler perhaps, nobody knows how
+#: much was taken.
 _REFUSALS = {BufferError, TypeError, ValueError, UnicodeEncodeError, io.UnsupportedOperation, ReentrantCallError}
 
 
