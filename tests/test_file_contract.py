@@ -18,6 +18,7 @@ import pytest
 
 import s3writer
 from s3writer import MultipartUploadWriter, NotCommittedError
+from s3writer._writer import _ROOM_BYTES
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
@@ -287,7 +288,7 @@ class Unclosing:
 def test_what_a_wrapper_holds_back_until_it_dies_is_taken_if_it_does_not_close(
     client: Any, key: str, compression: Any
 ) -> None:
-    line, told = "a row of a table\n" * 500, 0
+    line, told = "a row of a table\n" * 300, 0
     with s3writer.open(f"s3://{BUCKET}/{key}", client=client, compression=compression) as stream:
         for _ in range(1500):
             io.TextIOWrapper(Unclosing(stream)).write(line)
@@ -295,6 +296,13 @@ def test_what_a_wrapper_holds_back_until_it_dies_is_taken_if_it_does_not_close(
             assert stream.tell() == told
     body = content(client, key) or b""
     assert (gzip.decompress(body) if compression else body).decode() == line * 1500
+
+
+def test_text_that_is_longer_in_bytes_than_the_room_for_it_goes_in_whole(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        stream.write(bytes(_ROOM_BYTES - 150))
+        assert stream.write("ä" * 100) == 100
+    assert content(client, key) == bytes(_ROOM_BYTES - 150) + "ä".encode() * 100
 
 
 def test_no_thread_can_come_between_the_room_of_a_write_and_its_bytes() -> None:
