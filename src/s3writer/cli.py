@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -29,11 +28,21 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from s3writer import _client, _faults, _sources
-from s3writer._errors import NotCommittedError, OutcomeUnknownError, S3WriterError
 from s3writer._open import parsed
 from s3writer._parameters import Age, Pair, Size, Url
 from s3writer._progress import Bar
-from s3writer._session import UploadResult
+from s3writer._telling import (
+    ENDINGS,
+    HungUp,
+    Terminated,
+    UnknownUploadError,
+    Warnings,
+    echo,
+    is_terminal,
+    notes,
+    say,
+    tell_end,
+)
 from s3writer._writer import IN_FLIGHT, MultipartUploadWriter
 from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
 from s3writer.unfinished import UnfinishedUpload, abort_each, abort_uploads, list_uploads
@@ -42,58 +51,8 @@ Function = Callable[..., Any]
 
 _PIECE_BYTES = 1024 * 1024
 _CUSTOMER_KEY_BYTES = 32
-#: What the log says of an upload that was kept.
-_KEPT = ("bucket", "key", "upload_id", "resume")
-#: Commands that publish nothing.
-_LOOKING = {"abort", "sweep", "uploads"}
 #: A table in a pipe is for programs: no line of it is folded.
 _WIDE = 2000
-
-
-class UnknownUploadError(Exception):
-    """There is no such upload."""
-
-
-class _Warnings(logging.Handler):
-    """What the library logs meanwhile, to be told once, in the end; and what is told instead of it, for a shell."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-        self.in_shell: dict[str, str] = {}
-        self.kept: dict[str, str] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        self.messages.append(message)
-        if hasattr(record, "s3_resume"):
-            kept = {name: vars(record)[f"s3_{name}"] for name in _KEPT}
-            self.in_shell[message] = _how_to_resume(**kept)
-            self.kept = {"upload_id": kept["upload_id"], "resume": shlex.join(_resuming(**kept))}
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which must abort as Ctrl-C does."""
-
-
-class HungUp(KeyboardInterrupt):
-    """SIGHUP, when the terminal goes away."""
-
-
-#: What an exception says of the outcome, and the exit status; the first that fits.
-ENDINGS: list[tuple[type[BaseException], str, int]] = [
-    (OutcomeUnknownError, "it is not known whether the object was published", 3),
-    (PartlyCommittedError, "only some were published", 4),
-    (NotCommittedError, "not published", 1),
-    (S3WriterError, "published before", 0),
-    (_sources.ProducerError, "not published", 1),
-    (Terminated, "terminated", 143),
-    (HungUp, "hung up", 129),
-    (KeyboardInterrupt, "interrupted", 130),
-    (ValueError, "wrong usage", 2),
-    (TypeError, "wrong usage", 2),
-    (BaseException, "failed", 1),
-]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -135,20 +94,6 @@ def _ignore_signals() -> None:
         signal.signal(which, signal.SIG_IGN)
 
 
-def _print(text: str, *, err: bool = False) -> None:
-    """Say it, if anybody listens: whether somebody does has no part in the outcome."""
-    stream = sys.stderr if err else sys.stdout
-    try:
-        click.echo(text, file=stream)
-    except OSError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _is_terminal(stream: IO[str] | None) -> bool:
-    return stream is not None and stream.isatty()
-
-
 class Producing(click.Command):
     """A command that may be given another one, behind two dashes."""
 
@@ -188,7 +133,7 @@ def talks_to_s3(function: Function) -> Function:
     def command(
         *, profile: str | None, region: str | None, endpoint_url: str | None, as_json: bool, debug: bool, **given: Any
     ) -> None:
-        warnings, code = _Warnings(), 0
+        warnings, code = Warnings(), 0
         logging.getLogger("s3writer").addHandler(warnings)
         try:
             boto3.setup_default_session(profile_name=profile, region_name=region)
@@ -196,7 +141,7 @@ def talks_to_s3(function: Function) -> Function:
             answer = function(**given)
             _ignore_signals()
             if as_json:
-                _print(json.dumps(answer, default=str))
+                echo(json.dumps(answer, default=str))
         except (click.ClickException, click.Abort):
             raise
         except BaseException as raised:
@@ -205,14 +150,14 @@ def talks_to_s3(function: Function) -> Function:
             if isinstance(raised, PartlyCommittedError) and not raised.published:
                 error = raised.__cause__ or raised
             if debug:
-                _print(_faults.redacted(traceback.format_exc()), err=True)
-            code = _end(error, as_json=as_json, **warnings.kept)
-            warnings.messages.extend(_notes(error))
+                echo(_faults.redacted(traceback.format_exc()), err=True)
+            code = tell_end(error, as_json=as_json, **warnings.kept)
+            warnings.messages.extend(notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
         for message in dict.fromkeys(warnings.messages):
             if IN_FLIGHT not in message:
-                _print(f"s3writer: {warnings.in_shell.get(message, message)}", err=True)
+                echo(f"s3writer: {warnings.in_shell.get(message, message)}", err=True)
         click.get_current_context().exit(code)
 
     options = [
@@ -223,50 +168,6 @@ def talks_to_s3(function: Function) -> Function:
         click.option("--debug", is_flag=True, help="Show tracebacks."),
     ]
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
-
-
-def _end(error: BaseException, *, as_json: bool, **others: str) -> int:
-    """Tell what went wrong, in a line, and ``others`` to machines; the exit status."""
-    ending, code = next((ending, code) for kind, ending, code in ENDINGS if isinstance(error, kind))
-    if isinstance(error, S3WriterError) and click.get_current_context().info_name in _LOOKING:
-        ending = "failed"
-    if isinstance(error, KeyboardInterrupt) and any(IN_FLIGHT in note for note in _notes(error)):
-        ending += ", not published"
-    message = _faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error))
-    if as_json:
-        known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        notes = _notes(error)
-        answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": notes}
-        answer |= known | others
-        _print(json.dumps(answer, default=_plain))
-    _print(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
-    return code
-
-
-def _notes(error: BaseException) -> list[str]:
-    return list(getattr(error, "__notes__", []))
-
-
-def _how_to_resume(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> str:
-    return (
-        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on, with the part sizes as before, with "
-        f"{shlex.join(_resuming(bucket, key, upload_id, resume))}"
-    )
-
-
-def _resuming(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> list[str]:
-    """The words of the command that does it."""
-    words = ["s3writer", "resume", f"s3://{bucket}/{key}", upload_id]
-    for name, value in resume.items():
-        if value is not None:
-            own = {"token": ["--token", value], "checksum": ["--checksum", value], "exclusive": ["--exclusive"]}
-            words += own.get(name, ["--argument", f"{name}={value}"])
-    return words
-
-
-def _plain(value: Any) -> Any:
-    is_data = isinstance(value, (PendingUpload, UploadResult))
-    return dataclasses.asdict(value) if is_data else str(value)
 
 
 def _sending(function: Function) -> Function:
@@ -397,7 +298,7 @@ def _send(
         raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
-    bar, buffer = Bar(size_in_s3, is_shown=_is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
+    bar, buffer = Bar(size_in_s3, is_shown=is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **_customer_key(sse_c_key_file)}
     with _output(prepare) as write, _sources.produced(command) as producer:
         source = _sources.compressed(producer.output, compression)
@@ -415,7 +316,7 @@ def _send(
             if prepare is not None:
                 return _prepared(stream, write)
         _ignore_signals()
-    _say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
+    say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
     return {"outcome": "published", **dataclasses.asdict(stream.result)}
 
 
@@ -430,7 +331,7 @@ def _arguments(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 def _output(path: Path | None) -> Iterator[Callable[[str], None]]:
     """Writes a prepared upload down, to what was opened before anything is sent. A file is replaced as a whole."""
     if path is None:
-        yield _print
+        yield echo
     elif str(path) == "-":
         if sys.stdout is None or click.get_current_context().params["as_json"]:
             raise click.UsageError("--prepare - needs standard output for itself")
@@ -458,7 +359,7 @@ def _prepared(stream: MultipartUploadWriter, write: Callable[[str], None]) -> di
     except BaseException:
         pending.abort()
         raise
-    _say(f"{stream.name} prepared: {decimal(pending.size)} in {len(pending.parts)} parts")
+    say(f"{stream.name} prepared: {decimal(pending.size)} in {len(pending.parts)} parts")
     return {"outcome": "prepared", "bucket": pending.bucket, "key": pending.key, "upload_id": pending.upload_id}
 
 
@@ -471,12 +372,6 @@ def _customer_key(path: Path | None) -> dict[str, Any]:
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
 
 
-def _say(text: str) -> None:
-    """To a person, if there is one."""
-    if _is_terminal(sys.stderr):
-        _print(text, err=True)
-
-
 @app.command()
 @click.argument("files", nargs=-1, required=True, type=click.File())
 @click.option("--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="If the uploads have one.")
@@ -486,7 +381,7 @@ def commit(files: Sequence[IO[str]], sse_c_key_file: Path | None) -> Any:
     key = _customer_key(sse_c_key_file)
     results = commit_all([PendingUpload.from_json(file.read()) for file in files], **key)
     for result in results:
-        _say(f"s3://{result.bucket}/{result.key} published: {decimal(result.size)}")
+        say(f"s3://{result.bucket}/{result.key} published: {decimal(result.size)}")
     return {"outcome": "published", "published": [dataclasses.asdict(result) for result in results]}
 
 
@@ -506,7 +401,7 @@ def abort(target: str, upload_id: str | None) -> Any:
             pending = PendingUpload.from_json(file.read())
     if not pending.abort():
         raise UnknownUploadError(f"S3 does not show upload {pending.upload_id} of s3://{pending.bucket}/{pending.key}")
-    _say(f"upload {pending.upload_id} is gone")
+    say(f"upload {pending.upload_id} is gone")
     return {"outcome": "aborted", "bucket": pending.bucket, "key": pending.key, "upload_id": pending.upload_id}
 
 
@@ -551,6 +446,6 @@ def _show(found: Sequence[UnfinishedUpload]) -> None:
         held = ["?", "?"] if one.parts is None or one.size is None else [str(one.parts), decimal(one.size)]
         table.add_row(*map(Text, (one.key, begun, idle, *held, one.upload_id)))
     text = io.StringIO()
-    width = shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else _WIDE
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else _WIDE
     Console(file=text, width=width).print(table)
-    _print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+    echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

@@ -1,0 +1,135 @@
+"""How a command of the command line has ended: told to people, to machines, and to a shell."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import shlex
+import sys
+from typing import IO, Any
+
+import click
+
+from s3writer import _faults
+from s3writer._errors import NotCommittedError, OutcomeUnknownError, S3WriterError
+from s3writer._session import UploadResult
+from s3writer._sources import ProducerError
+from s3writer._writer import IN_FLIGHT
+from s3writer.pending import PartlyCommittedError, PendingUpload
+
+#: What the log says of an upload that was kept.
+_KEPT = ("bucket", "key", "upload_id", "resume")
+#: Commands that publish nothing.
+_LOOKING = {"abort", "sweep", "uploads"}
+
+
+class UnknownUploadError(Exception):
+    """There is no such upload."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which must abort as Ctrl-C does."""
+
+
+class HungUp(KeyboardInterrupt):
+    """SIGHUP, when the terminal goes away."""
+
+
+#: What an exception says of the outcome, and the exit status; the first that fits.
+ENDINGS: list[tuple[type[BaseException], str, int]] = [
+    (OutcomeUnknownError, "it is not known whether the object was published", 3),
+    (PartlyCommittedError, "only some were published", 4),
+    (NotCommittedError, "not published", 1),
+    (S3WriterError, "published before", 0),
+    (ProducerError, "not published", 1),
+    (Terminated, "terminated", 143),
+    (HungUp, "hung up", 129),
+    (KeyboardInterrupt, "interrupted", 130),
+    (ValueError, "wrong usage", 2),
+    (TypeError, "wrong usage", 2),
+    (BaseException, "failed", 1),
+]
+
+
+class Warnings(logging.Handler):
+    """What the library logs meanwhile, to be told once, in the end; and what is told instead of it, for a shell."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+        self.in_shell: dict[str, str] = {}
+        self.kept: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        self.messages.append(message)
+        if hasattr(record, "s3_resume"):
+            kept = {name: vars(record)[f"s3_{name}"] for name in _KEPT}
+            self.in_shell[message] = _how_to_resume(**kept)
+            self.kept = {"upload_id": kept["upload_id"], "resume": shlex.join(_resuming(**kept))}
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Say it, if anybody listens: whether somebody does has no part in the outcome."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        click.echo(text, file=stream)
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a person looks at it."""
+    return stream is not None and stream.isatty()
+
+
+def say(text: str) -> None:
+    """To a person, if there is one."""
+    if is_terminal(sys.stderr):
+        echo(text, err=True)
+
+
+def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
+    """Tell what went wrong, in a line, and ``others`` to machines; the exit status."""
+    ending, code = next((ending, code) for kind, ending, code in ENDINGS if isinstance(error, kind))
+    if isinstance(error, S3WriterError) and click.get_current_context().info_name in _LOOKING:
+        ending, code = "failed", 1
+    if isinstance(error, KeyboardInterrupt) and any(IN_FLIGHT in note for note in notes(error)):
+        ending += ", not published"
+    message = _faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error))
+    if as_json:
+        known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+        answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": notes(error)}
+        answer |= known | others
+        echo(json.dumps(answer, default=_plain))
+    echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
+    return code
+
+
+def notes(error: BaseException) -> list[str]:
+    """What was added to it on its way."""
+    return list(getattr(error, "__notes__", []))
+
+
+def _how_to_resume(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> str:
+    return (
+        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on, with the part sizes as before, with "
+        f"{shlex.join(_resuming(bucket, key, upload_id, resume))}"
+    )
+
+
+def _resuming(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> list[str]:
+    """The words of the command that does it."""
+    words = ["s3writer", "resume", f"s3://{bucket}/{key}", upload_id]
+    for name, value in resume.items():
+        if value is not None:
+            own = {"token": ["--token", value], "checksum": ["--checksum", value], "exclusive": ["--exclusive"]}
+            words += own.get(name, ["--argument", f"{name}={value}"])
+    return words
+
+
+def _plain(value: Any) -> Any:
+    is_data = isinstance(value, (PendingUpload, UploadResult))
+    return dataclasses.asdict(value) if is_data else str(value)
