@@ -170,7 +170,7 @@ hang though it acted     P P       n P     n P     P P      n n   n n       ? P
 500                      n P       n P     n P     n P      n n   n n       ? P
 500 though it acted      P P       n P     n P     P P      n n   n n       ? P
 503                      n P       n P     n P     n P      n n   n n       ? P
-200 with an error        n P       n P     n P     n P      n n   n n       ? P
+200 with an error        n P       n P     n P     n P      n n   n n       ? ?P
 white space first        P P       P P     P P     P P      n n   n n       ? ?P
 403                      n n       n n     n n     n n      n n   n n       ? ?P
 expired token            n n       n n     n n     n n      n n   n n       ? ?P
