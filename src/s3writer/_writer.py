@@ -10,7 +10,9 @@
 - a garbage-collected wrapper. CPython's ``TextIOWrapper`` and ``BufferedWriter`` call ``_dealloc_warn(self)`` on what
   they wrap before they close it from their finaliser. Some wrappers have had their ``close`` taken away (``xml.sax``
   does that, and so Django's XML serializer); those die after that call without closing us. Therefore the call alone
-  decides nothing: only if the wrapper is still there when ``close()`` comes, it is the wrapper that calls it.
+  decides nothing: only if the wrapper is still there when ``close()`` comes, it is the wrapper that calls it. And what
+  it writes meanwhile, of what it has held back, is taken by the next call: a finaliser must not wait for S3, since it
+  may have come in the midst of a call of boto's.
 
 In the fast paths of ``write``, that of ``bytes`` and that of ``str``, nothing but the GIL keeps threads apart: from the
 load of ``_room`` to the call that copies the bytes CPython does not switch threads, unless a tracer runs in between.
