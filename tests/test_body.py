@@ -18,7 +18,7 @@ def slices(seconds: list[float]) -> list[int]:
     times = itertools.accumulate(itertools.chain(seconds, itertools.repeat(seconds[-1])), initial=0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("time.monotonic", lambda: next(times))
-        body = Body(memoryview(WHOLE), lambda: None)
+        body = Body([memoryview(WHOLE)], lambda: None)
         read = [bytes(piece) for piece in iter(lambda: body.read(BLOCK), b"")]
     assert b"".join(read) == WHOLE
     return [len(piece) for piece in read]
@@ -40,13 +40,30 @@ def test_slices_grow_again_when_the_line_recovers() -> None:
     assert max(slices([10.0] * 10 + [0.01])) == MIB
 
 
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=5), st.integers(100_000, 3 * MIB), st.booleans())
+def test_pieces_are_read_as_the_whole(cuts: list[int], size: int, into: bool) -> None:
+    places = [0, *sorted(cuts), len(WHOLE)]
+    body = Body([memoryview(WHOLE)[start:end] for start, end in itertools.pairwise(places)], lambda: None)
+    target = bytearray(size)
+    for start in (0, sum(cuts) % len(WHOLE)):
+        assert body.seek(start) == body.tell() == start
+        if into:
+            read = iter(lambda: bytes(target[: body.readinto(memoryview(target))]), b"")
+        else:
+            read = iter(lambda: bytes(body.read(size)), b"")
+        assert b"".join(read) == WHOLE[start:]
+        assert body.tell() == len(body) == len(WHOLE)
+    body.seek(0)
+    assert body.read() == WHOLE
+
+
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 30.0]), min_size=1))
 def test_no_byte_is_missing_or_sent_twice_whatever_the_speed(seconds: list[float]) -> None:
     slices(seconds)
 
 
 def test_a_retry_begins_with_small_slices() -> None:
-    body = Body(memoryview(WHOLE), lambda: None)
+    body = Body([memoryview(WHOLE)], lambda: None)
     first = len(body.read(BLOCK))
     while body.read(BLOCK):
         pass

@@ -379,10 +379,10 @@ def test_a_finaliser_that_can_not_abort_says_so_in_the_log(
 
 
 def test_a_buffer_that_somebody_still_holds_is_not_used_again(client: Any, key: str) -> None:
-    held = []
+    held: list[memoryview] = []
 
     def hold(params: dict[str, Any], **_: Any) -> None:
-        held.append(params["Body"]._data[:])
+        held.extend(piece[:] for piece in params["Body"]._pieces)
 
     client.meta.events.register("provide-client-params.s3.UploadPart", hold)
     with writer(client, key, max_concurrency=1, max_memory=10 * MIB) as stream:

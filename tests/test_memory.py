@@ -13,7 +13,7 @@ from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 ALLOWANCE = 24 * MIB
 
 SCRIPT = """
-import resource, sys, threading, time
+import itertools, resource, sys, time
 import boto3
 from botocore.config import Config
 from s3writer import MultipartUploadWriter
@@ -29,21 +29,38 @@ def peak():
 def slow(request, **_):
     time.sleep(0.3)
 
-chunk = bytes(MIB) * (200 if shape == "one write" else 1)
+def fresh(size, count):
+    block = bytes(size)
+    return (bytes(memoryview(block)) for _ in range(count))
+
+chunks = {
+    "long stream": fresh(MIB, 200),
+    "short writes, then long ones": itertools.chain(fresh(MIB // 16, 1600), fresh(MIB, 100)),
+    "slow store": fresh(MIB, 200),
+    "one write": fresh(200 * MIB, 1),
+}[shape]
+if shape == "one write":
+    chunks = list(chunks)
 with MultipartUploadWriter(bucket, "warm up", client=client) as stream:
     stream.write(bytes(6 * MIB))
 if shape == "slow store":
     client.meta.events.register("before-send.s3.UploadPart", slow)
 idle = peak()
 with MultipartUploadWriter(bucket, shape, client=client, max_memory=int(max_memory)) as stream:
-    for _ in range(200 * MIB // len(chunk)):
+    for chunk in chunks:
         stream.write(chunk)
 print(peak() - idle, stream.result.size)
 """
 
 
 @pytest.mark.parametrize(
-    ("shape", "max_memory"), [("long stream", 16 * MIB), ("one write", 64 * MIB), ("slow store", 16 * MIB)]
+    ("shape", "max_memory"),
+    [
+        ("long stream", 16 * MIB),
+        ("short writes, then long ones", 48 * MIB),
+        ("one write", 64 * MIB),
+        ("slow store", 16 * MIB),
+    ],
 )
 def test_memory_stays_within_max_memory(store: Store, tmp_path: Path, shape: str, max_memory: int) -> None:
     command = [

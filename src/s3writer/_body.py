@@ -1,8 +1,10 @@
 """A part's bytes as botocore and its HTTP client want to read them."""
 
+import itertools
 import string
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: About how much of a part is handed to the socket at once to begin with. A socket's timeout (botocore's are 60
@@ -23,8 +25,9 @@ class Body:
     ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after that.
     """
 
-    def __init__(self, data: memoryview, check: Callable[[], None]) -> None:
-        self._data = data
+    def __init__(self, pieces: Sequence[memoryview], check: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self._ends = list(itertools.accumulate(map(len, pieces)))
         self._check = check
         self._position = 0
         self._slice_bytes = _SLICE_BYTES
@@ -34,27 +37,27 @@ class Body:
         self.lost_answers = False
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._ends[-1] if self._ends else 0
 
     def begin_sending(self) -> None:
         self._is_sending = True
 
     def read(self, size: int | None = -1) -> bytes | memoryview:
         self._check()
-        start, reads_all = self._position, size is None or size < 0
-        self._position = len(self._data)
-        if size is not None and not reads_all:
-            self._position = min(start + self._next_slice(size), self._position)
-        if self._is_sending and self._position == len(self._data):
+        if size is None or size < 0:
+            data: bytes | memoryview = b"".join(iter(lambda: self._next(len(self)), b""))
+        else:
+            data = self._next(self._next_slice(size))
+        if self._is_sending and self._position == len(self):
             self.handed_over = True
-        piece = self._data[start : self._position]
-        return piece.tobytes() if reads_all else piece
+        return data
 
     def readinto(self, target: memoryview) -> int:
-        piece = self._data[self._position : self._position + len(target)]
-        target[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
+        count = 0
+        while piece := self._next(len(target) - count):
+            target[count : count + len(piece)] = piece
+            count += len(piece)
+        return count
 
     def tell(self) -> int:
         return self._position
@@ -62,8 +65,19 @@ class Body:
     def seek(self, offset: int, whence: int = 0) -> int:
         self._is_sending = False
         self._slice_bytes = _SLICE_BYTES
-        self._position = (0, self._position, len(self._data))[whence] + offset
+        self._position = (0, self._position, len(self))[whence] + offset
         return self._position
+
+    def _next(self, most: int) -> memoryview:
+        """The next bytes, at most so many and of a single piece."""
+        index = bisect_right(self._ends, self._position)
+        if index == len(self._ends):
+            return memoryview(b"")
+        piece = self._pieces[index]
+        start = self._position - self._ends[index] + len(piece)
+        found = piece[start : start + most]
+        self._position += len(found)
+        return found
 
     def _next_slice(self, least: int) -> int:
         began, self._slice_began = self._slice_began, time.monotonic()

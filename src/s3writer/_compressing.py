@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
-from s3writer._upload import PartBuffer
+from s3writer._part import PartBuffer
 from s3writer._writer import NO_ROOM, MultipartUploadWriter
 
 _PIECE_BYTES = 1024 * 1024

@@ -85,11 +85,11 @@ class Glue:
 
     def _send(self) -> None:
         """Make a part of what is held, under the next number: each segment has left one free before its own parts."""
-        data, self._ends, self._held = b"".join(self._ends), [], 0
+        pieces, self._ends, self._held = [memoryview(end) for end in self._ends], [], 0
         self.last_number = number = self.last_number + 1
         store, upload_id, check, digest = self._store, self._upload_id, self._sender.check, self._store.start_digest()
         self._collect(_IN_FLIGHT - 1)
-        self._sender.start(lambda: store.upload_part(upload_id, number, memoryview(data), digest, check))
+        self._sender.start(lambda: store.upload_part(upload_id, number, pieces, digest, check))
 
     def _collect(self, most: int) -> None:
         self._keep(self._sender.wait(most))

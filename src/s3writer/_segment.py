@@ -25,7 +25,7 @@ import base64
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -36,10 +36,11 @@ from s3writer._checksums import MD5, Digest
 from s3writer._compressing import CompressingWriter
 from s3writer._errors import ObjectTooLargeError
 from s3writer._log import log_end, warn
+from s3writer._part import PartBuffer
 from s3writer._plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
 from s3writer._session import Receipt, State
 from s3writer._store import Store
-from s3writer._upload import STOP_SECONDS, PartBuffer, Upload
+from s3writer._upload import STOP_SECONDS, Upload
 from s3writer._writer import MultipartUploadWriter
 from s3writer.pending import check_customer_key
 
@@ -156,20 +157,26 @@ class SegmentStore(Store):
     first = 0
 
     def upload_part(
-        self, upload_id: str, number: int, data: memoryview, digest: Digest | None, check: Callable[[], None]
+        self,
+        upload_id: str,
+        number: int,
+        pieces: Sequence[memoryview],
+        digest: Digest | None,
+        check: Callable[[], None],
     ) -> Receipt:
         """Send part ``number`` with its MD5; the CRC is in the receipt alone."""
-        checksums = self._checksums(data, digest)
-        proof = {"ContentMD5": _md5(data)} if checksums else {}
+        checksums = self._checksums(pieces, digest)
+        proof = {"ContentMD5": _md5(pieces)} if checksums else {}
+        body = Body(pieces, check)
         answer = self._call(
             f"uploading part {self.first + number} to",
             PART,
             UploadId=upload_id,
             PartNumber=self.first + number,
-            Body=Body(data, check),
+            Body=body,
             **proof,
         )
-        return Receipt(number, len(data), answer.get("ETag", ""), checksums)
+        return Receipt(number, len(body), answer.get("ETag", ""), checksums)
 
 
 class SegmentUpload(Upload):
@@ -212,10 +219,10 @@ class SegmentUpload(Upload):
         try:
             if self._head is None:
                 self._keep_head(rest)
-            elif rest.tell() >= MIN_PART_BYTES:
+            elif rest.size >= MIN_PART_BYTES:
                 self._start(rest)
             else:
-                self._tail = rest.getvalue()[: rest.tell()]
+                self._tail = _joined(rest)
             self._collect(0)
             where = self._segment
             parts = (dataclasses.replace(part, number=where.first + part.number) for part in self.session.manifest())
@@ -230,7 +237,7 @@ class SegmentUpload(Upload):
         """Nothing: what becomes of the upload is not known here."""
 
     def _keep_head(self, buffer: PartBuffer) -> None:
-        self._head = buffer.getvalue()[: buffer.tell()]
+        self._head = _joined(buffer)
         self._digest = self._store.start_digest()
 
     def _check_for_room(self) -> None:
@@ -335,10 +342,16 @@ class CompressingSegmentWriter(SegmentWriter, CompressingWriter):
         return rest if self._taken else PartBuffer()
 
 
-def _md5(data: memoryview) -> str:
+def _joined(buffer: PartBuffer) -> bytes:
+    with buffer.pieces() as pieces:
+        return b"".join(pieces)
+
+
+def _md5(pieces: Sequence[memoryview]) -> str:
     """As S3 takes it."""
     digest = MD5.start()
-    digest.update(data)
+    for piece in pieces:
+        digest.update(piece)
     return digest.value()
 
 

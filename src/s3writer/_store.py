@@ -90,10 +90,10 @@ class Store:
         """Whether bytes are best digested as soon as they are written."""
         return self._algorithm is not None and self._algorithm.outruns_memory
 
-    def put(self, data: memoryview, digest: Digest | None) -> UploadResult:
-        """Publish ``data`` as the whole object, in one request."""
-        checksums = self._checksums(data, digest)
-        body = Body(data, lambda: None)
+    def put(self, pieces: Sequence[memoryview], digest: Digest | None) -> UploadResult:
+        """Publish ``pieces`` as the whole object, in one request."""
+        checksums = self._checksums(pieces, digest)
+        body = Body(pieces, lambda: None)
         events = self._client.meta.events
         events.register_first(f"before-send.s3.{PUT}", _body.begin_sending, unique_id="s3writer-send")
         events.register_first(f"needs-retry.s3.{PUT}", _body.note_lost_answer, unique_id="s3writer-answer")
@@ -102,7 +102,7 @@ class Store:
         self.is_undecided = True
         try:
             answer = _checked(self._send(PUT, parameters), "ETag")
-            return self._result(answer, len(data), 1, checksum)
+            return self._result(answer, len(body), 1, checksum)
         except BaseException as error:
             self._raise(error, body.handed_over, body.lost_answers, checksum)
 
@@ -124,16 +124,22 @@ class Store:
         return str(answer["UploadId"])
 
     def upload_part(
-        self, upload_id: str, number: int, data: memoryview, digest: Digest | None, check: Callable[[], None]
+        self,
+        upload_id: str,
+        number: int,
+        pieces: Sequence[memoryview],
+        digest: Digest | None,
+        check: Callable[[], None],
     ) -> Receipt:
         """Send part ``number``, of which ``digest`` has seen a beginning; ``check`` may raise to stop it on its way."""
-        checksums = self._checksums(data, digest)
+        checksums = self._checksums(pieces, digest)
+        body = Body(pieces, check)
         answer = self._call(
             f"uploading part {number} to",
             PART,
             UploadId=upload_id,
             PartNumber=number,
-            Body=Body(data, check),
+            Body=body,
             **checksums,
         )
         answered = {name: value for name, value in answer.items() if _is_checksum(name)}
@@ -144,7 +150,7 @@ class Store:
                     self.bucket,
                     self.key,
                 )
-        return Receipt(number, len(data), answer.get("ETag", ""), checksums or answered)
+        return Receipt(number, len(body), answer.get("ETag", ""), checksums or answered)
 
     def manifest(self, receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
         """The parts as CompleteMultipartUpload wants them."""
@@ -367,11 +373,14 @@ class Store:
         given = self.arguments.of(operation)
         return getattr(self._client, _METHODS[operation])(Bucket=self.bucket, Key=self.key, **{**given, **parameters})
 
-    def _checksums(self, data: memoryview, digest: Digest | None) -> dict[str, str]:
+    def _checksums(self, pieces: Sequence[memoryview], digest: Digest | None) -> dict[str, str]:
         if self._algorithm is None or digest is None:
             return {}
-        with data[digest.size :] as rest:
-            digest.update(rest)
+        seen = digest.size
+        for piece in pieces:
+            with piece[seen:] as rest:
+                digest.update(rest)
+            seen = max(0, seen - len(piece))
         return {self._algorithm.field: digest.value()}
 
     def _metadata(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from s3writer._errors import (
     add_note,
 )
 from s3writer._log import facts, log, log_end, warn
+from s3writer._part import PartBuffer
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
 from s3writer._session import Receipt, Session, State, UploadResult
@@ -48,17 +49,6 @@ _under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
 _aborts: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 #: Uploads that a finaliser could find no thread for; nobody else holds them any more.
 _orphans: "list[Upload]" = []
-
-
-class PartBuffer(io.BytesIO):
-    """The bytes of one part, up to its position.
-
-    A file of the standard library closes itself when the garbage collector comes, which may be before the writer that
-    is part of the same garbage has looked at it; this one does not.
-    """
-
-    def __del__(self) -> None:
-        pass
 
 
 @dataclass(slots=True)
@@ -151,8 +141,9 @@ class Upload:
         digested here is digested when the part is sent, which for slow algorithms is better: it is done in parallel.
         """
         if self._digest is not None and self._store.digests_early:
-            with buffer.getbuffer() as whole, whole[self._digest.size : buffer.tell()] as fresh:
-                self._digest.update(fresh)
+            with buffer.pieces(self._digest.size) as fresh:
+                for piece in fresh:
+                    self._digest.update(piece)
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""
@@ -211,7 +202,7 @@ class Upload:
             _resume.verify(parts, source, *self._address, upload_id)
         for part in _resume.misleading(listed, parts):
             digest = self._store.start_digest()
-            self._store.upload_part(upload_id, part.number, memoryview(b"-"), digest, self._sender.check)
+            self._store.upload_part(upload_id, part.number, [memoryview(b"-")], digest, self._sender.check)
         for receipt in parts:
             self.session.allot(receipt.size)
         self.session.record(parts)
@@ -291,15 +282,14 @@ class Upload:
     def _start(self, buffer: PartBuffer) -> None:
         """Hand the bytes of ``buffer`` to a worker."""
         self._check_for_room()
-        size = buffer.tell()
-        number = self.session.allot(size)
+        number = self.session.allot(buffer.size)
         self._collect(self._plan.max_concurrency - 1)
         upload_id, store, check = self.upload_id or self._begin(), self._store, self._sender.check
         digest, self._digest = self._digest, store.start_digest()
 
         def send_part() -> _Sent:
-            with buffer.getbuffer() as whole, whole[:size] as data:
-                return _Sent(store.upload_part(upload_id, number, data, digest, check), buffer)
+            with buffer.pieces() as pieces:
+                return _Sent(store.upload_part(upload_id, number, pieces, digest, check), buffer)
 
         self._sender.start(send_part)
 
@@ -339,16 +329,13 @@ class Upload:
             about = self.extra(part=part, size=size)
             log(logging.DEBUG, "%s part %d: %d bytes", self._store.url, part, size, extra=about)
             self._acknowledge(self.session.record([sent.receipt]))
-            self._reuse(sent.buffer, sent.receipt.size)
+            self._reuse(sent.buffer)
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]
 
-    def _reuse(self, buffer: PartBuffer, size: int) -> None:
-        """Keep a buffer whose part has arrived, unless something still looks at its bytes. Its memory stays in use:
-        touching new memory costs more than copying into it.
-        """
+    def _reuse(self, buffer: PartBuffer) -> None:
+        """Keep a buffer whose part has arrived, unless something still looks at its bytes."""
         with contextlib.suppress(BufferError):
-            buffer.truncate(size)
-            buffer.seek(0)
+            buffer.reuse()
             self._spare.append(buffer)
 
     def _acknowledge(self, size: int) -> None:
@@ -357,15 +344,15 @@ class Upload:
 
     def _publish(self, tail: PartBuffer) -> UploadResult:
         if self.upload_id is None:
-            self.session.size = tail.tell()
-            with tail.getbuffer() as whole, whole[: self.session.size] as data:
-                return self._store.put(data, self._digest)
+            self.session.size = tail.size
+            with tail.pieces() as pieces:
+                return self._store.put(pieces, self._digest)
         upload_id, parts = self._send_rest(tail), self.session.manifest()
         return self._store.complete(upload_id, parts, self._store.whole_checksum(parts))
 
     def _send_rest(self, tail: PartBuffer) -> str:
         """Send ``tail`` as the last part, and wait until S3 has them all; the upload's id."""
-        if tail.tell() or not self.session.size:
+        if tail.size or not self.session.size:
             self._start(tail)
         self._collect(0)
         return str(self.upload_id)

@@ -38,11 +38,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from s3writer import _client
 from s3writer._arguments import Arguments, check_address
 from s3writer._log import warn
+from s3writer._part import PartBuffer
 from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from s3writer._sender import is_worker
 from s3writer._session import UploadResult
 from s3writer._store import Store, algorithm_for
-from s3writer._upload import PartBuffer, Upload
+from s3writer._upload import Upload
 from s3writer.pending import PendingUpload
 
 if TYPE_CHECKING:
@@ -464,7 +465,7 @@ class MultipartUploadWriter(io.RawIOBase):
     @property
     def _size(self) -> int:
         """Bytes written so far."""
-        return self._upload.session.size + self._buffer.tell()
+        return self._upload.session.size + self._buffer.size
 
     @property
     def _taken(self) -> int:
@@ -547,18 +548,20 @@ class MultipartUploadWriter(io.RawIOBase):
             self._room = NO_ROOM
 
     def _copy(self, view: memoryview) -> int:
-        """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes. The
-        room that is left in the part.
+        """Copy (or keep, if that is better) into the part, and into the next ones as each is full. A full part is sent
+        when the next byte comes. The room that is left in the part.
         """
         self._room = NO_ROOM
         done = 0
         try:
             self._upload.poll()
             while True:
-                room = max(0, self._upload.room() - self._buffer.tell())
-                size = min(room, len(view) - done, _PIECE_BYTES)
-                with view[done : done + size] as piece:
-                    self._buffer.write(piece)
+                room = max(0, self._upload.room() - self._buffer.size)
+                size = len(view)
+                if done or size > room or not self._buffer.keep(view):
+                    size = min(room, len(view) - done, _PIECE_BYTES)
+                    with view[done : done + size] as piece:
+                        self._buffer.write(piece)
                 self._upload.digest(self._buffer)
                 done += size
                 if done == len(view):

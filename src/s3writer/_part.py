@@ -1,0 +1,82 @@
+"""The bytes of one part, from the first `write` until S3 has them.
+
+What is written is copied once, into a buffer whose memory later parts use again: touching new memory costs more than
+copying into old. Only a large ``bytes`` object, which nobody can change, is kept as it is. Half a MiB is where that
+begins to pay: below it, the memory that the producer touches instead of using the same again, and the many short slices
+that go to the socket, cost more than the copy.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+
+_KEPT_BYTES = 512 * 1024
+
+
+class PartBuffer(io.BytesIO):
+    """The bytes of one part: those that were copied, up to its position, and between them those that were kept.
+
+    A file of the standard library closes itself when the garbage collector comes, which may be before the writer that
+    is part of the same garbage has looked at it; this one does not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[tuple[int, bytes]] = []
+        self._kept_bytes = 0
+
+    def __del__(self) -> None:
+        pass
+
+    @property
+    def size(self) -> int:
+        """All bytes that it holds."""
+        return self.tell() + self._kept_bytes
+
+    def keep(self, view: memoryview) -> bool:
+        """Take ``view`` without a copy, or do nothing and say so: it is short, or not the whole of a ``bytes`` object,
+        or the memory for a copy is there and would lie idle beside it.
+        """
+        data = view.obj
+        if type(data) is not bytes or not _KEPT_BYTES <= len(data) == len(view):
+            return False
+        with self.getbuffer() as touched:
+            idle = len(touched) - self.tell()
+        if idle > self.tell():
+            self.truncate()
+        elif idle:
+            return False
+        self._kept.append((self.tell(), data))
+        self._kept_bytes += len(data)
+        return True
+
+    @contextlib.contextmanager
+    def pieces(self, start: int = 0) -> Iterator[list[memoryview]]:
+        """The bytes from ``start`` on, in order and without a copy; all is released in the end."""
+        found: list[memoryview] = []
+        left = self.size - start
+        with contextlib.ExitStack() as views:
+            for view in self._backwards(views.enter_context(self.getbuffer())):
+                with view:
+                    if left > 0 and view:
+                        found.append(views.enter_context(view[-left:]))
+                    left -= len(view)
+                if left <= 0:
+                    break
+            found.reverse()
+            yield found
+
+    def reuse(self) -> None:
+        """Be empty, and keep the memory; BufferError if something still looks at it."""
+        self.truncate()
+        self.seek(0)
+        self._kept.clear()
+        self._kept_bytes = 0
+
+    def _backwards(self, copied: memoryview) -> Iterator[memoryview]:
+        end = self.tell()
+        for position, data in reversed(self._kept):
+            yield copied[position:end]
+            yield memoryview(data)
+            end = position
+        yield copied[:end]

@@ -1,0 +1,92 @@
+"""A part's bytes: copied or kept, they come out in order, and take no more memory than they are long."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3writer._part import PartBuffer
+from tests.helpers import MIB, data
+
+KEPT = 512 * 1024
+SOURCE = data(2 * MIB)
+WRITES = st.lists(st.tuples(st.integers(0, MIB), st.integers(0, KEPT + 9)), max_size=8)
+
+
+def fill(buffer: PartBuffer, writes: list[tuple[int, int]]) -> bytes:
+    """Write slices of the source, without a copy where the buffer does so; all of them."""
+    written = [SOURCE[start : start + size] for start, size in writes]
+    for piece in written:
+        if not buffer.keep(memoryview(piece)):
+            buffer.write(piece)
+    return b"".join(written)
+
+
+def shown(buffer: PartBuffer, start: int = 0) -> bytes:
+    with buffer.pieces(start) as pieces:
+        return b"".join(pieces)
+
+
+@given(WRITES, WRITES, st.data())
+def test_what_was_written_comes_out_in_order_from_any_place(
+    first: list[tuple[int, int]], second: list[tuple[int, int]], draw: st.DataObject
+) -> None:
+    buffer = PartBuffer()
+    for writes in (first, second):
+        expected = fill(buffer, writes)
+        assert buffer.size == len(expected)
+        start = draw.draw(st.integers(0, len(expected)))
+        assert shown(buffer, start) == expected[start:]
+        buffer.reuse()
+        assert (buffer.size, shown(buffer)) == (0, b"")
+
+
+def test_large_bytes_are_not_copied() -> None:
+    buffer, large = PartBuffer(), data(KEPT)
+    buffer.write(b"head")
+    assert buffer.keep(memoryview(large))
+    buffer.write(b"tail")
+    with buffer.pieces() as pieces:
+        assert [piece.tobytes() for piece in pieces] == [b"head", large, b"tail"]
+        assert pieces[1].obj is large
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        memoryview(data(KEPT - 1)),
+        memoryview(bytearray(KEPT)),
+        memoryview(data(KEPT + 1))[1:],
+        memoryview(memoryview(bytearray(KEPT)).toreadonly()),
+    ],
+    ids=["short", "mutable", "not the whole", "a look at what is mutable"],
+)
+def test_nothing_else_is_kept(view: memoryview) -> None:
+    buffer = PartBuffer()
+    assert not buffer.keep(view)
+    assert (buffer.size, shown(buffer)) == (0, b"")
+
+
+@given(st.lists(WRITES, min_size=1, max_size=4))
+def test_memory_of_earlier_parts_does_not_lie_idle_beside_what_is_kept(parts: list[list[tuple[int, int]]]) -> None:
+    buffer = PartBuffer()
+    for writes in parts:
+        buffer.reuse()
+        fill(buffer, writes)
+        kept = buffer.size - buffer.tell()
+        if kept:
+            assert kept + sys.getsizeof(buffer) <= buffer.size * 9 // 8 + 4096
+
+
+def test_everything_is_released_in_the_end() -> None:
+    buffer = PartBuffer()
+    fill(buffer, [(0, 9), (9, KEPT), (0, 9)])
+    with buffer.pieces() as pieces:
+        first, second, third = pieces
+        with pytest.raises(BufferError):
+            buffer.reuse()
+    for piece in (first, second, third):
+        with pytest.raises(ValueError, match="released"):
+            len(piece)
+    buffer.reuse()
