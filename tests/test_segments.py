@@ -799,7 +799,7 @@ def test_no_number_is_given_twice_or_out_of_order(wanted: list[int], window: int
 
 @given(st.integers(1, 9_998), st.integers(5 * MIB, 5 * GIB))
 def test_parts_of_a_segment_grow_to_the_largest_that_s3_takes(parts: int, part_size: int) -> None:
-    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, grows=True, parts=parts, steady=0)
+    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, 7, grows=True, parts=parts, steady=0)
     sizes = list(map(plan.size, range(1, parts + 1)))
     assert sizes == sorted(sizes)
     assert sizes[0] >= MIN_PART_BYTES
@@ -811,8 +811,8 @@ def planned(segment: Segment) -> SegmentPlan:
     with MemoryS3(BUCKET):
         stream = SegmentWriter(segment)
         stream.abort()
-    assert isinstance(stream._upload._plan, SegmentPlan)
-    return stream._upload._plan
+    assert isinstance(stream._upload._pace.plan, SegmentPlan)
+    return stream._upload._pace.plan
 
 
 @pytest.mark.parametrize("segments", [1, 10, 100, 1000, 3000, 4999])

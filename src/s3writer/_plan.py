@@ -7,12 +7,14 @@ with their number ``n``:
 
 ```text
 cap      = memory // (max_concurrency + 1)
-doubled  = part_size * 2 ** ((n - 1) // max_concurrency)
+doubled  = part_size * 2 ** ((n - 1) // doubles_after)
 demanded = 168 KiB * (n - 2,000)
 size(n)  = max(part_size, min(doubled, cap), demanded)
 ```
 
 The *cap* leaves memory for one part that is being filled and the others in flight; no size exceeds the *ceiling*.
+``doubles_after`` is ``max_concurrency`` as it was given, also for a stream that goes on with fewer parts in flight (see
+`_pace`).
 
 *Doubled* makes the fixed cost vanish, and *cap* keeps it from taking the memory that parts in flight need: it never
 starves the pipeline. *Demanded* is what the limit of 10,000 parts asks of a long stream. It leaves the first
@@ -65,13 +67,14 @@ class Plan:
     memory: int
     ceiling: int
     max_concurrency: int
+    doubles_after: int
     grows: bool
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, counted from 1."""
         if not self.grows:
             return self.part_size
-        doublings = min((number - 1) // self.max_concurrency, 32)
+        doublings = min((number - 1) // self.doubles_after, 32)
         cap = self.memory // (self.max_concurrency + 1)
         demanded = _DEMANDED_STEP_BYTES * (number - _UNHURRIED_PARTS)
         return min(max(self.part_size, min(self.part_size << doublings, cap), demanded), self.ceiling)
@@ -124,7 +127,7 @@ def make_plan(
         kind, size = ExpectedPlan, max(size, min(_fitting(expected_size, _EXPECTED_PARTS), MAX_PART_BYTES, cap))
     memory = max(DEFAULT_MEMORY_BYTES, 2 * size) if max_memory is None else max_memory
     ceiling = MAX_PART_BYTES if max_memory is None else min(max_memory, MAX_PART_BYTES)
-    return kind(size, memory, ceiling, max_concurrency, grows=not equal_parts)
+    return kind(size, memory, ceiling, max_concurrency, max_concurrency, grows=not equal_parts)
 
 
 def _fitting(expected_size: int, parts: int) -> int:

@@ -36,6 +36,7 @@ from s3writer._checksums import MD5, Digest
 from s3writer._compressing import CompressingWriter
 from s3writer._errors import ObjectTooLargeError
 from s3writer._log import log_end, warn
+from s3writer._pace import Pace
 from s3writer._part import PartBuffer
 from s3writer._plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
 from s3writer._session import Receipt, State
@@ -182,7 +183,6 @@ class SegmentStore(Store):
 class SegmentUpload(Upload):
     """A segment's share of an upload that began elsewhere, and is ended there."""
 
-    _plan: Plan
     _store: SegmentStore
     _segment: Segment
     _head: bytes | None = None
@@ -191,7 +191,8 @@ class SegmentUpload(Upload):
     def join(self, segment: Segment) -> None:
         """Send parts to where ``segment`` says."""
         self._segment = segment
-        self._plan = SegmentPlan(**dataclasses.asdict(self._plan), parts=segment.parts, steady=segment.steady)
+        plan = dataclasses.asdict(self._pace.plan)
+        self._pace = Pace(SegmentPlan(**plan, parts=segment.parts, steady=segment.steady))
         self._store.first = segment.first
         self.upload_id = segment.upload_id
 
@@ -244,7 +245,7 @@ class SegmentUpload(Upload):
         if self.session.next_part() > self._segment.parts:
             raise ObjectTooLargeError(
                 f"segment {self._segment.number} of {self._store.url} does not fit into its {self._segment.parts} "
-                f"parts, of which the last was {self._plan.size(self._segment.parts):,} bytes: make more of fewer "
+                f"parts, of which the last was {self._pace.size(self._segment.parts):,} bytes: make more of fewer "
                 "bytes, or set expected_size, or a larger max_memory or part_size",
                 *self._address,
             )

@@ -30,6 +30,7 @@ from s3writer._errors import (
     add_note,
 )
 from s3writer._log import facts, log, log_end, warn
+from s3writer._pace import Pace
 from s3writer._part import PartBuffer
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
@@ -53,10 +54,11 @@ _orphans: "list[Upload]" = []
 
 @dataclass(slots=True)
 class _Sent:
-    """A part that S3 has, and the buffer that its bytes no longer need."""
+    """A part that S3 has, the buffer that its bytes no longer need, and how long it was on its way."""
 
     receipt: Receipt
     buffer: PartBuffer
+    seconds: float
 
 
 class Upload:
@@ -76,7 +78,7 @@ class Upload:
         self.session = Session()
         self.result: UploadResult | None = None
         self._store = store
-        self._plan = plan
+        self._pace = Pace(plan)
         self._progress = progress
         self._sender: Sender[_Sent] = Sender(alarm)
         self._keeps = keeps
@@ -130,11 +132,11 @@ class Upload:
 
     def poll(self) -> None:
         """Record the parts that have arrived meanwhile; raise if one has failed."""
-        self._collect(self._plan.in_flight(self.session.next_part()))
+        self._collect(self._pace.in_flight(self.session.next_part()))
 
     def room(self) -> int:
         """The size in bytes of the part that is next to be filled."""
-        return self._plan.size(self.session.next_part())
+        return self._pace.size(self.session.next_part())
 
     def digest(self, buffer: PartBuffer) -> None:
         """Digest what has come into ``buffer`` since the last call, while it is in the processor's cache. What is not
@@ -283,26 +285,29 @@ class Upload:
         """Hand the bytes of ``buffer`` to a worker."""
         self._check_for_room()
         number = self.session.allot(buffer.size)
-        self._collect(self._plan.max_concurrency - 1)
+        self._collect(self._pace.most_in_flight - 1)
         upload_id, store, check = self.upload_id or self._begin(), self._store, self._sender.check
         digest, self._digest = self._digest, store.start_digest()
 
         def send_part() -> _Sent:
+            began = time.monotonic()
             with buffer.pieces() as pieces:
-                return _Sent(store.upload_part(upload_id, number, pieces, digest, check), buffer)
+                receipt = store.upload_part(upload_id, number, pieces, digest, check)
+            return _Sent(receipt, buffer, time.monotonic() - began)
 
+        self._pace.handed_over(number, self.session.size, time.monotonic())
         self._sender.start(send_part)
 
     def _empty_buffer(self) -> PartBuffer:
         """For the next part, once the pipeline has room for it."""
-        self._collect(self._plan.in_flight(self.session.next_part()))
+        self._collect(self._pace.in_flight(self.session.next_part()))
         return self._spare.pop() if self._spare else PartBuffer()
 
     def _check_for_room(self) -> None:
         if self.session.is_full():
             raise ObjectTooLargeError(
                 f"{self._store.url} does not fit into {MAX_PARTS:,} parts, of which the last was "
-                f"{self._plan.size(MAX_PARTS):,} bytes: set expected_size to its length, or a larger max_memory or "
+                f"{self._pace.size(MAX_PARTS):,} bytes: set expected_size to its length, or a larger max_memory or "
                 "part_size",
                 *self._address,
             )
@@ -328,6 +333,7 @@ class Upload:
             part, size = sent.receipt.number, sent.receipt.size
             about = self.extra(part=part, size=size)
             log(logging.DEBUG, "%s part %d: %d bytes", self._store.url, part, size, extra=about)
+            self._pace.arrived(size, sent.seconds)
             self._acknowledge(self.session.record([sent.receipt]))
             self._reuse(sent.buffer)
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]

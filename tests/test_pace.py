@@ -1,0 +1,145 @@
+"""How many parts are in flight: many where S3 is the limit, few where few send as much."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3writer import _pace
+from s3writer._pace import Pace
+from s3writer._plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
+from tests.helpers import MIB, content, data, writer
+
+MB = 1_000_000
+
+
+@dataclass
+class Part:
+    """One that is under way: the bytes that are still to be sent, and the seconds until the answer comes after that."""
+
+    size: int
+    began: float
+    left: float
+    latency: float
+
+
+class Line:
+    """A stream sent as fast as can be: each request carries ``each`` bytes a second at the most, and all together
+    ``together``; S3 takes ``latency`` seconds to answer.
+    """
+
+    def __init__(self, each: float, together: float, latency: float = 0.03, **settings: Any) -> None:
+        plan = make_plan(**{"part_size": MIN_PART_BYTES, "max_concurrency": DEFAULT_CONCURRENCY, **settings})
+        self.each, self.together, self.latency = each, together, latency
+        self.pace = Pace(plan)
+        self.number = self.total = 0
+        self.now = 0.0
+        self.under_way: list[Part] = []
+        self.most_bytes = 0
+
+    def send(self, size: int) -> None:
+        while self.total < size:
+            part = self.pace.size(self.number + 1)
+            self.wait(self.pace.in_flight(self.number + 1))
+            self.most_bytes = max(self.most_bytes, part + sum(other.size for other in self.under_way))
+            self.wait(self.pace.most_in_flight - 1)
+            self.number += 1
+            self.total += part
+            self.pace.handed_over(self.number, self.total, self.now)
+            self.under_way.append(Part(part, self.now, part, self.latency))
+
+    def wait(self, most: int) -> None:
+        while len(self.under_way) > most:
+            sending = [part for part in self.under_way if part.left]
+            rate = min(self.each, self.together / max(1, len(sending)))
+            seconds = min(part.left / rate or part.latency for part in self.under_way)
+            self.now += seconds
+            for part in self.under_way:
+                part.left, part.latency = (
+                    (max(0.0, part.left - seconds * rate), part.latency) if part.left else (0.0, part.latency - seconds)
+                )
+                if part.left < 1:
+                    part.left = 0.0
+            for part in [part for part in self.under_way if not part.left and part.latency <= 1e-9]:
+                self.under_way.remove(part)
+                self.pace.arrived(part.size, self.now - part.began)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.03, 0.2])
+@pytest.mark.parametrize("each", [20 * MB, 60 * MB, 90 * MB])
+def test_to_s3_itself_many_go_out_from_the_first_to_the_last(each: float, latency: float) -> None:
+    line = Line(each, 1e12, latency)
+    for gib in range(1, 9):
+        line.send(gib * GIB)
+        assert line.pace.most_in_flight == DEFAULT_CONCURRENCY
+        assert line.pace.plan == make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY)
+
+
+@pytest.mark.parametrize("each", [150 * MB, 400 * MB, 2000 * MB])
+def test_where_each_connection_adds_to_the_rate_many_it_is_for_good(each: float) -> None:
+    line = Line(each, 1e12, 0.001)
+    line.send(8 * GIB)
+    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 16 * MIB)
+
+
+@pytest.mark.parametrize("together", [700 * MB, 1000 * MB, 3000 * MB])
+def test_where_few_send_as_much_few_go_out_and_their_parts_grow(together: float) -> None:
+    line = Line(1e12, together, 0.001)
+    line.send(GIB)
+    assert line.pace.most_in_flight == 3
+    assert line.pace.size(line.number) == 32 * MIB
+    assert line.number < 50
+
+
+@given(
+    each=st.floats(MB, 5000 * MB),
+    together=st.floats(MB, 5000 * MB),
+    latency=st.floats(0, 0.5),
+    max_concurrency=st.integers(1, 40),
+    memory_parts=st.integers(1, 100),
+)
+def test_memory_stays_within_its_bound_whatever_is_found_out(
+    each: float, together: float, latency: float, max_concurrency: int, memory_parts: int
+) -> None:
+    memory = memory_parts * 5 * MIB
+    line = Line(each, together, latency, max_concurrency=max_concurrency, max_memory=memory)
+    line.send(4 * GIB)
+    assert line.most_bytes <= memory
+    assert 1 <= line.pace.most_in_flight <= max_concurrency
+
+
+@pytest.mark.parametrize("max_concurrency", [1, 2, 3])
+def test_few_are_not_tried_where_no_more_were_asked_for(max_concurrency: int) -> None:
+    line = Line(1e12, 1000 * MB, 0.0, max_concurrency=max_concurrency)
+    line.send(2 * GIB)
+    assert line.pace.most_in_flight == max_concurrency
+
+
+def test_equal_parts_stay_equal() -> None:
+    line = Line(1e12, 1000 * MB, 0.001, equal_parts=True)
+    line.send(GIB)
+    assert (line.pace.most_in_flight, line.pace.size(9_999)) == (3, MIN_PART_BYTES)
+
+
+def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing() -> None:
+    pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    for number in range(10, 100):
+        pace.arrived(GIB, 1.0)
+        pace.handed_over(number, number * GIB, float(number))
+    assert pace.most_in_flight == DEFAULT_CONCURRENCY
+
+
+def test_a_writer_goes_on_with_few(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pace, "_S3_BYTES_A_SECOND", 0)
+    monkeypatch.setattr(_pace, "_ENOUGH", 0.0)
+    payload, seen = data(5 * MIB), []
+    with writer(client, key, max_concurrency=4, max_memory=25 * MIB) as stream:
+        for _ in range(24):
+            stream.write(payload)
+            seen.append(stream.parts_in_flight)
+    assert max(seen[10:]) <= 3
+    assert stream._upload._pace.size(1000) == 25 * MIB // 4
+    assert content(client, key) == payload * 24
+    assert stream.result.parts == 23
