@@ -1,13 +1,14 @@
 """A part's bytes: copied or kept, they come out in order, and take no more memory than they are long."""
 
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s3writer._part import PartBuffer
-from tests.helpers import MIB, data
+from tests.helpers import MIB, content, data, writer
 
 KEPT = 512 * 1024
 SOURCE = data(2 * MIB)
@@ -90,3 +91,24 @@ def test_everything_is_released_in_the_end() -> None:
         with pytest.raises(ValueError, match="released"):
             len(piece)
     buffer.reuse()
+
+
+@given(WRITES, st.integers(0, 8 * MIB))
+def test_room_is_made_without_a_change_to_what_is_there(writes: list[tuple[int, int]], size: int) -> None:
+    buffer = PartBuffer()
+    write = buffer.write
+    expected = fill(buffer, writes)
+    buffer.make_room(size)
+    with buffer.getbuffer() as room:
+        assert len(room) >= size
+    write(b"more")
+    assert (buffer.size, shown(buffer)) == (len(expected) + 4, expected + b"more")
+
+
+def test_a_part_does_not_move_while_it_fills(client: Any, key: str) -> None:
+    with writer(client, key, max_memory=20 * MIB) as stream:
+        for count in range(12 * MIB // 1000):
+            stream.write(SOURCE[:1000])
+            if count * 1000 % (5 * MIB) > 2 * MIB:
+                assert len(stream._buffer.getbuffer()) == 5 * MIB
+    assert content(client, key) == SOURCE[:1000] * (12 * MIB // 1000)

@@ -20,8 +20,8 @@ class PartBuffer(io.BytesIO):
     is part of the same garbage has looked at it; this one does not.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, room: int = 0) -> None:
+        super().__init__(bytes(room))
         self._kept: list[tuple[int, bytes]] = []
         self._kept_bytes = 0
 
@@ -32,6 +32,15 @@ class PartBuffer(io.BytesIO):
     def size(self) -> int:
         """All bytes that it holds."""
         return self.tell() + self._kept_bytes
+
+    def make_room(self, size: int) -> None:
+        """Have memory for ``size`` bytes, which is touched only as it fills, instead of moving with each growth."""
+        with self.getbuffer() as room:
+            if len(room) >= size:
+                return
+        copied = self.getvalue()[: self.tell()]
+        super().__init__(bytes(size))
+        self.write(copied)
 
     def keep(self, view: memoryview) -> bool:
         """Take ``view`` without a copy, or do nothing and say so: it is short, or not the whole of a ``bytes`` object,
