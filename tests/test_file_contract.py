@@ -18,7 +18,7 @@ import pytest
 
 import s3writer
 from s3writer import MultipartUploadWriter, NotCommittedError
-from s3writer._writer import _PIECE_BYTES
+from s3writer._writer import _ROOM_BYTES
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
@@ -178,7 +178,7 @@ def test_a_long_str_is_encoded_in_pieces(client: Any, key: str) -> None:
 def test_a_long_str_whose_end_can_not_be_encoded_aborts_the_upload(client: Any, key: str) -> None:
     stream = writer(client, key, encoding="ascii")
     with pytest.raises(UnicodeEncodeError):
-        stream.write("x" * 1_200_000 + "ü")
+        stream.write("x" * 300_000 + "ü")
     with pytest.raises(NotCommittedError):
         stream.write("again")
     with pytest.raises(NotCommittedError):
@@ -199,7 +199,7 @@ def test_a_stateful_encoding_that_failed_publishes_no_garbage(client: Any, key: 
 def test_a_long_str_that_can_not_be_encoded_from_the_start_does_no_harm(client: Any, key: str) -> None:
     with writer(client, key, encoding="ascii") as stream:
         with pytest.raises(UnicodeEncodeError):
-            stream.write("ü" * 1_200_000)
+            stream.write("ü" * 300_000)
         stream.write("whole")
     assert content(client, key) == b"whole"
 
@@ -300,9 +300,9 @@ def test_what_a_wrapper_holds_back_until_it_dies_is_taken_if_it_does_not_close(
 
 def test_text_that_is_longer_in_bytes_than_the_room_for_it_goes_in_whole(client: Any, key: str) -> None:
     with writer(client, key) as stream:
-        stream.write(bytes(_PIECE_BYTES - 150))
+        stream.write(bytes(_ROOM_BYTES - 150))
         assert stream.write("ä" * 100) == 100
-    assert content(client, key) == bytes(_PIECE_BYTES - 150) + "ä".encode() * 100
+    assert content(client, key) == bytes(_ROOM_BYTES - 150) + "ä".encode() * 100
 
 
 def test_no_thread_can_come_between_the_room_of_a_write_and_its_bytes() -> None:
@@ -517,7 +517,7 @@ def test_a_long_text_goes_in_whole_while_another_thread_writes(how: Any, monkeyp
             return encode(text)
 
         monkeypatch.setattr(stream, "_encode", encode_while_the_other_writes)
-        stream.write("é" * 2_000_000)
+        stream.write("é" * 1_000_000)
         other.join()
     stored = s3.objects[f"s3://{BUCKET}/key"]
-    assert (gzip.decompress(stored) if how else stored) == ("é" * 2_000_000).encode() + b"#"
+    assert (gzip.decompress(stored) if how else stored) == ("é" * 1_000_000).encode() + b"#"

@@ -20,8 +20,8 @@ class PartBuffer(io.BytesIO):
     is part of the same garbage has looked at it; this one does not.
     """
 
-    def __init__(self, room: int = 0) -> None:
-        super().__init__(bytes(room))
+    def __init__(self) -> None:
+        super().__init__()
         self._kept: list[tuple[int, bytes]] = []
         self._kept_bytes = 0
 
@@ -34,9 +34,11 @@ class PartBuffer(io.BytesIO):
         return self.tell() + self._kept_bytes
 
     def make_room(self, size: int) -> None:
-        """Have memory for ``size`` bytes, which is touched only as it fills, instead of moving with each growth."""
+        """Have memory for ``size`` bytes, which is touched only as it fills. What is small moves with each growth, and
+        at last out of the heap; what has been large before stays, since there the system moves no bytes.
+        """
         with self.getbuffer() as room:
-            if len(room) >= size:
+            if len(room) > 2 * self.tell():
                 return
         copied = self.getvalue()[: self.tell()]
         super().__init__(bytes(size))

@@ -301,7 +301,7 @@ class Upload:
     def _empty_buffer(self) -> PartBuffer:
         """For the next part, once the pipeline has room for it."""
         self._collect(self._pace.in_flight(self.session.next_part()))
-        return self._spare.pop() if self._spare else PartBuffer(self.room())
+        return self._spare.pop() if self._spare else PartBuffer()
 
     def _check_for_room(self) -> None:
         if self.session.is_full():

@@ -60,10 +60,11 @@ IN_FLIGHT = "its writer was closed while this exception was in flight"
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
 NO_ROOM = -1
 
-#: After so many bytes of small writes the writer looks what has come of the parts in flight. A large write is copied
-#: and digested in pieces of this size: small enough for the processor's cache, and large enough that threads don't
-#: contend for the GIL, which is let go while a piece is digested. A longer ``str`` is encoded in pieces of so many
-#: characters.
+#: After so many bytes of small writes the writer looks what has come of the parts in flight. A longer ``str`` is
+#: encoded in pieces of so many characters. Less than what a part keeps: that is not for the fast path, which copies.
+_ROOM_BYTES = 256 * 1024
+#: A large write is copied and digested in pieces of this size: small enough for the processor's cache, and large enough
+#: that threads don't contend for the GIL, which is let go while a piece is digested.
 _PIECE_BYTES = 1024 * 1024
 #: A write of up to this size that is no plain bytes is copied twice: that costs less than taking turns. And what is
 #: shorter is digested by the worker that sends it, since whoever writes little at a time waits for each call.
@@ -185,7 +186,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._late: list[bytes] = []
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
-        self._room = _PIECE_BYTES
+        self._room = _ROOM_BYTES
         alarm = _alarm(weakref.ref(self))
         self._upload = self._upload_type(store, plan, progress, alarm, keeps=on_error == "keep")
         _writers.add(self)
@@ -236,7 +237,7 @@ class MultipartUploadWriter(io.RawIOBase):
         Returns the number of bytes taken, for ``str`` the number of characters. Raises ValueError if closed,
         TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous,
         UnicodeEncodeError, and RuntimeError if called from within itself: then nothing was taken. (But with an
-        encoding that keeps a state, and in a ``str`` of more than 1 Mi characters, which is encoded in pieces,
+        encoding that keeps a state, and in a ``str`` of more than 256 Ki characters, which is encoded in pieces,
         UnicodeEncodeError aborts the upload.) Any other exception, such as the `NotCommittedError` of a part sent
         before, means that the upload was aborted; each later ``write`` raises `AbortedError`.
         """
@@ -489,7 +490,7 @@ class MultipartUploadWriter(io.RawIOBase):
     def _write_slowly(self, data: "ReadableBuffer | str") -> int:
         """`write` of what is not plain bytes, or reaches a boundary."""
         if isinstance(data, str):
-            if self._is_stateless and len(data) <= _PIECE_BYTES:
+            if self._is_stateless and len(data) <= _ROOM_BYTES:
                 MultipartUploadWriter.write(self, self._encode(data))
                 return len(data)
         elif type(data) is not bytes and (copied := _copied_if_short(data)) is not None:
@@ -499,8 +500,8 @@ class MultipartUploadWriter(io.RawIOBase):
     def _write_alone(self, data: "ReadableBuffer | str") -> int:
         """`write` while no other thread does; what is long goes in piece by piece."""
         if isinstance(data, str):
-            starts = range(0, max(1, len(data)), _PIECE_BYTES)
-            self._write_pieces(memoryview(self._encode(data[start : start + _PIECE_BYTES])) for start in starts)
+            starts = range(0, max(1, len(data)), _ROOM_BYTES)
+            self._write_pieces(memoryview(self._encode(data[start : start + _ROOM_BYTES])) for start in starts)
             return len(data)
         with _flat(data) as view:
             self._write_pieces([view])
@@ -548,7 +549,7 @@ class MultipartUploadWriter(io.RawIOBase):
 
     def _reopen(self, room: int) -> None:
         """Let small writes of ``room`` bytes in again, unless nothing is taken any more."""
-        self._room = min(room, _PIECE_BYTES)
+        self._room = min(room, _ROOM_BYTES)
         if self._upload.is_failing or self.closed or self._late:
             self._room = NO_ROOM
 
@@ -565,11 +566,11 @@ class MultipartUploadWriter(io.RawIOBase):
                 size = len(view)
                 if done or size > room or not self._buffer.keep(view):
                     size = min(room, len(view) - done, _PIECE_BYTES)
-                    if self._buffer.tell() >= _PIECE_BYTES // 2:
+                    if _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
                         self._buffer.make_room(self._upload.room())
                     with view[done : done + size] as piece:
                         self._buffer.write(piece)
-                if size > _SHORT_BYTES:
+                if size >= _SHORT_BYTES:
                     self._upload.digest(self._buffer)
                 done += size
                 if done == len(view):
