@@ -57,6 +57,28 @@ def test_pieces_are_read_as_the_whole(cuts: list[int], size: int, into: bool) ->
     assert body.read() == WHOLE
 
 
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=9), st.integers(1, 2 * MIB))
+def test_no_read_gives_less_than_it_was_asked_for_before_the_end(cuts: list[int], size: int) -> None:
+    places = [0, *sorted(cuts), len(WHOLE)]
+    body = Body([memoryview(WHOLE)[start:end] for start, end in itertools.pairwise(places)], lambda: None)
+    sizes = [len(piece) for piece in iter(lambda: body.read(size), b"")]
+    assert min(sizes[:-1]) >= size
+    assert sum(sizes) == len(WHOLE)
+
+
+def test_slices_shrink_on_a_slow_line_also_where_pieces_are_short() -> None:
+    pieces = [memoryview(WHOLE)[:100], memoryview(WHOLE)[:MIB]] * 8
+    now = 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.monotonic", lambda: now)
+        body = Body(pieces, lambda: None)
+        sizes = []
+        while piece := body.read(BLOCK):
+            sizes.append(len(piece))
+            now += len(piece) / 100_000
+    assert max(sizes[20:]) <= 32 * 1024
+
+
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 30.0]), min_size=1))
 def test_no_byte_is_missing_or_sent_twice_whatever_the_speed(seconds: list[float]) -> None:
     slices(seconds)

@@ -1,5 +1,6 @@
 """How many parts are in flight: many where S3 is the limit, few where few send as much."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from s3writer import _pace
 from s3writer._pace import Pace
 from s3writer._plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
+from s3writer._segment import SegmentPlan
 from tests.helpers import MIB, content, data, writer
 
 MB = 1_000_000
@@ -49,6 +51,13 @@ class Line:
             self.total += part
             self.pace.handed_over(self.number, self.total, self.now)
             self.under_way.append(Part(part, self.now, part, self.latency))
+
+    def pause(self, seconds: float) -> None:
+        """Produce nothing for a while, in which parts arrive."""
+        end = self.now + seconds
+        while self.under_way and self.now < end:
+            self.wait(len(self.under_way) - 1)
+        self.now = max(self.now, end)
 
     def wait(self, most: int) -> None:
         while len(self.under_way) > most:
@@ -121,6 +130,29 @@ def test_equal_parts_stay_equal() -> None:
     line = Line(1e12, 1000 * MB, 0.001, equal_parts=True)
     line.send(GIB)
     assert (line.pace.most_in_flight, line.pace.size(9_999)) == (3, MIN_PART_BYTES)
+
+
+@pytest.mark.parametrize("each", [120 * MB, 150 * MB, 400 * MB])
+@pytest.mark.parametrize("slow", [range(12, 13), range(1, 23)])
+def test_a_producer_that_was_slow_for_a_while_does_not_lose_its_connections(each: float, slow: range) -> None:
+    line = Line(each, 1e12, 0.001)
+    while line.total < 8 * GIB:
+        if line.number in slow:
+            line.pause(0.5)
+        line.send(line.total + 1)
+    assert line.pace.most_in_flight == DEFAULT_CONCURRENCY
+
+
+@pytest.mark.parametrize("is_segment", [False, True])
+def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool) -> None:
+    plan = make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY)
+    if is_segment:
+        plan = SegmentPlan(**dataclasses.asdict(plan), parts=1000, steady=0)
+    pace = Pace(plan)
+    for number in range(1, 40):
+        pace.arrived(GIB, 1.0 if number < 15 else 0.5)
+        pace.handed_over(number, number * GIB, float(number))
+    assert (pace.plan == plan) is is_segment
 
 
 def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing() -> None:

@@ -80,6 +80,14 @@ def test_memory_of_earlier_parts_does_not_lie_idle_beside_what_is_kept(parts: li
             assert kept + sys.getsizeof(buffer) <= buffer.size * 9 // 8 + 4096
 
 
+def test_what_can_not_be_sent_is_not_held_any_longer() -> None:
+    buffer = PartBuffer()
+    fill(buffer, [(0, KEPT), (0, 9), (9, KEPT - 1)])
+    with pytest.raises(OSError, match="no line"), buffer.sending():
+        raise OSError("no line")
+    assert (buffer.size, sys.getsizeof(buffer) < 4096) == (0, True)
+
+
 def test_everything_is_released_in_the_end() -> None:
     buffer = PartBuffer()
     fill(buffer, [(0, 9), (9, KEPT), (0, 9)])

@@ -11,7 +11,8 @@ from typing import Any
 #: seconds) counts for the whole slice, so on a slow line slices must be small; on a fast one large ones cost less.
 _SLICE_BYTES = 256 * 1024
 _MAX_SLICE_BYTES = 1024 * 1024
-#: A slice is up to twice as large as the last one if that was sent within this time, else half as large.
+#: A slice is up to twice as large as the last one if that was sent within this time, else half as large. One that was
+#: cut short by the end of a piece is no reason for larger ones.
 _SLICE_SECONDS = 0.2
 
 
@@ -19,10 +20,12 @@ class Body:
     """A part's bytes as the file that botocore reads, in large pieces and without a copy.
 
     ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
-    and either sends what it gets. ``check`` is called before each slice and may raise to stop the sending.
-    ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed for the signature: that
-    is what is read between ``begin_sending`` and the ``seek`` before the next attempt. (awscrt's signer hashes with
-    ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after that.
+    and either sends what it gets. Less than it is asked for it hands out at the end alone: of each MiB that botocore's
+    ``AwsChunkedWrapper`` reads it makes a chunk, and S3 takes a short one as the last one only. ``check`` is called
+    before each slice and may raise to stop the sending. ``handed_over`` turns true once all bytes were given out to be
+    sent, and not to be hashed for the signature: that is what is read between ``begin_sending`` and the ``seek`` before
+    the next attempt. (awscrt's signer hashes with ``readinto``, which nothing else uses.) ``lost_answers`` turns true
+    if nothing came back after that.
     """
 
     def __init__(self, pieces: Sequence[memoryview], check: Callable[[], None]) -> None:
@@ -30,7 +33,7 @@ class Body:
         self._ends = list(itertools.accumulate(map(len, pieces)))
         self._check = check
         self._position = 0
-        self._slice_bytes = _SLICE_BYTES
+        self._slice_bytes = self._handed_out = _SLICE_BYTES
         self._slice_began = time.monotonic()
         self._is_sending = False
         self.handed_over = False
@@ -45,9 +48,10 @@ class Body:
     def read(self, size: int | None = -1) -> bytes | memoryview:
         self._check()
         if size is None or size < 0:
-            data: bytes | memoryview = b"".join(iter(lambda: self._next(len(self)), b""))
+            data: bytes | memoryview = bytes(self._gather(len(self), len(self)))
         else:
-            data = self._next(self._next_slice(size))
+            data = self._gather(size, self._next_slice(size))
+        self._handed_out = len(data)
         if self._is_sending and self._position == len(self):
             self.handed_over = True
         return data
@@ -64,9 +68,18 @@ class Body:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._is_sending = False
-        self._slice_bytes = _SLICE_BYTES
+        self._slice_bytes = self._handed_out = _SLICE_BYTES
         self._position = (0, self._position, len(self))[whence] + offset
         return self._position
+
+    def _gather(self, least: int, most: int) -> bytes | memoryview:
+        """The next bytes: at most ``most`` of a single piece, or ``least`` of several where that one has less."""
+        found = [self._next(most)]
+        count = len(found[0])
+        while count < least and (piece := self._next(least - count)):
+            found.append(piece)
+            count += len(piece)
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def _next(self, most: int) -> memoryview:
         """The next bytes, at most so many and of a single piece."""
@@ -81,8 +94,11 @@ class Body:
 
     def _next_slice(self, least: int) -> int:
         began, self._slice_began = self._slice_began, time.monotonic()
-        was_fast = self._slice_began - began < _SLICE_SECONDS
-        wanted = self._slice_bytes * 2 if was_fast else self._slice_bytes // 2
+        wanted = self._slice_bytes
+        if self._slice_began - began >= _SLICE_SECONDS:
+            wanted = min(wanted, self._handed_out) // 2
+        elif self._handed_out >= wanted:
+            wanted *= 2
         self._slice_bytes = max(least, min(wanted, _MAX_SLICE_BYTES))
         return self._slice_bytes
 

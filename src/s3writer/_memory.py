@@ -22,6 +22,7 @@ from s3writer._plan import MAX_PARTS, MIN_PART_BYTES
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _PIECE_BYTES = 1024 * 1024
 _CHUNKED = "aws-chunked"
+_MIN_CHUNK_BYTES = 8192
 _CUSTOMER_KEY = "x-amz-server-side-encryption-customer-key-md5"
 _CUSTOMER_ALGORITHM = "x-amz-server-side-encryption-customer-algorithm"
 #: What is kept of the headers of a request that makes an object; also what begins with x-amz-meta-.
@@ -59,6 +60,7 @@ _STATUS = {
     "AccessDenied": 403,
     "ConditionalRequestConflict": 409,
     "InternalError": 500,
+    "InvalidChunkSizeError": 403,
     "InvalidAccessKeyId": 403,
     "InvalidRange": 416,
     "NoSuchBucket": 404,
@@ -409,8 +411,11 @@ def _sent(body: Any) -> bytes:
 
 def _unchunked(body: bytes) -> tuple[bytes, dict[str, str]]:
     """The bytes, and the trailers, of a body in the form that S3's API reference calls "aws-chunked"."""
-    pieces, stream = [], io.BytesIO(body)
+    pieces: list[bytes] = []
+    stream = io.BytesIO(body)
     while size := int(stream.readline().partition(b";")[0], 16):
+        if pieces and len(pieces[-1]) < _MIN_CHUNK_BYTES:
+            raise RefusedError("InvalidChunkSizeError", "only the last chunk may have less than 8192 bytes")
         pieces.append(stream.read(size))
         stream.readline()
     trailers = (line.decode().strip().split(":", 1) for line in stream if line.strip())

@@ -12,11 +12,13 @@ parts m + 1 to 2 m     how many bytes a second go out with m parts in flight? If
                        limits them, at 90 MB/s a request or less, that is all: m it is
 part 2 m + 1           the pipeline empties, down to three
 the next six           how many bytes a second go out with three? If enough of what it was with m,
-                       three it is from now on, and parts grow to what memory leaves for three;
-                       else m it is, for good
+                       and if each request is faster, three it is from now on, and parts grow to
+                       what memory leaves for three; else m it is, for good
 ```
 
-For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts.
+For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts. That requests are faster
+when there are few shows that many were in each other's way, and is what tells a line where few are enough from a
+producer that was slow for a while.
 
 S3's figure: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html
 """
@@ -33,6 +35,9 @@ _FEW = 3
 _ROUNDS = 2
 #: Of the rate with many, with few. Noise takes less; where connections are the limit, three of four would take more.
 _ENOUGH = 0.85
+#: How much faster a request must be among few. Noise makes less of a difference, and with four or more of which three
+#: send as much each is faster by a third.
+_FASTER = 1.15
 
 
 class Pace:
@@ -44,9 +49,9 @@ class Pace:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.most_in_flight = plan.max_concurrency
-        self._trial = 2 * plan.max_concurrency + 1 if plan.max_concurrency > _FEW else 0
+        self._trial = 2 * plan.max_concurrency + 1 if plan.adapts and plan.max_concurrency > _FEW else 0
         self._mark: tuple[float, int] | None = None
-        self._rate = 0.0
+        self._rate = self._request_rate = 0.0
         self._arrived_bytes = 0
         self._arrived_seconds = 0.0
 
@@ -68,8 +73,8 @@ class Pace:
         if number == self._trial - self.plan.max_concurrency:
             self._begin_to_measure(total, now)
         elif number == self._trial and self._mark:
-            self._rate = self._measured(total, now)
-            if self._arrived_bytes > _S3_BYTES_A_SECOND * self._arrived_seconds:
+            self._rate, self._request_rate = self._measured(total, now), self._measured_request()
+            if self._request_rate > _S3_BYTES_A_SECOND:
                 self.most_in_flight = _FEW
         elif self.most_in_flight == _FEW < self.plan.max_concurrency:
             self._try_few(number, total, now)
@@ -78,7 +83,8 @@ class Pace:
         if number == self._trial + 1:
             self._begin_to_measure(total, now)
         elif number == self._trial + 1 + _ROUNDS * _FEW:
-            if self._measured(total, now) >= _ENOUGH * self._rate:
+            is_faster = self._measured_request() >= _FASTER * self._request_rate
+            if is_faster and self._measured(total, now) >= _ENOUGH * self._rate:
                 self.plan = dataclasses.replace(self.plan, max_concurrency=_FEW)
             self.most_in_flight = self.plan.max_concurrency
 
@@ -90,3 +96,7 @@ class Pace:
         """Bytes handed over in a second, since the mark."""
         began, before = self._mark or (now, total)
         return (total - before) / max(now - began, 1e-9)
+
+    def _measured_request(self) -> float:
+        """Bytes that each request carried in a second, of those that arrived since the mark."""
+        return self._arrived_bytes / max(self._arrived_seconds, 1e-9)

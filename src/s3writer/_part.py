@@ -77,9 +77,24 @@ class PartBuffer(io.BytesIO):
             found.reverse()
             yield found
 
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[list[memoryview]]:
+        """`pieces`, which are not held any longer if they can't be sent: an error that is kept keeps its frames."""
+        try:
+            with self.pieces() as pieces:
+                yield pieces
+        except BaseException:
+            self._forget()
+            with contextlib.suppress(BufferError):
+                self.truncate()
+            raise
+
     def reuse(self) -> None:
         """Be empty, and keep the memory; BufferError if something still looks at it."""
         self.truncate()
+        self._forget()
+
+    def _forget(self) -> None:
         self.seek(0)
         self._kept.clear()
         self._kept_bytes = 0

@@ -25,7 +25,7 @@ memory, down to one, which is filled and sent in turn.
 The *ceiling* is ``max_memory`` when the caller gave one: then that number holds for any stream, and a stream that
 needs larger parts is refused. Without one the ceiling is S3's 5 GiB, and ``memory`` is 128 MiB or two parts of
 ``part_size``, whichever is more. From 33 GiB on fewer parts are in flight then, from 44 GiB on one is filled and sent
-in turn, and from 80 GiB on a part is larger than ``memory``.
+in turn, and from 80 GiB on a part is larger than ``memory``. (With three in flight that is from 68, 77 and 114 GiB on.)
 
 With ``expected_size`` parts are equal: ``part_size``, or what makes that size fit into 8,000 parts, in whole MiB (of a
 ``max_memory`` that is too small for that and the pipeline, into 10,000). A hint that was too small costs memory, and
@@ -37,6 +37,7 @@ Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 MIB = 1024**2
 GIB = 1024**3
@@ -69,6 +70,9 @@ class Plan:
     max_concurrency: int
     doubles_after: int
     grows: bool
+
+    #: Whether it may depend on how fast parts arrive.
+    adapts: ClassVar[bool] = True
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, counted from 1."""

@@ -27,7 +27,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from s3writer import _client
 from s3writer._arguments import PART
@@ -137,10 +137,14 @@ class SegmentReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan(Plan):
-    """The sizes in bytes of a segment's own ``parts``; the first ``steady`` ones don't grow."""
+    """The sizes in bytes of a segment's own ``parts``; the first ``steady`` ones don't grow. They depend on nothing
+    else: a segment that is run twice must be cut into the same parts.
+    """
 
     parts: int
     steady: int
+
+    adapts: ClassVar[bool] = False
 
     def size(self, number: int) -> int:
         """Bytes in the segment's own part ``number``, counted from 1."""

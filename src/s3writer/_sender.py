@@ -72,7 +72,7 @@ class Sender(Generic[Result]):
             results.append(outcome)
 
     def failures(self) -> list[BaseException]:
-        """All that jobs have raised so far, also those that nobody waited for."""
+        """All that jobs have raised so far, also those that nobody waited for; what others have returned is let go."""
         with contextlib.suppress(Empty):
             while True:
                 outcome = self._outcomes.get_nowait()

@@ -291,7 +291,7 @@ class Upload:
 
         def send_part() -> _Sent:
             began = time.monotonic()
-            with buffer.pieces() as pieces:
+            with buffer.sending() as pieces:
                 receipt = store.upload_part(upload_id, number, pieces, digest, check)
             return _Sent(receipt, buffer, time.monotonic() - began)
 
@@ -351,7 +351,7 @@ class Upload:
     def _publish(self, tail: PartBuffer) -> UploadResult:
         if self.upload_id is None:
             self.session.size = tail.size
-            with tail.pieces() as pieces:
+            with tail.sending() as pieces:
                 return self._store.put(pieces, self._digest)
         upload_id, parts = self._send_rest(tail), self.session.manifest()
         return self._store.complete(upload_id, parts, self._store.whole_checksum(parts))
@@ -516,6 +516,7 @@ class Upload:
 
     def _let_go(self) -> None:
         self._spare.clear()
+        self._sender.failures()
         _under_way.discard(self)
 
     def _abort_quietly(self) -> None:

@@ -184,6 +184,7 @@ class MultipartUploadWriter(io.RawIOBase):
         self._is_taken = False
         self._dying_wrapper: weakref.ref[Any] | None = None
         self._late: list[bytes] = []
+        self._usual_bytes = 0
         self._raised_before = _raised(sys.exception())
         self._fill_into(PartBuffer())
         self._room = _ROOM_BYTES
@@ -554,17 +555,22 @@ class MultipartUploadWriter(io.RawIOBase):
             self._room = NO_ROOM
 
     def _copy(self, view: memoryview) -> int:
-        """Copy (or keep, if that is better) into the part, and into the next ones as each is full. A full part is sent
-        when the next byte comes. The room that is left in the part.
+        """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes. The
+        room that is left in the part.
+
+        Large writes that are as long as the one before are kept, if that is better. If each had another length, what
+        lies between them in the producer's memory, and can't be used again before they are sent, would come to more
+        than a writer may take.
         """
         self._room = NO_ROOM
+        is_usual, self._usual_bytes = len(view) == self._usual_bytes, len(view)
         done = 0
         try:
             self._upload.poll()
             while True:
                 room = max(0, self._upload.room() - self._buffer.size)
                 size = len(view)
-                if done or size > room or not self._buffer.keep(view):
+                if not is_usual or done or size > room or not self._buffer.keep(view):
                     size = min(room, len(view) - done, _PIECE_BYTES)
                     if _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
                         self._buffer.make_room(self._upload.room())
