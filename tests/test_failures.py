@@ -487,6 +487,31 @@ def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any
     assert uploads(client, key) == []
 
 
+def test_a_part_that_fails_during_a_write_makes_the_next_one_raise(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_later(request: Any) -> Any:
+        goes_out.wait(60)
+        return DENIED(request)
+
+    def digest_late(buffer: Any) -> None:
+        goes_out.set()
+        wait_for_parts()
+        digest(buffer)
+
+    goes_out = threading.Event()
+    Wire(client).on("UploadPart", refuse_later)
+    stream = writer(client, key)
+    stream.write(data(5 * MIB))
+    stream.write(b"the first part goes out")
+    digest = stream._upload.digest
+    monkeypatch.setattr(stream._upload, "digest", digest_late)
+    assert stream.write(data(MIB)) == MIB
+    with pytest.raises(AccessDeniedError, match="uploading part 1"):
+        stream.write(b"x")
+    assert uploads(client, key) == []
+
+
 @pytest.mark.parametrize("wrap", [lambda given: given, memoryview], ids=["bytearray", "memoryview"])
 def test_a_failed_write_lets_go_of_the_callers_buffer(client: Any, key: str, wrap: Any) -> None:
     Wire(client).on("UploadPart", DENIED)

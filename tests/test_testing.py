@@ -253,6 +253,32 @@ def test_the_key_of_sse_c_must_be_given_again() -> None:
     assert s3.client.get_object(Bucket="bucket", Key=KEY, **secret)["Body"].read() == b"secret"
 
 
+class Dribble(io.BytesIO):
+    """A file that gives little at first."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(100 if self.tell() == 0 else size)
+
+
+def test_a_short_chunk_is_taken_as_the_last_one_only() -> None:
+    s3 = MemoryS3("bucket")
+    with pytest.raises(ClientError, match="InvalidChunkSizeError"):
+        s3.client.put_object(Bucket="bucket", Key=KEY, Body=Dribble(bytes(10_000)), ChecksumAlgorithm="CRC32")
+    s3.client.put_object(Bucket="bucket", Key=KEY, Body=Dribble(bytes(100)), ChecksumAlgorithm="CRC32")
+    assert s3.objects == {URL: bytes(100)}
+
+
+def test_what_is_kept_between_short_writes_goes_out_in_chunks_that_s3_takes() -> None:
+    theirs = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    s3, payload = MemoryS3("bucket"), data(MIB)
+    s3.attach(theirs)
+    with MultipartUploadWriter("bucket", KEY, client=theirs, checksum=None) as stream:
+        for _ in range(12):
+            stream.write(b"header")
+            stream.write(payload)
+    assert s3.objects == {URL: (b"header" + payload) * 12}
+
+
 def test_an_upload_is_resumed_in_memory() -> None:
     with MemoryS3("bucket") as s3, logged():
         with pytest.raises(Boom), MultipartUploadWriter("bucket", KEY, on_error="keep") as stream:

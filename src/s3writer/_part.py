@@ -67,13 +67,11 @@ class PartBuffer(io.BytesIO):
         found: list[memoryview] = []
         left = self.size - start
         with contextlib.ExitStack() as views:
-            for view in self._backwards(views.enter_context(self.getbuffer())):
-                with view:
-                    if left > 0 and view:
-                        found.append(views.enter_context(view[-left:]))
+            backwards = self._backwards(views.enter_context(self.getbuffer()))
+            while left > 0:
+                with next(backwards) as view:
+                    found.append(views.enter_context(view[-left:]))
                     left -= len(view)
-                if left <= 0:
-                    break
             found.reverse()
             yield found
 
