@@ -49,7 +49,7 @@ class Line:
             self.wait(self.pace.most_in_flight - 1)
             self.number += 1
             self.total += part
-            self.pace.handed_over(self.number, self.total, self.now)
+            self.pace.handed_over(self.number, self.now)
             self.under_way.append(Part(part, self.now, part, self.latency))
 
     def pause(self, seconds: float) -> None:
@@ -151,7 +151,7 @@ def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool
     pace = Pace(plan)
     for number in range(1, 40):
         pace.arrived(GIB, 1.0 if number < 15 else 0.5)
-        pace.handed_over(number, number * GIB, float(number))
+        pace.handed_over(number, float(number))
     assert (pace.plan == plan) is is_segment
 
 
@@ -159,7 +159,7 @@ def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
     for number in range(10, 100):
         pace.arrived(GIB, 1.0)
-        pace.handed_over(number, number * GIB, float(number))
+        pace.handed_over(number, float(number))
     assert pace.most_in_flight == DEFAULT_CONCURRENCY
 
 

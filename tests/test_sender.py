@@ -92,6 +92,23 @@ def test_a_failure_sounds_the_alarm_and_a_result_does_not() -> None:
     assert alarms == [True]
 
 
+def test_a_job_that_was_stopped_keeps_nothing_of_what_it_was_at() -> None:
+    sender: Sender[int] = Sender()
+    goes_on = threading.Event()
+
+    def work() -> int:
+        goes_on.wait(30)
+        sender.check()
+        return 1
+
+    sender.start(work)
+    sender.stop(0)
+    goes_on.set()
+    sender.stop(30)
+    (stopped,) = sender.failures()
+    assert (type(stopped), stopped.__traceback__, sender.outstanding) == (Stopped, None, 0)
+
+
 def test_wait_gives_up_after_its_timeout() -> None:
     release = threading.Event()
     sender: Sender[bool] = Sender()

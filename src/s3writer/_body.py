@@ -17,7 +17,7 @@ _SLICE_SECONDS = 0.2
 
 
 class Body:
-    """A part's bytes as the file that botocore reads, in large pieces and without a copy.
+    """A part's bytes as the file that botocore reads, in large slices.
 
     ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
     and either sends what it gets. Less than it is asked for it hands out at the end alone: of each MiB that botocore's

@@ -8,22 +8,24 @@ enough tries how it fares with few:
 
 ```text
 parts 1 to m           m = max_concurrency: the pipeline fills, connections are made
-parts m + 1 to 2 m     how many bytes a second go out with m parts in flight? If S3 could be what
+parts m + 1 to 2 m     how many bytes a second arrive with m parts in flight? If S3 could be what
                        limits them, at 90 MB/s a request or less, that is all: m it is
 part 2 m + 1           the pipeline empties, down to three
-the next six           how many bytes a second go out with three? If enough of what it was with m,
+the next six           how many bytes a second arrive with three? If enough of what it was with m,
                        and if each request is faster, three it is from now on, and parts grow to
                        what memory leaves for three; else m it is, for good
 ```
 
 For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts. That requests are faster
 when there are few shows that many were in each other's way, and is what tells a line where few are enough from a
-producer that was slow for a while.
+producer that was slow for a while. Segments try nothing: one that is run twice must be cut into the same parts.
 
 S3's figure: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html
 """
 
 import dataclasses
+import math
+from dataclasses import dataclass
 
 from s3writer._plan import Plan
 
@@ -31,7 +33,7 @@ from s3writer._plan import Plan
 _S3_BYTES_A_SECOND = 90_000_000
 #: One part that is sent, one that waits for the lock or for its answer, and one to spare.
 _FEW = 3
-#: Parts that go out together arrive together: a rate that is taken over less than two rounds says little.
+#: Parts that go out together arrive together: of so few, the rate is taken over two rounds.
 _ROUNDS = 2
 #: Of the rate with many, with few. Noise takes less; where connections are the limit, three of four would take more.
 _ENOUGH = 0.85
@@ -40,20 +42,31 @@ _ENOUGH = 0.85
 _FASTER = 1.15
 
 
+@dataclass(slots=True)
+class _Window:
+    """What has arrived since ``began``, a time in seconds: its bytes, and for how many seconds it was on its way."""
+
+    began: float
+    size: int = 0
+    seconds: float = 0.0
+
+    def rates(self, now: float) -> tuple[float, float]:
+        """Bytes a second, of all requests together and of each."""
+        return self.size / max(now - self.began, 1e-9), self.size / max(self.seconds, 1e-9)
+
+
 class Pace:
     """The sizes of the parts of one upload, and how many may be in flight, as `Plan` has them to begin with.
 
-    It is told of each part, at which number it is handed over to be sent, and how long it took to arrive.
+    It is told when each part is handed over to be sent, and how long it took to arrive.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.most_in_flight = plan.max_concurrency
-        self._trial = 2 * plan.max_concurrency + 1 if plan.adapts and plan.max_concurrency > _FEW else 0
-        self._mark: tuple[float, int] | None = None
-        self._rate = self._request_rate = 0.0
-        self._arrived_bytes = 0
-        self._arrived_seconds = 0.0
+        self._trial = 2 * plan.max_concurrency + 1 if plan.adapts and plan.max_concurrency > _FEW else math.inf
+        self._window: _Window | None = None
+        self._with_many = 0.0, 0.0
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled."""
@@ -65,38 +78,22 @@ class Pace:
 
     def arrived(self, size: int, seconds: float) -> None:
         """S3 has a part of ``size`` bytes, that long after its sending began."""
-        self._arrived_bytes += size
-        self._arrived_seconds += seconds
+        if self._window:
+            self._window.size += size
+            self._window.seconds += seconds
 
-    def handed_over(self, number: int, total: int, now: float) -> None:
-        """Part ``number`` is being sent from now on, with it ``total`` bytes; ``now`` in seconds of any clock."""
-        if number == self._trial - self.plan.max_concurrency:
-            self._begin_to_measure(total, now)
-        elif number == self._trial and self._mark:
-            self._rate, self._request_rate = self._measured(total, now), self._measured_request()
-            if self._request_rate > _S3_BYTES_A_SECOND:
+    def handed_over(self, number: int, now: float) -> None:
+        """Part ``number`` is being sent from now on; ``now`` in seconds of any clock."""
+        if number in (self._trial - self.plan.max_concurrency, self._trial + 1):
+            self._window = _Window(now)
+        elif number == self._trial and self._window:
+            self._with_many = self._window.rates(now)
+            if self._with_many[1] > _S3_BYTES_A_SECOND:
                 self.most_in_flight = _FEW
-        elif self.most_in_flight == _FEW < self.plan.max_concurrency:
-            self._try_few(number, total, now)
+        elif number == self._trial + 1 + _ROUNDS * _FEW and self._window and self.most_in_flight == _FEW:
+            self._decide(*self._with_many, *self._window.rates(now))
 
-    def _try_few(self, number: int, total: int, now: float) -> None:
-        if number == self._trial + 1:
-            self._begin_to_measure(total, now)
-        elif number == self._trial + 1 + _ROUNDS * _FEW:
-            is_faster = self._measured_request() >= _FASTER * self._request_rate
-            if is_faster and self._measured(total, now) >= _ENOUGH * self._rate:
-                self.plan = dataclasses.replace(self.plan, max_concurrency=_FEW)
-            self.most_in_flight = self.plan.max_concurrency
-
-    def _begin_to_measure(self, total: int, now: float) -> None:
-        self._mark = now, total
-        self._arrived_bytes, self._arrived_seconds = 0, 0.0
-
-    def _measured(self, total: int, now: float) -> float:
-        """Bytes handed over in a second, since the mark."""
-        began, before = self._mark or (now, total)
-        return (total - before) / max(now - began, 1e-9)
-
-    def _measured_request(self) -> float:
-        """Bytes that each request carried in a second, of those that arrived since the mark."""
-        return self._arrived_bytes / max(self._arrived_seconds, 1e-9)
+    def _decide(self, together: float, each: float, few_together: float, few_each: float) -> None:
+        if few_each >= _FASTER * each and few_together >= _ENOUGH * together:
+            self.plan = dataclasses.replace(self.plan, max_concurrency=_FEW)
+        self.most_in_flight = self.plan.max_concurrency

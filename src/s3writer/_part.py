@@ -34,14 +34,19 @@ class PartBuffer(io.BytesIO):
         return self.tell() + self._kept_bytes
 
     def make_room(self, size: int) -> None:
-        """Have memory for ``size`` bytes, which is touched only as it fills. What is small moves with each growth, and
-        at last out of the heap; what has been large before stays, since there the system moves no bytes.
+        """Have memory for ``size`` more bytes to be copied, if there is so much. What is small moves with each growth,
+        and at last out of the heap; where there was more before nothing is done, since the system moves no bytes there.
         """
-        with self.getbuffer() as room:
-            if len(room) > 2 * self.tell():
+        with self.getbuffer() as touched:
+            if len(touched) > 2 * self.tell():
                 return
+        try:
+            room = bytes(self.tell() + size)
+        except MemoryError:
+            return
         copied = self.getvalue()[: self.tell()]
-        super().__init__(bytes(size))
+        super().__init__(room)
+        del room
         self.write(copied)
 
     def keep(self, view: memoryview) -> bool:
@@ -77,7 +82,9 @@ class PartBuffer(io.BytesIO):
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[list[memoryview]]:
-        """`pieces`, which are not held any longer if they can't be sent: an error that is kept keeps its frames."""
+        """`pieces`. If they can't be sent the buffer is emptied, since an error that is kept keeps its frames, and they
+        the buffer.
+        """
         try:
             with self.pieces() as pieces:
                 yield pieces

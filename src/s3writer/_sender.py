@@ -76,6 +76,7 @@ class Sender(Generic[Result]):
         with contextlib.suppress(Empty):
             while True:
                 outcome = self._outcomes.get_nowait()
+                self.outstanding -= 1
                 if isinstance(outcome, BaseException):
                     self._failures.append(outcome)
         return self._failures
@@ -98,6 +99,8 @@ class Sender(Generic[Result]):
         _this_thread.is_working = True
         try:
             outcome: Result | BaseException = job()
+        except Stopped as stopped:
+            outcome = stopped.with_traceback(None)
         except BaseException as error:
             outcome = error
         finally:

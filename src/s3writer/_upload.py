@@ -54,7 +54,7 @@ _orphans: "list[Upload]" = []
 
 @dataclass(slots=True)
 class _Sent:
-    """A part that S3 has, the buffer that its bytes no longer need, and how long it was on its way."""
+    """A part that S3 has, the buffer that its bytes no longer need, and how many seconds it took its worker."""
 
     receipt: Receipt
     buffer: PartBuffer
@@ -295,7 +295,7 @@ class Upload:
                 receipt = store.upload_part(upload_id, number, pieces, digest, check)
             return _Sent(receipt, buffer, time.monotonic() - began)
 
-        self._pace.handed_over(number, self.session.size, time.monotonic())
+        self._pace.handed_over(number, time.monotonic())
         self._sender.start(send_part)
 
     def _empty_buffer(self) -> PartBuffer:
@@ -507,6 +507,7 @@ class Upload:
     def _end(self, state: State, error: BaseException | None, outcome: str = "") -> None:
         self.session.move(state)
         self._error = error
+        self._sender.failures()
         self._let_go()
         self._log_end(outcome or state.value)
 
@@ -516,7 +517,6 @@ class Upload:
 
     def _let_go(self) -> None:
         self._spare.clear()
-        self._sender.failures()
         _under_way.discard(self)
 
     def _abort_quietly(self) -> None:

@@ -17,7 +17,8 @@
 In the fast paths of ``write``, that of ``bytes`` and that of ``str``, nothing but the GIL keeps threads apart: from the
 load of ``_room`` to the call that copies the bytes CPython does not switch threads, unless a tracer runs in between.
 They are written out twice, since a call more would cost as much as all the rest, and what they call is named first:
-CPython finds an attribute that is a slot far sooner than a method. Everything else takes turns.
+CPython 3.11 looks for what is called as a method of ``self`` at each call anew, if it is an attribute. Everything else
+takes turns.
 """
 
 import codecs
@@ -60,14 +61,16 @@ IN_FLIGHT = "its writer was closed while this exception was in flight"
 #: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
 NO_ROOM = -1
 
-#: After so many bytes of small writes the writer looks what has come of the parts in flight. A longer ``str`` is
-#: encoded in pieces of so many characters. Less than what a part keeps: that is not for the fast path, which copies.
+#: After so many bytes of small writes the writer looks at what has become of the parts in flight. A longer ``str`` is
+#: encoded in pieces of so many characters. It is less than what a part keeps, so that the fast path, which copies,
+#: never takes what could be kept.
 _ROOM_BYTES = 256 * 1024
 #: A large write is copied and digested in pieces of this size: small enough for the processor's cache, and large enough
 #: that threads don't contend for the GIL, which is let go while a piece is digested.
 _PIECE_BYTES = 1024 * 1024
 #: A write of up to this size that is no plain bytes is copied twice: that costs less than taking turns. And what is
-#: shorter is digested by the worker that sends it, since whoever writes little at a time waits for each call.
+#: shorter is not digested at once, but with the next longer one or by the worker that sends it, since whoever writes
+#: little at a time waits for each call.
 _SHORT_BYTES = 64 * 1024
 
 #: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
@@ -558,9 +561,9 @@ class MultipartUploadWriter(io.RawIOBase):
         """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes. The
         room that is left in the part.
 
-        Large writes that are as long as the one before are kept, if that is better. If each had another length, what
-        lies between them in the producer's memory, and can't be used again before they are sent, would come to more
-        than a writer may take.
+        Large writes that are as long as the last one that came here are kept, if that is better. If each had another
+        length, the gaps between them in the producer's memory, which can't be used again before they are sent, would
+        come to more than a writer may take.
         """
         self._room = NO_ROOM
         is_usual, self._usual_bytes = len(view) == self._usual_bytes, len(view)
@@ -572,8 +575,8 @@ class MultipartUploadWriter(io.RawIOBase):
                 size = len(view)
                 if not is_usual or done or size > room or not self._buffer.keep(view):
                     size = min(room, len(view) - done, _PIECE_BYTES)
-                    if _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
-                        self._buffer.make_room(self._upload.room())
+                    if room and _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
+                        self._buffer.make_room(room)
                     with view[done : done + size] as piece:
                         self._buffer.write(piece)
                 if size >= _SHORT_BYTES:
