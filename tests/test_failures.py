@@ -468,6 +468,21 @@ def test_a_wrapper_that_dies_after_the_writer_failed_has_nothing_to_warn_of(clie
     assert content(client, key) is None
 
 
+@pytest.mark.parametrize("fault", [cut, cut_after_sending, refuse(503, "SlowDown")])
+def test_a_part_of_kept_and_copied_pieces_is_sent_again_as_it_was(store: Store, key: str, fault: Any) -> None:
+    client = store.client(retries={"mode": "standard", "total_max_attempts": 3})
+    wire = Wire(client)
+    wire.on("UploadPart", fault, nth=1)
+    wire.on("UploadPart", fault, nth=3)
+    pieces = [piece for seed in range(12) for piece in (b"head %d" % seed, data(MIB, seed))]
+    with writer(client, key) as stream:
+        for piece in pieces:
+            stream.write(piece)
+        assert stream._buffer.size > stream._buffer.tell()
+    assert wire.sent.count("UploadPart") == stream.result.parts + 2
+    assert content(client, key) == b"".join(pieces)
+
+
 def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any, key: str) -> None:
     def refuse_later(request: Any) -> Any:
         goes_out.wait(60)

@@ -46,7 +46,7 @@ class PartBuffer(io.BytesIO):
             return
         copied = self.getvalue()[: self.tell()]
         super().__init__(room)
-        del room
+        del room  # what somebody else holds as well, a BytesIO copies before it writes
         self.write(copied)
 
     def keep(self, view: memoryview) -> bool:

@@ -507,7 +507,7 @@ class Upload:
     def _end(self, state: State, error: BaseException | None, outcome: str = "") -> None:
         self.session.move(state)
         self._error = error
-        self._sender.failures()
+        self._sender.failures()  # results that nobody waited for hold their buffers
         self._let_go()
         self._log_end(outcome or state.value)
 

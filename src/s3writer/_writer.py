@@ -105,7 +105,7 @@ class MultipartUploadWriter(io.RawIOBase):
             writer is closed; above it, parts are sent in the background as they fill. Parts grow as a stream of unknown
             length goes on.
         max_concurrency: how many parts, and so threads, may be in flight at once if ``max_memory`` is enough for them
-            and one more; 1 to 1000, 7 if not given. Where the store is so fast that three send as much, three are.
+            and one more; 1 to 1000, 7 if not given. Three may be, where three send as much.
         max_memory: bytes that parts may take, those in flight and the one being filled together; a hard limit. None:
             128 MiB or two parts of ``part_size``, and more past some 80 GiB, where S3's limit of 10,000 parts asks for
             larger ones.
@@ -575,10 +575,7 @@ class MultipartUploadWriter(io.RawIOBase):
                 size = len(view)
                 if not is_usual or done or size > room or not self._buffer.keep(view):
                     size = min(room, len(view) - done, _PIECE_BYTES)
-                    if room and _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
-                        self._buffer.make_room(room)
-                    with view[done : done + size] as piece:
-                        self._buffer.write(piece)
+                    self._copy_piece(view[done : done + size], room)
                 if size >= _SHORT_BYTES:
                     self._upload.digest(self._buffer)
                 done += size
@@ -592,6 +589,12 @@ class MultipartUploadWriter(io.RawIOBase):
             self._fail(error)
             raise
         return room - size
+
+    def _copy_piece(self, piece: memoryview, room: int) -> None:
+        if room and _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
+            self._buffer.make_room(room)
+        with piece:
+            self._buffer.write(piece)
 
     def _alone(self, act: Callable[[], Outcome]) -> Outcome:
         """One thread at a time, and not once more from within (``progress``, a signal handler)."""
