@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from s3writer._client import send_at_once
 from tests.stores import START_SECONDS, Store, folder, free_port, program, running
 
 ADDON = Path(__file__).parent / "proxy" / "addon.py"
@@ -25,11 +26,14 @@ class Proxy:
     certificate: Path
 
     def client(self, *, tls: bool, attempts: int, **changes: Any) -> Any:
-        """A client whose calls go through the proxy."""
+        """A client whose calls go through the proxy; over TLS it sends parts as the default client does."""
         scheme = "https" if tls else "http"
         through = replace(self.store, endpoint=f"{scheme}://127.0.0.1:{self.port}")
         retries = {"mode": "standard", "total_max_attempts": attempts}
-        return through.client(retries=retries, read_timeout=READ_SECONDS, verify=str(self.certificate), **changes)
+        client = through.client(retries=retries, read_timeout=READ_SECONDS, verify=str(self.certificate), **changes)
+        if tls:
+            client.meta.events.register("request-created.s3.UploadPart", send_at_once)
+        return client
 
     def set(self, key: str, call: str, fault: str, *, times: int, part: int | None = None) -> None:
         """Let ``call`` on ``key`` suffer ``fault`` so many ``times`` from now on."""

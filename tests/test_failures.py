@@ -5,9 +5,12 @@ import gc
 import io
 import pickle
 import signal
+import socket
+import socketserver
+import struct
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import botocore.session
@@ -19,12 +22,14 @@ from s3writer import (
     AbortedError,
     AccessDeniedError,
     ChecksumMismatchError,
+    MultipartUploadWriter,
     NotCommittedError,
     ObjectTooLargeError,
     S3WriterError,
     ThrottledError,
     _upload,
 )
+from s3writer._client import default_client
 from s3writer._plan import MAX_PARTS
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
@@ -481,6 +486,70 @@ def test_a_part_of_kept_and_copied_pieces_is_sent_again_as_it_was(store: Store, 
         assert stream._buffer.size > stream._buffer.tell()
     assert wire.sent.count("UploadPart") == stream.result.parts + 2
     assert content(client, key) == b"".join(pieces)
+
+
+def ours(monkeypatch: pytest.MonkeyPatch, endpoint: str | None) -> Any:
+    """The client of writers that are given none, for this endpoint."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(KEY_ID, SECRET, region_name=REGION))
+    return default_client(endpoint)
+
+
+def test_the_default_client_asks_s3_only_before_it_sends_a_part_again(
+    store: Store, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = Wire(ours(monkeypatch, store.endpoint))
+    wire.on("UploadPart", cut, nth=2)
+    payload = data(11 * MIB)
+    with MultipartUploadWriter(BUCKET, key, max_concurrency=1, equal_parts=True) as stream:
+        stream.write(payload)
+    with MultipartUploadWriter(BUCKET, f"{key} too") as stream:
+        stream.write(b"small")
+    asked = ["Expect" in request.headers for request in wire.requests]
+    assert list(zip(wire.sent, asked, strict=True)) == [
+        ("CreateMultipartUpload", False),
+        ("UploadPart", False),
+        ("UploadPart", False),
+        ("UploadPart", True),
+        ("UploadPart", False),
+        ("CompleteMultipartUpload", False),
+        ("PutObject", True),
+    ]
+    assert content(store.client(), key) == payload
+
+
+class Impatient(socketserver.StreamRequestHandler):
+    """An S3 server that refuses each part: if it is asked it says why, else it hangs up before it has the bytes."""
+
+    asked: ClassVar[list[bool]] = []
+
+    def handle(self) -> None:
+        head = b"".join(iter(self.rfile.readline, b"\r\n"))
+        if head.startswith(b"POST"):
+            self.say(200, b"<CreateMultipartUploadResult><UploadId>some-id</UploadId></CreateMultipartUploadResult>")
+        elif head.startswith(b"PUT"):
+            self.asked.append(b"100-continue" in head)
+            if self.asked[-1]:
+                self.say(403, b"<Error><Code>AccessDenied</Code></Error>")
+            else:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            self.say(404, b"<Error><Code>NoSuchUpload</Code></Error>")
+
+    def say(self, status: int, body: bytes) -> None:
+        head = f"HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.wfile.write(head.encode() + body)
+
+
+def test_a_part_that_is_refused_on_its_way_is_asked_for_and_the_reason_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    Impatient.asked.clear()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Impatient) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ours(monkeypatch, f"http://127.0.0.1:{server.server_address[1]}")
+        stream = MultipartUploadWriter(BUCKET, "key", max_concurrency=1)
+        with pytest.raises(AccessDeniedError, match="uploading part 1"), stream:
+            stream.write(data(6 * MIB))
+        server.shutdown()
+    assert Impatient.asked == [False, True]
 
 
 def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any, key: str) -> None:

@@ -38,8 +38,8 @@ def default_client(endpoint_url: str | None = None) -> Any:
 
     It differs from ``boto3.client("s3")`` in that the body is not hashed with SHA-256 for the signature (TLS and the
     checksum of each part guard it), no checksum is added by botocore beside the writer's, connections suffice for
-    many writers and are kept alive, and retries are ``standard`` with five attempts. The first call may name an
-    endpoint other than the environment's.
+    many writers and are kept alive, retries are ``standard`` with five attempts, and a part is sent without asking
+    S3 first whether it would be taken. The first call may name an endpoint other than the environment's.
     """
     import boto3
     from botocore.config import Config
@@ -50,8 +50,21 @@ def default_client(endpoint_url: str | None = None) -> Any:
         session = boto3.DEFAULT_SESSION
         if session not in _made:
             _made.clear()
-            _made[session] = session.client("s3", endpoint_url=endpoint_url, config=Config(**CONFIG))
+            client = session.client("s3", endpoint_url=endpoint_url, config=Config(**CONFIG))
+            client.meta.events.register("request-created.s3.UploadPart", send_at_once)
+            _made[session] = client
         return _made[session]
+
+
+def send_at_once(request: Any, **_: Any) -> None:
+    """Called by botocore when it has made a request that sends a part.
+
+    botocore asks with ``Expect: 100-continue`` and waits for the answer, or for a second, before it sends a body (RFC
+    9110, 10.1.1): a round trip a part. S3 seldom says no. When it does so to a part that is on its way it closes the
+    connection, and its reason may be lost; so what is sent again is asked for first.
+    """
+    if request.context.get("retries", {}).get("attempt", 1) == 1:
+        del request.headers["Expect"]
 
 
 def client_of(recipe: Callable[[], Any] | None) -> Any:

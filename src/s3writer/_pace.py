@@ -10,10 +10,10 @@ enough tries how it fares with few:
 parts 1 to m           m = max_concurrency: the pipeline fills, connections are made
 parts m + 1 to 2 m     how many bytes a second arrive with m parts in flight? If S3 could be what
                        limits them, at 90 MB/s a request or less, that is all: m it is
-part 2 m + 1           the pipeline empties, down to three
-the next six           how many bytes a second arrive with three? If enough of what it was with m,
-                       and if each request is faster, three it is from now on, and parts grow to
-                       what memory leaves for three; else m it is, for good
+part 2 m + 1           the pipeline empties, down to two
+the next four          how many bytes a second arrive with two? If enough of what it was with m,
+                       and if each request is faster, two it is from now on, and parts grow to
+                       what memory leaves for two; else m it is, for good
 ```
 
 For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts. That requests are faster
@@ -31,15 +31,15 @@ from s3writer._plan import Plan
 
 #: A request that carries more bytes a second is not limited by S3; from the page named above.
 _S3_BYTES_A_SECOND = 90_000_000
-#: One part that is sent, one that waits for the lock or for its answer, and one to spare.
-_FEW = 3
+#: One part that is sent, and one that waits for its answer or for the lock.
+_FEW = 2
 #: Parts that go out together arrive together: of so few, the rate is taken over two rounds.
 _ROUNDS = 2
-#: Of the rate with many, with few. Noise takes less; where connections are the limit, three of four would take more.
+#: Of the rate with many, with few. Noise takes less; where connections are the limit, two of three would take more.
 _ENOUGH = 0.85
-#: How much faster a request must be among few. Noise makes less of a difference, and with four or more of which three
-#: send as much each is faster by a third.
-_FASTER = 1.15
+#: How much faster a request must be among few. Noise makes less of a difference, and with three or more of which two
+#: send as much each is faster by half.
+_FASTER = 1.25
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ unknown length wants small parts if it is going to be short and large ones if it
 with their number ``n``:
 
 ```text
-cap      = memory // (max_concurrency + 1)
+cap      = memory // (max_concurrency + 1), in whole MiB
 doubled  = part_size * 2 ** ((n - 1) // doubles_after)
 demanded = 168 KiB * (n - 2,000)
 size(n)  = max(part_size, min(doubled, cap), demanded)
@@ -25,7 +25,7 @@ memory, down to one, which is filled and sent in turn.
 The *ceiling* is ``max_memory`` when the caller gave one: then that number holds for any stream, and a stream that
 needs larger parts is refused. Without one the ceiling is S3's 5 GiB, and ``memory`` is 128 MiB or two parts of
 ``part_size``, whichever is more. From 33 GiB on fewer parts are in flight then, from 44 GiB on one is filled and sent
-in turn, and from 80 GiB on a part is larger than ``memory``. (With three in flight that is from 68, 77 and 114 GiB on.)
+in turn, and from 80 GiB on a part is larger than ``memory``. (With two in flight that is from 92, 99 and 135 GiB on.)
 
 With ``expected_size`` parts are equal: ``part_size``, or what makes that size fit into 8,000 parts, in whole MiB (of a
 ``max_memory`` that is too small for that and the pipeline, into 10,000). A hint that was too small costs memory, and
@@ -79,7 +79,7 @@ class Plan:
         if not self.grows:
             return self.part_size
         doublings = min((number - 1) // self.doubles_after, 32)
-        cap = self.memory // (self.max_concurrency + 1)
+        cap = self.memory // (self.max_concurrency + 1) // MIB * MIB
         demanded = _DEMANDED_STEP_BYTES * (number - _UNHURRIED_PARTS)
         return min(max(self.part_size, min(self.part_size << doublings, cap), demanded), self.ceiling)
 

@@ -105,7 +105,7 @@ class MultipartUploadWriter(io.RawIOBase):
             writer is closed; above it, parts are sent in the background as they fill. Parts grow as a stream of unknown
             length goes on.
         max_concurrency: how many parts, and so threads, may be in flight at once if ``max_memory`` is enough for them
-            and one more; 1 to 1000, 7 if not given. Three may be, where three send as much.
+            and one more; 1 to 1000, 7 if not given. Two may be, where two send as much.
         max_memory: bytes that parts may take, those in flight and the one being filled together; a hard limit. None:
             128 MiB or two parts of ``part_size``, and more past some 80 GiB, where S3's limit of 10,000 parts asks for
             larger ones.
