@@ -1,6 +1,8 @@
 """How many parts are in flight: many where S3 is the limit, few where few send as much."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3writer import _pace
-from s3writer._pace import Pace
+from s3writer._pace import Arrival, Pace
 from s3writer._plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
 from s3writer._segment import SegmentPlan
 from tests.helpers import MIB, content, data, writer
@@ -21,6 +23,7 @@ MB = 1_000_000
 class Part:
     """One that is under way: the bytes that are still to be sent, and the seconds until the answer comes after that."""
 
+    number: int
     size: int
     began: float
     left: float
@@ -29,51 +32,56 @@ class Part:
 
 class Line:
     """A stream sent as fast as can be: each request carries ``each`` bytes a second at the most, and all together
-    ``together``; S3 takes ``latency`` seconds to answer.
+    ``together``; S3 takes ``latency`` seconds to answer. ``producer`` is how many bytes a second are made.
     """
 
-    def __init__(self, each: float, together: float, latency: float = 0.03, **settings: Any) -> None:
+    def __init__(
+        self, each: float, together: float, latency: float = 0.03, producer: float = math.inf, **settings: Any
+    ) -> None:
         plan = make_plan(**{"part_size": MIN_PART_BYTES, "max_concurrency": DEFAULT_CONCURRENCY, **settings})
-        self.each, self.together, self.latency = each, together, latency
+        self.each, self.together, self.latency, self.producer = each, together, latency, producer
         self.pace = Pace(plan)
         self.number = self.total = 0
         self.now = 0.0
         self.under_way: list[Part] = []
         self.most_bytes = 0
 
-    def send(self, size: int) -> None:
+    def send(self, size: int, pauses: Mapping[int, float] | None = None) -> None:
+        """Go on until so many bytes were handed over, with pauses of the producer before some parts."""
         while self.total < size:
             part = self.pace.size(self.number + 1)
             self.wait(self.pace.in_flight(self.number + 1))
+            self.advance(part / self.producer + (pauses or {}).get(self.number + 1, 0.0))
             self.most_bytes = max(self.most_bytes, part + sum(other.size for other in self.under_way))
             self.wait(self.pace.most_in_flight - 1)
             self.number += 1
             self.total += part
             self.pace.handed_over(self.number, self.now)
-            self.under_way.append(Part(part, self.now, part, self.latency))
-
-    def pause(self, seconds: float) -> None:
-        """Produce nothing for a while, in which parts arrive."""
-        end = self.now + seconds
-        while self.under_way and self.now < end:
-            self.wait(len(self.under_way) - 1)
-        self.now = max(self.now, end)
+            self.under_way.append(Part(self.number, part, self.now, part, self.latency))
 
     def wait(self, most: int) -> None:
         while len(self.under_way) > most:
-            sending = [part for part in self.under_way if part.left]
-            rate = min(self.each, self.together / max(1, len(sending)))
-            seconds = min(part.left / rate or part.latency for part in self.under_way)
-            self.now += seconds
-            for part in self.under_way:
-                part.left, part.latency = (
-                    (max(0.0, part.left - seconds * rate), part.latency) if part.left else (0.0, part.latency - seconds)
-                )
-                if part.left < 1:
-                    part.left = 0.0
-            for part in [part for part in self.under_way if not part.left and part.latency <= 1e-9]:
-                self.under_way.remove(part)
-                self.pace.arrived(part.size, self.now - part.began)
+            self.step(math.inf)
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.under_way and self.now < end:
+            self.step(end - self.now)
+        self.now = max(self.now, end)
+
+    def step(self, most: float) -> None:
+        """Go to when the next part is sent or answered, so many seconds at the most."""
+        rate = min(self.each, self.together / max(1, sum(part.left > 0 for part in self.under_way)))
+        seconds = min(most, *(part.left / rate or part.latency for part in self.under_way))
+        self.now += seconds
+        for part in self.under_way:
+            if part.left:
+                part.left = left if (left := part.left - seconds * rate) >= 1 else 0.0
+            else:
+                part.latency -= seconds
+        for part in [part for part in self.under_way if not part.left and part.latency <= 1e-9]:
+            self.under_way.remove(part)
+            self.pace.arrived(Arrival(part.number, part.size, part.began, self.now))
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.03, 0.2])
@@ -132,14 +140,35 @@ def test_equal_parts_stay_equal() -> None:
     assert (line.pace.most_in_flight, line.pace.size(9_999)) == (2, MIN_PART_BYTES)
 
 
+PAUSES = [
+    {},
+    {9: 0.5},
+    {12: 0.5},
+    {15: 0.5},
+    {9: 0.5, 17: 0.05},
+    dict.fromkeys(range(8, 15), 0.1),
+    dict.fromkeys(range(8, 15), 0.02),
+    dict.fromkeys(range(1, 23), 0.5),
+]
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.01, 0.03])
+@pytest.mark.parametrize("pauses", PAUSES)
+def test_two_are_chosen_only_where_they_send_about_as_much(latency: float, pauses: Mapping[int, float]) -> None:
+    for each in (100, 120, 150, 200, 250, 300, 400, 600):
+        for together in (300, 500, 700, 900, 1200, 2000, 1_000_000):
+            line = Line(each * MB, together * MB, latency, 2000 * MB)
+            line.send(GIB, pauses)
+            if line.pace.most_in_flight == 2:
+                assert 2 * each >= 0.84 * min(7 * each, together)
+
+
 @pytest.mark.parametrize("each", [120 * MB, 150 * MB, 400 * MB])
-@pytest.mark.parametrize("slow", [range(12, 13), range(1, 23)])
-def test_a_producer_that_was_slow_for_a_while_does_not_lose_its_connections(each: float, slow: range) -> None:
-    line = Line(each, 1e12, 0.001)
-    while line.total < 8 * GIB:
-        if line.number in slow:
-            line.pause(0.5)
-        line.send(line.total + 1)
+@pytest.mark.parametrize("latency", [0.001, 0.01, 0.03])
+@pytest.mark.parametrize("producer", [100 * MB, 200 * MB, 500 * MB])
+def test_a_slow_producer_does_not_lose_its_connections(each: float, latency: float, producer: float) -> None:
+    line = Line(each, 1e12, latency, producer)
+    line.send(2 * GIB)
     assert line.pace.most_in_flight == DEFAULT_CONCURRENCY
 
 
@@ -150,16 +179,17 @@ def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool
         plan = SegmentPlan(**dataclasses.asdict(plan), parts=1000, steady=0)
     pace = Pace(plan)
     for number in range(1, 40):
-        pace.arrived(GIB, 1.0 if number < 15 else 0.5)
         pace.handed_over(number, float(number))
+        pace.arrived(Arrival(number, GIB, float(number), number + (2.0 if number < 15 else 1.0)))
     assert (pace.plan == plan) is is_segment
 
 
-def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing() -> None:
+@pytest.mark.parametrize("first", [2, 8, 15, 16, 100])
+def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int) -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
-    for number in range(10, 100):
-        pace.arrived(GIB, 1.0)
+    for number in range(first, first + 100):
         pace.handed_over(number, float(number))
+        pace.arrived(Arrival(number, GIB, float(number), number + 1.0))
     assert pace.most_in_flight == DEFAULT_CONCURRENCY
 
 

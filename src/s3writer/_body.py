@@ -22,10 +22,11 @@ class Body:
     ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
     and either sends what it gets. Less than it is asked for it hands out at the end alone: of each MiB that botocore's
     ``AwsChunkedWrapper`` reads it makes a chunk, and S3 takes a short one as the last one only. ``check`` is called
-    before each slice and may raise to stop the sending. ``handed_over`` turns true once all bytes were given out to be
-    sent, and not to be hashed for the signature: that is what is read between ``begin_sending`` and the ``seek`` before
-    the next attempt. (awscrt's signer hashes with ``readinto``, which nothing else uses.) ``lost_answers`` turns true
-    if nothing came back after that.
+    before each slice and may raise to stop the sending. ``asks_first`` says whether S3 is to be asked before they are
+    sent (see `send_at_once`). ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed
+    for the signature: that is what is read between ``begin_sending`` and the ``seek`` before the next attempt. (awscrt's
+    signer hashes with ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after
+    that.
     """
 
     def __init__(self, pieces: Sequence[memoryview], check: Callable[[], None]) -> None:
@@ -36,6 +37,7 @@ class Body:
         self._slice_bytes = self._handed_out = _SLICE_BYTES
         self._slice_began = time.monotonic()
         self._is_sending = False
+        self.asks_first = True
         self.handed_over = False
         self.lost_answers = False
 
@@ -108,6 +110,20 @@ def begin_sending(request: Any, **_: Any) -> None:
     body = _unwrapped(request.body)
     if isinstance(body, Body):
         body.begin_sending()
+
+
+def send_at_once(request: Any, **_: Any) -> None:
+    """Called by botocore when it has made a request, before it signs it.
+
+    With ``Expect: 100-continue`` botocore asks before it sends a body, and waits for the answer, or for a second (RFC
+    9110, 10.1.1): a round trip a part. S3 seldom says no once it has taken a part of the same upload. If it does, it
+    closes the connection while the part is on its way, and its reason may be lost; so before a part is sent again S3 is
+    asked.
+    """
+    body = _unwrapped(request.data)
+    is_first = request.context.get("retries", {}).get("attempt", 1) == 1
+    if isinstance(body, Body) and not body.asks_first and is_first:
+        del request.headers["Expect"]
 
 
 def note_lost_answer(response: tuple[Any, dict[str, Any]] | None, request_dict: dict[str, Any], **_: Any) -> None:

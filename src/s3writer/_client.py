@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from s3writer._body import send_at_once
+
 CONFIG: dict[str, Any] = {
     "max_pool_connections": 64,
     "tcp_keepalive": True,
@@ -38,8 +40,9 @@ def default_client(endpoint_url: str | None = None) -> Any:
 
     It differs from ``boto3.client("s3")`` in that the body is not hashed with SHA-256 for the signature (TLS and the
     checksum of each part guard it), no checksum is added by botocore beside the writer's, connections suffice for
-    many writers and are kept alive, retries are ``standard`` with five attempts, and a part is sent without asking
-    S3 first whether it would be taken. The first call may name an endpoint other than the environment's.
+    many writers and are kept alive, retries are ``standard`` with five attempts, and once S3 has taken a part of an
+    upload the next ones are sent without asking first. The first call may name an endpoint other than the
+    environment's.
     """
     import boto3
     from botocore.config import Config
@@ -54,17 +57,6 @@ def default_client(endpoint_url: str | None = None) -> Any:
             client.meta.events.register("request-created.s3.UploadPart", send_at_once)
             _made[session] = client
         return _made[session]
-
-
-def send_at_once(request: Any, **_: Any) -> None:
-    """Called by botocore when it has made a request that sends a part.
-
-    botocore asks with ``Expect: 100-continue`` and waits for the answer, or for a second, before it sends a body (RFC
-    9110, 10.1.1): a round trip a part. S3 seldom says no. When it does so to a part that is on its way it closes the
-    connection, and its reason may be lost; so what is sent again is asked for first.
-    """
-    if request.context.get("retries", {}).get("attempt", 1) == 1:
-        del request.headers["Expect"]
 
 
 def client_of(recipe: Callable[[], Any] | None) -> Any:

@@ -3,7 +3,8 @@
 What is written is copied once, into a buffer whose memory later parts use again: touching new memory costs more than
 copying into old. Only a large ``bytes`` object, which nobody can change, is kept as it is. Half a MiB is where that
 begins to pay: below it, the memory that the producer touches instead of using the same again, and the many short slices
-that go to the socket, cost more than the copy.
+that go to the socket, cost more than the copy. Beyond two MiB the gaps that such objects leave in the producer's memory
+come to more than a writer may take.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import io
 from collections.abc import Iterator
 
 _KEPT_BYTES = 512 * 1024
+_MOST_KEPT_BYTES = 2 * 1024 * 1024
 
 
 class PartBuffer(io.BytesIO):
@@ -54,7 +56,7 @@ class PartBuffer(io.BytesIO):
         or the memory for a copy is there and would lie idle beside it.
         """
         data = view.obj
-        if type(data) is not bytes or not _KEPT_BYTES <= len(data) == len(view):
+        if type(data) is not bytes or not _KEPT_BYTES <= len(data) == len(view) <= _MOST_KEPT_BYTES:
             return False
         with self.getbuffer() as touched:
             idle = len(touched) - self.tell()

@@ -173,14 +173,7 @@ class SegmentStore(Store):
         checksums = self._checksums(pieces, digest)
         proof = {"ContentMD5": _md5(pieces)} if checksums else {}
         body = Body(pieces, check)
-        answer = self._call(
-            f"uploading part {self.first + number} to",
-            PART,
-            UploadId=upload_id,
-            PartNumber=self.first + number,
-            Body=body,
-            **proof,
-        )
+        answer = self._send_part(upload_id, self.first + number, body, proof)
         return Receipt(number, len(body), answer.get("ETag", ""), checksums)
 
 

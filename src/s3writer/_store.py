@@ -78,6 +78,7 @@ class Store:
         self.arguments = arguments
         self._algorithm = algorithm
         self._combines = True
+        self._asks_first = True
         self.is_undecided = False
         self.exclusive = exclusive
 
@@ -119,7 +120,7 @@ class Store:
             if not _faults.is_refusal(error):
                 failure.add_note(self.lost_upload)
             raise failure from error
-        if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
+        if _was_sent_again(answer):
             warn(self.lost_upload, facts(self.bucket, self.key, None))
         return str(answer["UploadId"])
 
@@ -134,14 +135,7 @@ class Store:
         """Send part ``number``, of which ``digest`` has seen a beginning; ``check`` may raise to stop it on its way."""
         checksums = self._checksums(pieces, digest)
         body = Body(pieces, check)
-        answer = self._call(
-            f"uploading part {number} to",
-            PART,
-            UploadId=upload_id,
-            PartNumber=number,
-            Body=body,
-            **checksums,
-        )
+        answer = self._send_part(upload_id, number, body, checksums)
         answered = {name: value for name, value in answer.items() if _is_checksum(name)}
         for name, value in checksums.items():
             if answered.get(name, value) != value:
@@ -342,6 +336,14 @@ class Store:
                 return
             marker = following
 
+    def _send_part(self, upload_id: str, number: int, body: Body, proof: Mapping[str, str]) -> Any:
+        body.asks_first = self._asks_first
+        answer = self._call(
+            f"uploading part {number} to", PART, UploadId=upload_id, PartNumber=number, Body=body, **proof
+        )
+        self._asks_first = _was_sent_again(answer)
+        return answer
+
     def _call(self, doing: str, operation: str, **parameters: Any) -> Any:
         try:
             return self._send(operation, parameters)
@@ -429,6 +431,10 @@ def _checked(answer: Any, *fields: str) -> Any:
     if "ResponseMetadata" in answer and not answer.keys() & fields:
         raise ValueError(f"the answer has no {fields[0]}, and may be that of a server in between")
     return answer
+
+
+def _was_sent_again(answer: Any) -> bool:
+    return bool(answer.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 
 def _labelled(checksums: Mapping[str, Any]) -> str | None:

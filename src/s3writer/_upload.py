@@ -30,7 +30,7 @@ from s3writer._errors import (
     add_note,
 )
 from s3writer._log import facts, log, log_end, warn
-from s3writer._pace import Pace
+from s3writer._pace import Arrival, Pace
 from s3writer._part import PartBuffer
 from s3writer._plan import MAX_PARTS, Plan
 from s3writer._sender import Sender
@@ -54,11 +54,12 @@ _orphans: "list[Upload]" = []
 
 @dataclass(slots=True)
 class _Sent:
-    """A part that S3 has, the buffer that its bytes no longer need, and how many seconds it took its worker."""
+    """A part that S3 has, the buffer that its bytes no longer need, and when its worker began and ended."""
 
     receipt: Receipt
     buffer: PartBuffer
-    seconds: float
+    began: float
+    ended: float
 
 
 class Upload:
@@ -293,7 +294,7 @@ class Upload:
             began = time.monotonic()
             with buffer.sending() as pieces:
                 receipt = store.upload_part(upload_id, number, pieces, digest, check)
-            return _Sent(receipt, buffer, time.monotonic() - began)
+            return _Sent(receipt, buffer, began, time.monotonic())
 
         self._pace.handed_over(number, time.monotonic())
         self._sender.start(send_part)
@@ -333,7 +334,7 @@ class Upload:
             part, size = sent.receipt.number, sent.receipt.size
             about = self.extra(part=part, size=size)
             log(logging.DEBUG, "%s part %d: %d bytes", self._store.url, part, size, extra=about)
-            self._pace.arrived(size, sent.seconds)
+            self._pace.arrived(Arrival(part, size, sent.began, sent.ended))
             self._acknowledge(self.session.record([sent.receipt]))
             self._reuse(sent.buffer)
         del self._spare[max(0, most - self._sender.outstanding) + 1 :]
