@@ -155,8 +155,8 @@ PAUSES = [
 @pytest.mark.parametrize("latency", [0.001, 0.01, 0.03])
 @pytest.mark.parametrize("pauses", PAUSES)
 def test_two_are_chosen_only_where_they_send_about_as_much(latency: float, pauses: Mapping[int, float]) -> None:
-    for each in (100, 120, 150, 200, 250, 300, 400, 600):
-        for together in (300, 500, 700, 900, 1200, 2000, 1_000_000):
+    for each in (100, 150, 250, 400):
+        for together in (300, 500, 900, 2000, 1_000_000):
             line = Line(each * MB, together * MB, latency, 2000 * MB)
             line.send(GIB, pauses)
             if line.pace.most_in_flight == 2:

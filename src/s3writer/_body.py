@@ -22,11 +22,10 @@ class Body:
     ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
     and either sends what it gets. Less than it is asked for it hands out at the end alone: of each MiB that botocore's
     ``AwsChunkedWrapper`` reads it makes a chunk, and S3 takes a short one as the last one only. ``check`` is called
-    before each slice and may raise to stop the sending. ``asks_first`` says whether S3 is to be asked before they are
-    sent (see `send_at_once`). ``handed_over`` turns true once all bytes were given out to be sent, and not to be hashed
-    for the signature: that is what is read between ``begin_sending`` and the ``seek`` before the next attempt. (awscrt's
-    signer hashes with ``readinto``, which nothing else uses.) ``lost_answers`` turns true if nothing came back after
-    that.
+    before each slice and may raise to stop the sending. ``handed_over`` turns true once all bytes were given out to be
+    sent, and not to be hashed for the signature: that is what is read between ``begin_sending`` and the ``seek`` before
+    the next attempt. (awscrt's signer hashes with ``readinto``, which nothing else uses.) ``lost_answers`` turns true
+    if nothing came back after that. ``asks_first`` says whether S3 is to be asked before anything is sent.
     """
 
     def __init__(self, pieces: Sequence[memoryview], check: Callable[[], None]) -> None:
