@@ -43,8 +43,9 @@ def test_what_was_written_comes_out_in_order_from_any_place(
         assert (buffer.size, shown(buffer)) == (0, b"")
 
 
-def test_large_bytes_are_not_copied() -> None:
-    buffer, large = PartBuffer(), data(KEPT)
+@pytest.mark.parametrize("size", [KEPT, 2 * MIB])
+def test_large_bytes_are_not_copied(size: int) -> None:
+    buffer, large = PartBuffer(), data(size)
     buffer.write(b"head")
     assert buffer.keep(memoryview(large))
     buffer.write(b"tail")
@@ -57,11 +58,12 @@ def test_large_bytes_are_not_copied() -> None:
     "view",
     [
         memoryview(data(KEPT - 1)),
+        memoryview(data(2 * MIB + 1)),
         memoryview(bytearray(KEPT)),
         memoryview(data(KEPT + 1))[1:],
         memoryview(memoryview(bytearray(KEPT)).toreadonly()),
     ],
-    ids=["short", "mutable", "not the whole", "a look at what is mutable"],
+    ids=["short", "long", "mutable", "not the whole", "a look at what is mutable"],
 )
 def test_nothing_else_is_kept(view: memoryview) -> None:
     buffer = PartBuffer()

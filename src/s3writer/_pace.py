@@ -86,7 +86,7 @@ class Pace:
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled. Those of a trial are as long as those before."""
-        if number > self._trial:
+        if self.most_in_flight < self.plan.max_concurrency:
             number = self.plan.max_concurrency + 1
         return self.plan.size(number)
 

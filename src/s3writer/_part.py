@@ -11,6 +11,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 
+#: How short and how long a ``bytes`` object that is kept may be.
 _KEPT_BYTES = 512 * 1024
 _MOST_KEPT_BYTES = 2 * 1024 * 1024
 
