@@ -585,10 +585,10 @@ def test_a_part_that_fails_during_a_write_makes_the_next_one_raise(
         goes_out.wait(60)
         return DENIED(request)
 
-    def digest_late(buffer: Any) -> None:
+    def digest_late(buffer: Any, piece: Any) -> None:
         goes_out.set()
         wait_for_parts()
-        digest(buffer)
+        digest(buffer, piece)
 
     goes_out = threading.Event()
     Wire(client).on("UploadPart", refuse_later)

@@ -139,14 +139,19 @@ class Upload:
         """The size in bytes of the part that is next to be filled."""
         return self._pace.size(self.session.next_part())
 
-    def digest(self, buffer: PartBuffer) -> None:
-        """Digest what has come into ``buffer`` since the last call, while it is in the processor's cache. What is not
-        digested here is digested when the part is sent, which for slow algorithms is better: it is done in parallel.
+    def digest(self, buffer: PartBuffer, piece: memoryview) -> None:
+        """Digest what has come into ``buffer`` since the last call, ``piece`` at last, while it is in the processor's
+        cache. What is not digested here is digested when the part is sent, which for slow algorithms is better: it is
+        done in parallel.
         """
-        if self._digest is not None and self._store.digests_early:
-            with buffer.pieces(self._digest.size) as fresh:
-                for piece in fresh:
-                    self._digest.update(piece)
+        if self._digest is None or not self._store.digests_early:
+            return
+        if self._digest.size + len(piece) == buffer.size:
+            self._digest.update(piece)
+            return
+        with buffer.pieces(self._digest.size) as fresh:
+            for each in fresh:
+                self._digest.update(each)
 
     def send(self, buffer: PartBuffer) -> PartBuffer:
         """Send what ``buffer`` holds as the next part, once the pipeline has room; an empty buffer in exchange."""

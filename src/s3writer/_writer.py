@@ -507,7 +507,7 @@ class MultipartUploadWriter(io.RawIOBase):
             starts = range(0, max(1, len(data)), _ROOM_BYTES)
             self._write_pieces(memoryview(self._encode(data[start : start + _ROOM_BYTES])) for start in starts)
             return len(data)
-        with _flat(data) as view:
+        with memoryview(data) if type(data) is bytes else _flat(data) as view:
             self._write_pieces([view])
             return view.nbytes
 
@@ -577,7 +577,8 @@ class MultipartUploadWriter(io.RawIOBase):
                     size = min(room, len(view) - done, _PIECE_BYTES)
                     self._copy_piece(view[done : done + size], room)
                 if size >= _SHORT_BYTES:
-                    self._upload.digest(self._buffer)
+                    with view[done : done + size] as piece:
+                        self._upload.digest(self._buffer, piece)
                 done += size
                 if done == len(view):
                     break
