@@ -53,6 +53,11 @@ class Sender(Generic[Result]):
             self._threads.remove(thread)
             self._run(job)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether a job has ended of which `wait` has not told yet."""
+        return not self._outcomes.empty()
+
     def wait(self, most: int, timeout: float | None = None) -> list[Result]:
         """Wait until at most ``most`` jobs are running; the results that have come in, or the first failure raised.
         TimeoutError if nothing comes in for ``timeout`` seconds.

@@ -133,7 +133,8 @@ class Upload:
 
     def poll(self) -> None:
         """Record the parts that have arrived meanwhile; raise if one has failed."""
-        self._collect(self._pace.in_flight(self.session.next_part()))
+        if self._sender.has_news:
+            self._collect(self._pace.in_flight(self.session.next_part()))
 
     def room(self) -> int:
         """The size in bytes of the part that is next to be filled."""
