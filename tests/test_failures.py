@@ -578,6 +578,23 @@ def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any
     assert uploads(client, key) == []
 
 
+def test_what_is_changed_during_its_write_is_published_as_it_was_copied(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change_and_digest(buffer: Any, piece: Any) -> None:
+        payload[-1] ^= 255
+        digest(buffer, piece)
+
+    payload = bytearray(data(MIB))
+    with writer(client, key) as stream:
+        stream.write(data(5 * MIB))
+        digest = stream._upload.digest
+        monkeypatch.setattr(stream._upload, "digest", change_and_digest)
+        stream.write(payload)
+    assert payload != data(MIB)
+    assert content(client, key) == data(5 * MIB) + data(MIB)
+
+
 def test_a_part_that_fails_during_a_write_makes_the_next_one_raise(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

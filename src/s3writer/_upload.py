@@ -143,11 +143,11 @@ class Upload:
     def digest(self, buffer: PartBuffer, piece: memoryview) -> None:
         """Digest what has come into ``buffer`` since the last call, ``piece`` at last, while it is in the processor's
         cache. What is not digested here is digested when the part is sent, which for slow algorithms is better: it is
-        done in parallel.
+        done in parallel. What may have changed since it was copied is looked up in the buffer.
         """
         if self._digest is None or not self._store.digests_early:
             return
-        if self._digest.size + len(piece) == buffer.size:
+        if type(piece.obj) is bytes and self._digest.size + len(piece) == buffer.size:
             self._digest.update(piece)
             return
         with buffer.pieces(self._digest.size) as fresh:
