@@ -8,8 +8,11 @@ answer, and at most ``rate`` bytes a second on each connection. A thread a conne
 It prints its port, and answers ``GET /-/counts`` with the number of requests of each kind, and of bytes.
 """
 
+import _ssl
 import argparse
 import collections
+import contextlib
+import ctypes
 import json
 import socket
 import ssl
@@ -18,6 +21,8 @@ import time
 from pathlib import Path
 
 PIECE = 1024 * 1024
+READ_AHEAD = 64 * 1024
+SSL_CTRL_SET_READ_AHEAD = 41
 XML = "<?xml version='1.0' encoding='UTF-8'?>"
 
 
@@ -142,7 +147,20 @@ class _Conversation:
 def _context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    with contextlib.suppress(AttributeError):
+        _read_ahead(context)
     return context
+
+
+def _read_ahead(context: ssl.SSLContext) -> None:
+    """Have OpenSSL read several records at once, for which Python has no call: two calls of the system for each take a
+    tenth to a fifth more of the processors, which the sink shares with what is measured. AttributeError where Python
+    keeps its OpenSSL to itself.
+    """
+    library = ctypes.CDLL(_ssl.__file__)
+    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
+    library.SSL_CTX_ctrl(pointer, SSL_CTRL_SET_READ_AHEAD, ctypes.c_long(1), None)
+    library.SSL_CTX_set_default_read_buffer_len(pointer, ctypes.c_size_t(READ_AHEAD))
 
 
 def main() -> None:
