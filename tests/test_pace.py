@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3writer import _pace
@@ -110,18 +110,35 @@ def test_where_few_send_as_much_few_go_out_and_their_parts_grow(together: float)
     assert line.number < 45
 
 
+@pytest.mark.parametrize("each", [20 * MB, 80 * MB, 200 * MB])
+def test_where_requests_become_slow_many_it_is_again(each: float) -> None:
+    line = Line(1e12, 1000 * MB, 0.001)
+    line.send(GIB)
+    assert line.pace.most_in_flight == 2
+    line.each = each
+    line.send(2 * GIB)
+    began, before = line.now, line.total
+    line.send(4 * GIB)
+    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 16 * MIB)
+    assert (line.total - before) / (line.now - began) > 0.8 * min(6 * each, line.together)
+
+
 @given(
     each=st.floats(MB, 5000 * MB),
     together=st.floats(MB, 5000 * MB),
     latency=st.floats(0, 0.5),
     max_concurrency=st.integers(1, 40),
     memory_parts=st.integers(1, 100),
+    later=st.floats(MB, 5000 * MB),
 )
+@example(each=5000 * MB, together=1000 * MB, latency=0.001, max_concurrency=7, memory_parts=26, later=80 * MB)
 def test_memory_stays_within_its_bound_whatever_is_found_out(
-    each: float, together: float, latency: float, max_concurrency: int, memory_parts: int
+    each: float, together: float, latency: float, max_concurrency: int, memory_parts: int, later: float
 ) -> None:
     memory = memory_parts * 5 * MIB
     line = Line(each, together, latency, max_concurrency=max_concurrency, max_memory=memory)
+    line.send(2 * GIB)
+    line.each = later
     line.send(4 * GIB)
     assert line.most_bytes <= memory
     assert 1 <= line.pace.most_in_flight <= max_concurrency
@@ -193,7 +210,7 @@ def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int)
     assert pace.most_in_flight == DEFAULT_CONCURRENCY
 
 
-def test_a_writer_goes_on_with_few(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_goes_on_with_few_and_with_many_again(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_pace, "_S3_BYTES_A_SECOND", 0)
     monkeypatch.setattr(_pace, "_ENOUGH", 0.0)
     monkeypatch.setattr(_pace, "_FASTER", 0.0)
@@ -202,7 +219,13 @@ def test_a_writer_goes_on_with_few(client: Any, key: str, monkeypatch: pytest.Mo
         for _ in range(24):
             stream.write(payload)
             seen.append(stream.parts_in_flight)
-    assert max(seen[10:]) <= 2
-    assert stream._upload._pace.size(1000) == 8 * MIB
-    assert content(client, key) == payload * 24
-    assert stream.result.parts == 21
+        pace = stream._upload._pace
+        assert max(seen[10:]) <= pace.most_in_flight == 2
+        assert pace.size(1000) == 8 * MIB
+        pace._slow_rate = 1e12
+        while stream.tell() < 200 * MIB:
+            stream.write(payload)
+        assert pace.most_in_flight == 4
+        assert pace.size(1000) == 5 * MIB
+        assert all(spare.memory <= 5 * MIB for spare in stream._upload._spare)
+    assert content(client, key) == payload * 40

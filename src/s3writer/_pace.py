@@ -12,9 +12,12 @@ parts m + 1 to 2 m     how many bytes a second arrive with m parts in flight? If
                        limits them, at 90 MB/s a request or less, that is all: m it is
 part 2 m + 1           the pipeline empties, down to two
 the next four          as long as parts m + 1 to 2 m: how many bytes a second arrive with two? If
-                       enough of what it was with m, and if each request is faster, two it is for
-                       the rest, and parts grow to what memory leaves for two; else m it is
+                       enough of what it was with m, and if each request is faster, two it is from
+                       then on, and parts grow to what memory leaves for two; else m it is
 ```
+
+Among few, four parts in a row that are as slow as S3's, or half as fast as those that were tried, show that the way has
+changed. Then the pipeline empties, since the large parts leave no memory for more, and many it is again, for good.
 
 For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts. That requests are faster
 when there are few shows that many were in each other's way. It is what tells a line where few are enough from a
@@ -45,6 +48,8 @@ _ENOUGH = 0.85
 #: How much faster a request must be among few. Noise makes less of a difference, and with three or more of which two
 #: send as much each is faster by half.
 _FASTER = 1.25
+#: Of the rate of a request among few when they were tried, what shows that the way has changed.
+_SLOWER = 0.5
 #: The share of the time in which something must have been on its way for many to have had their chance.
 _BUSY = 0.95
 
@@ -77,12 +82,18 @@ class Pace:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self.plan = self._asked = plan
         self.most_in_flight = plan.max_concurrency
         #: The part that is sent when few others are in flight; infinite if there is nothing to find out any more.
         self._trial = 2 * plan.max_concurrency + 1 if plan.adapts and plan.max_concurrency > _FEW else math.inf
         self._times: list[float] = []
         self._arrivals: list[Arrival] = []
+        self._number = self._outstanding = 0
+        #: Among few, how many bytes a second are too slow, and how many of the last parts were, in a row.
+        self._slow_rate = 0.0
+        self._slow = 0
+        #: The last part that may be too large to be one of many; 0 once it has arrived, and all before it.
+        self._large = 0
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled. Those of a trial are as long as those before."""
@@ -92,15 +103,22 @@ class Pace:
 
     def in_flight(self, number: int) -> int:
         """How many other parts may be in flight while part ``number`` is being filled."""
-        return min(self.most_in_flight, self.plan.in_flight(number))
+        return 0 if self._large else min(self.most_in_flight, self.plan.in_flight(number))
 
     def arrived(self, part: Arrival) -> None:
         """S3 has a part."""
+        self._outstanding -= 1
         if self._trial < math.inf:
             self._arrivals.append(part)
+        elif self.plan is not self._asked:
+            self._look_again(part)
+        if not self._outstanding and self._number >= self._large:
+            self._large = 0
 
     def handed_over(self, number: int, now: float) -> None:
         """Part ``number`` is being sent from now on; ``now`` in seconds of the clock of its `Arrival`."""
+        self._number = number
+        self._outstanding += 1
         if self._trial == math.inf:
             return
         self._times.append(now)
@@ -118,9 +136,16 @@ class Pace:
         many, few = self._rates(first, trial, first), self._rates(trial + 1, last, trial + 1)
         is_faster = few.each >= _FASTER * many.each
         if many.busy >= _BUSY and is_faster and few.together >= _ENOUGH * many.together:
+            self._slow_rate = max(_S3_BYTES_A_SECOND, few.each * _SLOWER)
             self._settle(dataclasses.replace(self.plan, max_concurrency=_FEW))
         else:
             self._settle(self.plan)
+
+    def _look_again(self, part: Arrival) -> None:
+        self._slow = self._slow + 1 if part.size <= self._slow_rate * (part.ended - part.began) else 0
+        if self._slow == _ROUNDS * _FEW:
+            self._settle(self._asked)
+            self._large = self._number + 1
 
     def _settle(self, plan: Plan) -> None:
         self.plan = plan

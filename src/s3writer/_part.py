@@ -36,13 +36,18 @@ class PartBuffer(io.BytesIO):
         """All bytes that it holds."""
         return self.tell() + self._kept_bytes
 
+    @property
+    def memory(self) -> int:
+        """The bytes of memory that it has touched for what is copied."""
+        with self.getbuffer() as touched:
+            return len(touched)
+
     def make_room(self, size: int) -> None:
         """Have memory for ``size`` more bytes to be copied, if there is so much. What is small moves with each growth,
         and at last out of the heap; where there was more before nothing is done, since the system moves no bytes there.
         """
-        with self.getbuffer() as touched:
-            if len(touched) > 2 * self.tell():
-                return
+        if self.memory > 2 * self.tell():
+            return
         try:
             room = bytes(self.tell() + size)
         except MemoryError:
@@ -59,8 +64,7 @@ class PartBuffer(io.BytesIO):
         data = view.obj
         if type(data) is not bytes or not _KEPT_BYTES <= len(data) == len(view) <= _MOST_KEPT_BYTES:
             return False
-        with self.getbuffer() as touched:
-            idle = len(touched) - self.tell()
+        idle = self.memory - self.tell()
         if idle > self.tell():
             self.truncate()
         elif idle:

@@ -306,9 +306,12 @@ class Upload:
         self._sender.start(send_part)
 
     def _empty_buffer(self) -> PartBuffer:
-        """For the next part, once the pipeline has room for it."""
+        """For the next part, once the pipeline has room for it. Memory of a part that was larger is not used again."""
         self._collect(self._pace.in_flight(self.session.next_part()))
-        return self._spare.pop() if self._spare else PartBuffer()
+        while self._spare:
+            if (spare := self._spare.pop()).memory <= self.room():
+                return spare
+        return PartBuffer()
 
     def _check_for_room(self) -> None:
         if self.session.is_full():
