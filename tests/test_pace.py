@@ -123,6 +123,23 @@ def test_where_requests_become_slow_many_it_is_again(each: float) -> None:
     assert (line.total - before) / (line.now - began) > 0.8 * min(6 * each, line.together)
 
 
+def test_a_request_as_slow_as_s3_s_is_slow_whatever_it_was_before() -> None:
+    line = Line(1e12, 300 * MB, 0.001, max_concurrency=3)
+    line.send(GIB)
+    assert line.pace.most_in_flight == 2
+    line.each = 85 * MB
+    line.send(2 * GIB)
+    assert line.pace.most_in_flight == 3
+
+
+def test_a_few_slow_requests_change_nothing_unless_they_come_in_a_row() -> None:
+    line = Line(1e12, 1000 * MB, 0.001)
+    line.send(GIB)
+    for seconds, most in [(10.0, 2)] * 3 + [(0.1, 2)] + [(10.0, 2)] * 3 + [(10.0, DEFAULT_CONCURRENCY)]:
+        line.pace.arrived(Arrival(line.number, 42 * MIB, 0.0, seconds))
+        assert line.pace.most_in_flight == most
+
+
 @given(
     each=st.floats(MB, 5000 * MB),
     together=st.floats(MB, 5000 * MB),
@@ -223,9 +240,11 @@ def test_a_writer_goes_on_with_few_and_with_many_again(client: Any, key: str, mo
         assert max(seen[10:]) <= pace.most_in_flight == 2
         assert pace.size(1000) == 8 * MIB
         pace._slow_rate = 1e12
+        held = []
         while stream.tell() < 200 * MIB:
             stream.write(payload)
+            held.append(stream._buffer.most_copied)
         assert pace.most_in_flight == 4
         assert pace.size(1000) == 5 * MIB
-        assert all(spare.memory <= 5 * MIB for spare in stream._upload._spare)
+        assert max(held[-5:]) <= 5 * MIB
     assert content(client, key) == payload * 40

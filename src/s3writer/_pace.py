@@ -16,8 +16,9 @@ the next four          as long as parts m + 1 to 2 m: how many bytes a second ar
                        then on, and parts grow to what memory leaves for two; else m it is
 ```
 
-Among few, four parts in a row that are as slow as S3's, or half as fast as those that were tried, show that the way has
-changed. Then the pipeline empties, since the large parts leave no memory for more, and many it is again, for good.
+Among few, four parts in a row that are as slow as S3's, or half as fast as those that were tried, say that the way has
+changed. Then the pipeline empties once, since the large parts in it may leave no memory for many, and many it is again,
+for good.
 
 For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts. That requests are faster
 when there are few shows that many were in each other's way. It is what tells a line where few are enough from a
@@ -88,12 +89,12 @@ class Pace:
         self._trial = 2 * plan.max_concurrency + 1 if plan.adapts and plan.max_concurrency > _FEW else math.inf
         self._times: list[float] = []
         self._arrivals: list[Arrival] = []
-        self._number = self._outstanding = 0
+        self._number = 0
         #: Among few, how many bytes a second are too slow, and how many of the last parts were, in a row.
         self._slow_rate = 0.0
         self._slow = 0
-        #: The last part that may be too large to be one of many; 0 once it has arrived, and all before it.
-        self._large = 0
+        #: The part that is filled while no other is in flight: those before may be too large to be among many.
+        self._alone = 0
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled. Those of a trial are as long as those before."""
@@ -103,22 +104,18 @@ class Pace:
 
     def in_flight(self, number: int) -> int:
         """How many other parts may be in flight while part ``number`` is being filled."""
-        return 0 if self._large else min(self.most_in_flight, self.plan.in_flight(number))
+        return 0 if number == self._alone else min(self.most_in_flight, self.plan.in_flight(number))
 
     def arrived(self, part: Arrival) -> None:
         """S3 has a part."""
-        self._outstanding -= 1
         if self._trial < math.inf:
             self._arrivals.append(part)
         elif self.plan is not self._asked:
             self._look_again(part)
-        if not self._outstanding and self._number >= self._large:
-            self._large = 0
 
     def handed_over(self, number: int, now: float) -> None:
         """Part ``number`` is being sent from now on; ``now`` in seconds of the clock of its `Arrival`."""
         self._number = number
-        self._outstanding += 1
         if self._trial == math.inf:
             return
         self._times.append(now)
@@ -145,7 +142,7 @@ class Pace:
         self._slow = self._slow + 1 if part.size <= self._slow_rate * (part.ended - part.began) else 0
         if self._slow == _ROUNDS * _FEW:
             self._settle(self._asked)
-            self._large = self._number + 1
+            self._alone = self._number + 2
 
     def _settle(self, plan: Plan) -> None:
         self.plan = plan

@@ -27,6 +27,8 @@ class PartBuffer(io.BytesIO):
         super().__init__()
         self._kept: list[tuple[int, bytes]] = []
         self._kept_bytes = 0
+        #: The most bytes that were copied into it for one part, and so the most of its memory.
+        self.most_copied = 0
 
     def __del__(self) -> None:
         pass
@@ -36,17 +38,11 @@ class PartBuffer(io.BytesIO):
         """All bytes that it holds."""
         return self.tell() + self._kept_bytes
 
-    @property
-    def memory(self) -> int:
-        """The bytes of memory that it has touched for what is copied."""
-        with self.getbuffer() as touched:
-            return len(touched)
-
     def make_room(self, size: int) -> None:
         """Have memory for ``size`` more bytes to be copied, if there is so much. What is small moves with each growth,
         and at last out of the heap; where there was more before nothing is done, since the system moves no bytes there.
         """
-        if self.memory > 2 * self.tell():
+        if self._touched() > 2 * self.tell():
             return
         try:
             room = bytes(self.tell() + size)
@@ -64,7 +60,7 @@ class PartBuffer(io.BytesIO):
         data = view.obj
         if type(data) is not bytes or not _KEPT_BYTES <= len(data) == len(view) <= _MOST_KEPT_BYTES:
             return False
-        idle = self.memory - self.tell()
+        idle = self._touched() - self.tell()
         if idle > self.tell():
             self.truncate()
         elif idle:
@@ -103,8 +99,14 @@ class PartBuffer(io.BytesIO):
 
     def reuse(self) -> None:
         """Be empty, and keep the memory; BufferError if something still looks at it."""
+        self.most_copied = max(self.most_copied, self.tell())
         self.truncate()
         self._forget()
+
+    def _touched(self) -> int:
+        """The bytes from its beginning that were ever copied or reserved since it was cut."""
+        with self.getbuffer() as touched:
+            return len(touched)
 
     def _forget(self) -> None:
         self.seek(0)

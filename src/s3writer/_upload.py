@@ -306,10 +306,10 @@ class Upload:
         self._sender.start(send_part)
 
     def _empty_buffer(self) -> PartBuffer:
-        """For the next part, once the pipeline has room for it. Memory of a part that was larger is not used again."""
+        """For the next part, once the pipeline has room for it. One that has held a larger part is not used again."""
         self._collect(self._pace.in_flight(self.session.next_part()))
         while self._spare:
-            if (spare := self._spare.pop()).memory <= self.room():
+            if (spare := self._spare.pop()).most_copied <= self.room():
                 return spare
         return PartBuffer()
 
