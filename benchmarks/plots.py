@@ -75,7 +75,7 @@ def table(bench: "Bench", scenario: str, columns: list[str]) -> str:
     rows = ["| | " + " | ".join(COLUMNS[name] for name in columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for library in bench.results[scenario]:
         figures = (bench.median(scenario, library, name) for name in columns)
-        rows.append(f"| {library} | " + " | ".join(f"{figure:.3g}" for figure in figures) + " |")
+        rows.append(f"| {library} | " + " | ".join(f"{float(f'{figure:.3g}'):g}" for figure in figures) + " |")
     return "\n".join(rows) + "\n"
 
 
