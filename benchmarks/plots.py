@@ -67,6 +67,11 @@ def picture(name: str, text: str) -> str:
     return f"![{text}](plots/{name}-light.svg#only-light)\n![{text}](plots/{name}-dark.svg#only-dark)\n"
 
 
+def short(figure: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{float(f'{figure:.3g}'):g}"
+
+
 COLUMNS = {"cpu_per_gib": "CPU s a GiB", "rate": "MiB/s", "memory_mib": "memory above idle, MiB"}
 
 
@@ -75,7 +80,7 @@ def table(bench: "Bench", scenario: str, columns: list[str]) -> str:
     rows = ["| | " + " | ".join(COLUMNS[name] for name in columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for library in bench.results[scenario]:
         figures = (bench.median(scenario, library, name) for name in columns)
-        rows.append(f"| {library} | " + " | ".join(f"{float(f'{figure:.3g}'):g}" for figure in figures) + " |")
+        rows.append(f"| {library} | " + " | ".join(map(short, figures)) + " |")
     return "\n".join(rows) + "\n"
 
 
@@ -184,7 +189,7 @@ def bars(bench: "Bench", scenario: str, what: str, title: str, path: Path) -> No
         with figure(colors, title, path.with_name(f"{path.name}-{theme}.svg")) as axes:
             shades = [OURS if library.startswith("s3writer") else colors["bar"] for library in libraries]
             drawn = axes.barh(libraries, medians, color=shades)
-            axes.bar_label(drawn, fmt="%.3g", padding=4, color=colors["text"])
+            axes.bar_label(drawn, fmt=short, padding=4, color=colors["text"])
 
 
 def line(bench: "Bench", lengths: dict[float, str], path: Path) -> None:
