@@ -239,6 +239,7 @@ def test_a_writer_goes_on_with_few_and_with_many_again(client: Any, key: str, mo
         pace = stream._upload._pace
         assert max(seen[10:]) <= pace.most_in_flight == 2
         assert pace.size(1000) == 8 * MIB
+        assert stream._upload.session.next_part() == 21
         pace._slow_rate = 1e12
         held = []
         while stream.tell() < 200 * MIB:
