@@ -28,12 +28,12 @@ import boto3
 from botocore.config import Config
 from run import sink
 
-from s3writer import _plan
-from s3writer._checksums import named
-from s3writer._glue import Glue
-from s3writer._segment import Segment, SegmentReceipt, SegmentStore
-from s3writer._session import Receipt
+from s3writer._s3.checksums import named
+from s3writer._upload import plan as _plan
+from s3writer._upload.lifecycle import Receipt
 from s3writer.segments import SegmentedUpload, _Call, _Run, write_segments
+from s3writer.segments.joints import Glue
+from s3writer.segments.segment import Segment, SegmentReceipt, SegmentStore
 
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
 SEGMENT = 160 * MIB

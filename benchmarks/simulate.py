@@ -6,7 +6,7 @@ python simulate.py
 import json
 import time
 
-from s3writer._plan import DEFAULT_CONCURRENCY, GIB, MAX_PARTS, MIB, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, GIB, MAX_PARTS, MIB, MIN_PART_BYTES, make_plan
 
 TIB = 1024 * GIB
 STREAMS = {

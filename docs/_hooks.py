@@ -4,7 +4,7 @@ import re
 import subprocess
 from typing import Any
 
-from s3writer._session import MOVES, State
+from s3writer._upload.lifecycle import MOVES, State
 
 PLACE = "<!-- states -->"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from s3writer._body import send_at_once
+from s3writer._s3.body import send_at_once
 from tests.stores import START_SECONDS, Store, folder, free_port, program, running
 
 ADDON = Path(__file__).parent / "proxy" / "addon.py"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3writer._body import Body
+from s3writer._s3.body import Body
 from tests.helpers import MIB, data
 
 WHOLE = data(16 * MIB + 1)

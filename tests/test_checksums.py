@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3writer._checksums import Algorithm, algorithms, named
+from s3writer._s3.checksums import Algorithm, algorithms, named
 
 CRCS = [algorithm for algorithm in algorithms().values() if algorithm.crc]
 
@@ -51,7 +51,7 @@ def test_an_unknown_algorithm_is_refused_with_those_there_are() -> None:
 
 
 def test_without_awscrt_the_best_is_crc32() -> None:
-    script = "import sys; sys.modules['awscrt'] = None; from s3writer import _checksums; print(_checksums.best().name)"
+    script = "import sys; sys.modules['awscrt'] = None; from s3writer._s3.checksums import best; print(best().name)"
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "CRC32\n"
     )
@@ -67,6 +67,6 @@ def test_an_awscrt_that_is_old_or_broken_is_done_without(tmp_path: Path, source:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "checksums.py").write_text(f"from zlib import crc32\n{source}\n")
-    script = "from s3writer._checksums import best; print(best().name)"
+    script = "from s3writer._s3.checksums import best; print(best().name)"
     said = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "CRC32"

@@ -23,9 +23,9 @@ import click
 import pytest
 import zstandard
 
-from s3writer._parameters import Age, Pair, Size, Url
-from s3writer._progress import Bar
+from s3writer._file.bar import Bar
 from s3writer.cli import run
+from s3writer.cli.parameters import Age, Pair, Size, Url
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 from tests.wire import Wire, cut, interrupt, refuse
@@ -263,7 +263,7 @@ def test_one_that_could_not_be_committed_has_its_own_status(
     wire = Wire(client)
     wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=1)
     wire.on("CompleteMultipartUpload", cut, nth=2)
-    with mock.patch("s3writer._client.default_client", return_value=client):
+    with mock.patch("s3writer._s3.client.default_client", return_value=client):
         assert [run(["commit", str(tmp_path / "a")]) for _ in range(3)] == [1, 3, 0]
     assert "commit it again" in capsys.readouterr().err
 
@@ -272,7 +272,7 @@ def test_what_could_not_be_listed_is_a_failure_and_nothing_more(
     client: Any, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Wire(client).on("ListMultipartUploads", refuse(403, "AccessDenied"))
-    with mock.patch("s3writer._client.default_client", return_value=client):
+    with mock.patch("s3writer._s3.client.default_client", return_value=client):
         assert run(["uploads", at(key)]) == 1
     assert capsys.readouterr().err.startswith("s3writer: failed: listing the unfinished uploads")
 
@@ -451,7 +451,7 @@ def test_a_failure_with_keep_tells_machines_how_to_go_on(environment: dict[str, 
 def test_a_signal_that_comes_too_late_changes_nothing(
     environment: dict[str, str], client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3writer._sources.Producer.stop", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("s3writer.cli.sources.Producer.stop", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert call(environment, "put", at(key), given=PAYLOAD) == (0, "", "")
     assert content(client, key) == PAYLOAD
 
@@ -664,7 +664,7 @@ def test_each_outcome_has_an_exit_status(
     wire.on(operation, fault)
     if code == 3:
         wire.on("HeadObject", refuse(403, "AccessDenied"))
-    with given, mock.patch("s3writer._client.default_client", return_value=client):
+    with given, mock.patch("s3writer._s3.client.default_client", return_value=client):
         assert run(["put", at(key), "--json"]) == code
     out, err = capsys.readouterr()
     assert message in json.loads(out)["outcome"]
@@ -686,9 +686,9 @@ while True:
     except BrokenPipeError:
         pass
 """
-    monkeypatch.setattr("s3writer._sources._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("s3writer.cli.sources._PATIENCE_SECONDS", 0.2)
     Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
-    with mock.patch("s3writer._client.default_client", return_value=client):
+    with mock.patch("s3writer._s3.client.default_client", return_value=client):
         assert run(["put", at(key), "--", sys.executable, "-c", script, str(tmp_path / "pid")]) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -702,12 +702,12 @@ def test_of_several_the_published_ones_are_told(
             stream.write(b"prepared")
             (tmp_path / name).write_text(stream.prepare().to_json())
     Wire(client).on("CompleteMultipartUpload", refuse(403, "AccessDenied"), nth=2)
-    with mock.patch("s3writer._client.default_client", return_value=client):
+    with mock.patch("s3writer._s3.client.default_client", return_value=client):
         assert run(["commit", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 4
     told = json.loads(capsys.readouterr().out)
     assert [one["key"] for one in told["published"]] == [key + "a"]
     assert told["failed"]["key"] == key + "b"
-    with mock.patch("s3writer._client.default_client", return_value=client):
+    with mock.patch("s3writer._s3.client.default_client", return_value=client):
         assert run(["abort", str(tmp_path / "b")]) == 0
     assert uploads(client, key + "b") == []
 

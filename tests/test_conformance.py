@@ -14,7 +14,7 @@ from s3writer import (
     MultipartUploadWriter,
     NotCommittedError,
 )
-from s3writer._checksums import algorithms
+from s3writer._s3.checksums import algorithms
 from tests.conftest import assert_nothing_left
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET, STORES, Store

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
 from tests.stores import KEY_ID, REGION, SECRET, Store
 
 GIB = 1024**3

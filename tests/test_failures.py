@@ -27,10 +27,10 @@ from s3writer import (
     ObjectTooLargeError,
     S3WriterError,
     ThrottledError,
-    _upload,
 )
-from s3writer._client import default_client
-from s3writer._plan import MAX_PARTS
+from s3writer._s3.client import default_client
+from s3writer._upload import upload as _upload
+from s3writer._upload.plan import MAX_PARTS
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
@@ -238,7 +238,7 @@ def test_a_part_that_shows_after_the_abort_is_aborted_again(client: Any, key: st
 def test_a_part_that_may_arrive_late_is_looked_for_again_and_told(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    monkeypatch.setattr("s3writer._upload._LATE_SECONDS", 0.1)
+    monkeypatch.setattr("s3writer._upload.upload._LATE_SECONDS", 0.1)
     wire = Wire(client)
 
     def refuse_later(request: Any) -> Any:
@@ -300,7 +300,7 @@ def test_a_part_that_the_store_has_otherwise_is_an_error(client: Any, key: str) 
 
 
 def test_part_10001_is_refused_with_what_to_set(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
+    monkeypatch.setattr("s3writer._upload.lifecycle.MAX_PARTS", 2)
     stream = writer(client, key)
     stream.write(data(10 * MIB))
     with pytest.raises(ObjectTooLargeError, match=r"expected_size.*max_memory.*part_size") as caught:
@@ -313,7 +313,7 @@ def test_part_10001_is_refused_with_what_to_set(client: Any, key: str, monkeypat
 
 
 def test_an_object_of_exactly_all_parts_is_published(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
+    monkeypatch.setattr("s3writer._upload.lifecycle.MAX_PARTS", 2)
     with writer(client, key) as stream:
         stream.write(data(10 * MIB))
     assert content(client, key) == data(10 * MIB)
@@ -649,7 +649,7 @@ def test_a_failed_part_wakes_a_write_that_waits_for_a_slot(client: Any, key: str
 def test_a_server_that_hangs_while_aborting_is_not_waited_for(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3writer._upload._ABORT_SECONDS", 0.5)
+    monkeypatch.setattr("s3writer._upload.upload._ABORT_SECONDS", 0.5)
     wire = Wire(client)
     wire.on("UploadPart", refuse(403, "AccessDenied"))
     wire.on("AbortMultipartUpload", delay(2))

@@ -18,7 +18,7 @@ import pytest
 
 import s3writer
 from s3writer import MultipartUploadWriter, NotCommittedError
-from s3writer._writer import _ROOM_BYTES
+from s3writer._file.writer import _ROOM_BYTES
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET

@@ -17,17 +17,15 @@ from s3writer import (
     MultipartUploadWriter,
     PendingUpload,
     S3WriterError,
-    _glue,
-    _segmented,
-    _sender,
-    _session,
-    _store,
-    _upload,
-    _writer,
     pending,
-    segments,
 )
-from s3writer.segments import write_segments
+from s3writer._file import writer as _writer
+from s3writer._s3 import calls as _store
+from s3writer._upload import lifecycle as _session
+from s3writer._upload import sender as _sender
+from s3writer._upload import upload as _upload
+from s3writer.segments import driver, joints, write_segments
+from s3writer.segments import upload as _segmented
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, data, logged, writer
 from tests.stores import BUCKET
@@ -202,9 +200,9 @@ def write_both_halves(key: str) -> None:
 def test_an_interrupted_driver_says_what_became_of_the_object(
     monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
-    monkeypatch.setattr("s3writer.segments._PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr("s3writer.segments._LATE_SECONDS", 0.0)
-    modules = (segments, _segmented, _glue, pending)
+    monkeypatch.setattr("s3writer.segments.driver._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("s3writer.segments.driver._LATE_SECONDS", 0.0)
+    modules = (driver, _segmented, joints, pending)
     sweep = Sweep(kind, {str(module.__file__) for module in modules})
     with sweep.s3:
         for _, url, said in sweep.over(lambda key: key, write_both_halves):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload, commit_all
-from s3writer._session import Receipt
+from s3writer._upload.lifecycle import Receipt
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
 from tests.wire import Wire, cut_after_sending, refuse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3writer._plan import MIB
+from s3writer._upload.plan import MIB
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 
 #: What requests, threads and the allocator may take beside the parts.

@@ -16,7 +16,7 @@ import zstandard
 
 import s3writer
 from s3writer import MultipartUploadWriter
-from s3writer._compressing import CompressingWriter
+from s3writer._file.compression import CompressingWriter
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stores import BUCKET

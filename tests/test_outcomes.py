@@ -8,7 +8,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
 from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
-from s3writer._body import Body
+from s3writer._s3.body import Body
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Action, Wire, answer, cut, cut_after_sending, interrupt, refuse

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3writer import _pace
-from s3writer._pace import Arrival, Pace
-from s3writer._plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
-from s3writer._segment import SegmentPlan
+from s3writer._upload import pace as _pace
+from s3writer._upload.pace import Arrival, Pace
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
+from s3writer.segments.segment import SegmentPlan
 from tests.helpers import MIB, content, data, writer
 
 MB = 1_000_000

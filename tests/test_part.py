@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3writer._part import PartBuffer
+from s3writer._upload.part import PartBuffer
 from tests.helpers import MIB, content, data, writer
 
 KEPT = 512 * 1024

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3writer._plan import (
+from s3writer._upload.plan import (
     DEFAULT_CONCURRENCY,
     GIB,
     MAX_OBJECT_BYTES,

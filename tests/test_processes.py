@@ -124,7 +124,7 @@ def test_a_server_that_hangs_holds_up_the_exit_once_and_not_for_each_upload(
 ) -> None:
     script = """
 import time
-s3writer._upload._ABORT_SECONDS = 0.5
+s3writer._upload.upload._ABORT_SECONDS = 0.5
 client.meta.events.register("before-send.s3.AbortMultipartUpload", lambda **_: time.sleep(1))
 more = [s3writer.MultipartUploadWriter(bucket, key, client=client) for _ in range(3)]
 for other in more:
@@ -204,7 +204,7 @@ def test_the_default_client_is_one_a_process_and_a_forked_child_makes_its_own(
     script = """
 os.environ.update(AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID=key_id, AWS_SECRET_ACCESS_KEY=secret, AWS_REGION=region)
 stream.abort()
-from s3writer._client import default_client
+from s3writer._s3.client import default_client
 boto3.DEFAULT_SESSION = None
 found = set()
 threads = [threading.Thread(target=lambda: found.add(id(default_client()))) for _ in range(8)]

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s3writer import MultipartUploadWriter
-from s3writer._plan import MAX_PARTS
+from s3writer._upload.plan import MAX_PARTS
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET
 from tests.wire import Wire

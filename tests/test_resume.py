@@ -449,7 +449,7 @@ def test_one_that_has_all_of_s3_s_parts_takes_no_byte_more(
     server: Store, client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = left(server, key)
-    monkeypatch.setattr("s3writer._session.MAX_PARTS", 2)
+    monkeypatch.setattr("s3writer._upload.lifecycle.MAX_PARTS", 2)
     with pytest.raises(ObjectTooLargeError), resumed(client, key, upload_id, on_error="abort") as stream:
         stream.write(b"one more")
     assert uploads(client, key) == []

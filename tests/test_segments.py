@@ -39,20 +39,20 @@ from s3writer import (
     S3WriterError,
     abort_uploads,
 )
-from s3writer._checksums import best
-from s3writer._client import client_of
-from s3writer._numbers import LEAST, NUMBERS, Numbers
-from s3writer._plan import GIB, MAX_PART_BYTES, MIN_PART_BYTES
-from s3writer._segment import SegmentPlan
+from s3writer._s3.checksums import best
+from s3writer._s3.client import client_of
+from s3writer._upload.plan import GIB, MAX_PART_BYTES, MIN_PART_BYTES
 from s3writer.segments import (
     CompressingSegmentWriter,
     Segment,
     SegmentedUpload,
     SegmentReceipt,
     SegmentWriter,
-    _Call,
     write_segments,
 )
+from s3writer.segments.driver import _Call
+from s3writer.segments.part_numbers import LEAST, NUMBERS, Numbers
+from s3writer.segments.segment import SegmentPlan
 from s3writer.testing import MemoryS3
 from tests import jobs
 from tests.conftest import Running
@@ -95,7 +95,7 @@ class AnyOrder(Executor):
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test is about how long the driver waits for a part that comes late."""
-    monkeypatch.setattr("s3writer.segments._LATE_SECONDS", 0.0)
+    monkeypatch.setattr("s3writer.segments.driver._LATE_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -434,7 +434,7 @@ def test_a_tail_needs_no_number_of_its_own() -> None:
 
 
 def test_parts_that_do_not_end_in_time_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer._segment.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("s3writer.segments.segment.STOP_SECONDS", 0.0)
     goes_on = threading.Event()
     with logged() as log, MemoryS3(BUCKET) as s3:
         upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
@@ -688,7 +688,7 @@ def test_a_part_that_comes_after_the_abort_is_told_of(monkeypatch: pytest.Monkey
             super().submit(run)
             return future
 
-    monkeypatch.setattr("s3writer.segments._FRANK", ())
+    monkeypatch.setattr("s3writer.segments.driver._FRANK", ())
     goes_on = threading.Event()
 
     def slow(stream: Any) -> None:
@@ -769,7 +769,7 @@ def test_a_segment_that_outgrows_its_numbers_is_refused() -> None:
 
 
 def test_more_long_segments_than_there_are_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer._numbers.NUMBERS", 8)
+    monkeypatch.setattr("s3writer.segments.part_numbers.NUMBERS", 8)
     with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(2) as pool:
         with pytest.raises(ObjectTooLargeError, match="make fewer and longer segments"):
             write_segments(BUCKET, "key", iter(producers([11 * MIB] * 5)), executor=pool)

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from s3writer._sender import Sender, Stopped
+from s3writer._upload.sender import Sender, Stopped
 
 
 def test_results_come_back_to_the_owner() -> None:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from s3writer._session import MOVES, Receipt, Session, State
+from s3writer._upload.lifecycle import MOVES, Receipt, Session, State
 
 
 def receipt(number: int, size: int) -> Receipt:

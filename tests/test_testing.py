@@ -229,7 +229,7 @@ def test_parts_that_make_no_object_are_refused(bodies: Any, change: Any, argumen
 
 
 def crc32(body: bytes) -> str:
-    digest = s3writer._checksums.algorithms()["CRC32"].start()
+    digest = s3writer._s3.checksums.algorithms()["CRC32"].start()
     digest.update(memoryview(body))
     return digest.value()
 

@@ -19,9 +19,9 @@ from s3writer._errors import (
     ThrottledError,
     WrongRegionError,
 )
-from s3writer._open import open
-from s3writer._session import UploadResult
-from s3writer._writer import MultipartUploadWriter
+from s3writer._file.open import open
+from s3writer._file.writer import MultipartUploadWriter
+from s3writer._upload.lifecycle import UploadResult
 from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
 from s3writer.unfinished import (
     CleanupRule,

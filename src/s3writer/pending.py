@@ -19,8 +19,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3writer import _client
-from s3writer._arguments import Arguments, check_address
 from s3writer._errors import (
     ConflictError,
     KeyExistsError,
@@ -31,8 +29,10 @@ from s3writer._errors import (
     add_note,
 )
 from s3writer._log import log_end
-from s3writer._session import Receipt, UploadResult
-from s3writer._store import LostAnswerError, Store
+from s3writer._s3 import client as _client
+from s3writer._s3.arguments import Arguments, check_address
+from s3writer._s3.calls import LostAnswerError, Store
+from s3writer._upload.lifecycle import Receipt, UploadResult
 
 #: Of `PendingUpload.to_json`; one that is read by an older version of this package must be refused.
 _FORMAT = 1

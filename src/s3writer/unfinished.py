@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3writer import _client, _faults
-from s3writer._arguments import UPLOADS, Arguments
 from s3writer._errors import NotCommittedError
-from s3writer._lazy import Lazy
-from s3writer._store import Store
+from s3writer._s3 import client as _client
+from s3writer._s3 import faults as _faults
+from s3writer._s3.arguments import UPLOADS, Arguments
+from s3writer._s3.calls import Store
+from s3writer._s3.lazy import Lazy
 
 #: What S3 answers who lists the parts of an upload with a customer's key, and does not give the key.
 _NEEDS_KEY = "InvalidRequest"

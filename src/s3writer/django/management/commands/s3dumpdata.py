@@ -9,10 +9,10 @@ from django.core.management.commands import dumpdata
 from django.core.serializers import get_public_serializer_formats
 
 import s3writer
-from s3writer._compressing import SUFFIXES
-from s3writer._progress import Bar
-from s3writer._writer import IN_FLIGHT
-from s3writer.django._options import writer_options
+from s3writer._file.bar import Bar
+from s3writer._file.compression import SUFFIXES
+from s3writer._file.writer import IN_FLIGHT
+from s3writer.django.options import writer_options
 
 #: The exit status that the command line ``s3writer`` has for it, too.
 _UNKNOWN = 3

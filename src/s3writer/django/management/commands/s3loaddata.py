@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.core.management.commands import loaddata
 
-from s3writer._faults import said
-from s3writer._open import SCHEME, parsed
-from s3writer.django._options import read_arguments
+from s3writer._file.open import SCHEME, parsed
+from s3writer._s3.faults import said
+from s3writer.django.options import read_arguments
 
 _PIECE_BYTES = 1024 * 1024
 

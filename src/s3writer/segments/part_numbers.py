@@ -10,7 +10,7 @@ When few are left and more lie unused behind, it is best to wait until no segmen
 the last one that was used, and what short segments have left unused is used again.
 """
 
-from s3writer._plan import MAX_PARTS
+from s3writer._upload.plan import MAX_PARTS
 
 #: All but the last one.
 NUMBERS = MAX_PARTS - 1

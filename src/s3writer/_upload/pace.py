@@ -36,7 +36,7 @@ import math
 from dataclasses import dataclass
 from operator import attrgetter
 
-from s3writer._plan import Plan
+from s3writer._upload.plan import Plan
 
 #: A request that carries more bytes a second is not limited by S3; from the page named above.
 _S3_BYTES_A_SECOND = 90_000_000

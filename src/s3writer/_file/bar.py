@@ -14,7 +14,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from s3writer._writer import MultipartUploadWriter
+from s3writer._file.writer import MultipartUploadWriter
 
 
 class Bar:

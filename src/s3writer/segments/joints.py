@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from s3writer._plan import MIB
-from s3writer._segment import SegmentReceipt, SegmentStore
-from s3writer._sender import Sender
-from s3writer._session import Receipt
-from s3writer._upload import STOP_SECONDS
+from s3writer._upload.lifecycle import Receipt
+from s3writer._upload.plan import MIB
+from s3writer._upload.sender import Sender
+from s3writer._upload.upload import STOP_SECONDS
+from s3writer.segments.segment import SegmentReceipt, SegmentStore
 
 #: Short segments are joined up to this size, and then by one more. 10,000 parts of it are 156 GiB.
 _ENOUGH_BYTES = 16 * MIB

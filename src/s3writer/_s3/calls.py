@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from s3writer import _body, _faults
-from s3writer._arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
-from s3writer._body import Body
-from s3writer._checksums import Algorithm, Digest, best, named
 from s3writer._errors import ChecksumMismatchError, NotCommittedError, OutcomeUnknownError, S3WriterError
 from s3writer._log import facts, warn
-from s3writer._session import Receipt, UploadResult
+from s3writer._s3 import body as _body
+from s3writer._s3 import faults as _faults
+from s3writer._s3.arguments import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Arguments
+from s3writer._s3.body import Body
+from s3writer._s3.checksums import Algorithm, Digest, best, named
+from s3writer._upload.lifecycle import Receipt, UploadResult
 
 #: Under this name a random token goes into the object's metadata.
 TOKEN_NAME = "s3writer-token"

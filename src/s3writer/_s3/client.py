@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from s3writer._body import send_at_once
+from s3writer._s3.body import send_at_once
 
 CONFIG: dict[str, Any] = {
     "max_pool_connections": 64,

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from s3writer import _resume
 from s3writer._errors import (
     AbortedError,
     ChecksumMismatchError,
@@ -30,12 +29,13 @@ from s3writer._errors import (
     add_note,
 )
 from s3writer._log import facts, log, log_end, warn
-from s3writer._pace import Arrival, Pace
-from s3writer._part import PartBuffer
-from s3writer._plan import MAX_PARTS, Plan
-from s3writer._sender import Sender
-from s3writer._session import Receipt, Session, State, UploadResult
-from s3writer._store import LostAnswerError, Store, says_gone
+from s3writer._s3.calls import LostAnswerError, Store, says_gone
+from s3writer._upload import resume as _resume
+from s3writer._upload.lifecycle import Receipt, Session, State, UploadResult
+from s3writer._upload.pace import Arrival, Pace
+from s3writer._upload.part import PartBuffer
+from s3writer._upload.plan import MAX_PARTS, Plan
+from s3writer._upload.sender import Sender
 from s3writer.pending import PendingUpload
 
 #: How long an abort takes at the most, and how long it waits for parts that are under way, which stop before their

@@ -5,7 +5,7 @@ import string
 from http import HTTPStatus
 
 from s3writer import _errors as errors
-from s3writer._lazy import Lazy
+from s3writer._s3.lazy import Lazy
 
 botocore = Lazy("botocore.exceptions")
 

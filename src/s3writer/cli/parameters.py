@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from s3writer._open import parsed
+from s3writer._file.open import parsed
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
 _AGE = re.compile(r"(\d+)([smhdw])")

@@ -4,8 +4,8 @@ import codecs
 import io
 from typing import Any, Literal, overload
 
-from s3writer._compressing import FORMATS, SUFFIXES, CompressingWriter
-from s3writer._writer import MultipartUploadWriter
+from s3writer._file.compression import FORMATS, SUFFIXES, CompressingWriter
+from s3writer._file.writer import MultipartUploadWriter
 
 SCHEME = "s3://"
 #: The modes, whatever the order of their letters.

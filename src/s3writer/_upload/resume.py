@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from s3writer._checksums import MD5, Digest, algorithms
 from s3writer._errors import ChecksumMismatchError, NotCommittedError
-from s3writer._plan import MIN_PART_BYTES
-from s3writer._session import Receipt
+from s3writer._s3.checksums import MD5, Digest, algorithms
+from s3writer._upload.lifecycle import Receipt
+from s3writer._upload.plan import MIN_PART_BYTES
 
 _PIECE_BYTES = 1024 * 1024
 _MD5_BYTES = 16

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from s3writer._lazy import Lazy
+from s3writer._s3.lazy import Lazy
 
 exceptions, handlers, validate = Lazy("botocore.exceptions"), Lazy("botocore.handlers"), Lazy("botocore.validate")
 

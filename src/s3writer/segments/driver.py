@@ -1,13 +1,4 @@
-"""One object from many machines: each writes a segment, and one of them, the driver, publishes them all, in order.
-
-```python
-with Client(scheduler).get_executor() as pool:  # Dask; or ProcessPoolExecutor()
-    result = write_segments("bucket", "backups/events.jsonl", producers, executor=pool)
-```
-
-`write_segments` does all of it on any ``concurrent.futures.Executor``. For engines without one, the pieces are here:
-`SegmentedUpload` for the driver, `SegmentWriter` for the workers, `SegmentReceipt` for the way back.
-"""
+"""`write_segments`: the driver, which has an executor write the segments and publishes the object."""
 
 import contextlib
 import inspect
@@ -18,25 +9,16 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeGuard
 
-from s3writer._client import client_of
-from s3writer._compressing import compressor
 from s3writer._errors import ConnectionFailedError, NotCommittedError, ObjectTooLargeError, S3WriterError, add_note
-from s3writer._glue import Glue
+from s3writer._file.compression import compressor
 from s3writer._log import facts, warn
-from s3writer._numbers import LEAST, MAX_SEGMENTS, Numbers
-from s3writer._plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIN_PART_BYTES, make_plan
-from s3writer._segment import CompressingSegmentWriter, Segment, SegmentReceipt, SegmentWriter, check_encoding
-from s3writer._segmented import SegmentedUpload, as_bytes, first_part_size
-from s3writer._session import UploadResult
-
-__all__ = [
-    "CompressingSegmentWriter",
-    "Segment",
-    "SegmentReceipt",
-    "SegmentWriter",
-    "SegmentedUpload",
-    "write_segments",
-]
+from s3writer._s3.client import client_of
+from s3writer._upload.lifecycle import UploadResult
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIN_PART_BYTES, make_plan
+from s3writer.segments.joints import Glue
+from s3writer.segments.part_numbers import LEAST, MAX_SEGMENTS, Numbers
+from s3writer.segments.segment import CompressingSegmentWriter, Segment, SegmentReceipt, SegmentWriter, check_encoding
+from s3writer.segments.upload import SegmentedUpload, as_bytes, first_part_size
 
 #: Each segment that waits for its turn takes up to 10 MiB of the driver's memory.
 DEFAULT_WINDOW = 32

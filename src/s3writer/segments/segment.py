@@ -29,20 +29,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
-from s3writer import _client
-from s3writer._arguments import PART
-from s3writer._body import Body
-from s3writer._checksums import MD5, Digest
-from s3writer._compressing import CompressingWriter
 from s3writer._errors import ObjectTooLargeError
+from s3writer._file.compression import CompressingWriter
+from s3writer._file.writer import MultipartUploadWriter
 from s3writer._log import log_end, warn
-from s3writer._pace import Pace
-from s3writer._part import PartBuffer
-from s3writer._plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
-from s3writer._session import Receipt, State
-from s3writer._store import Store
-from s3writer._upload import STOP_SECONDS, Upload
-from s3writer._writer import MultipartUploadWriter
+from s3writer._s3 import client as _client
+from s3writer._s3.arguments import PART
+from s3writer._s3.body import Body
+from s3writer._s3.calls import Store
+from s3writer._s3.checksums import MD5, Digest
+from s3writer._upload.lifecycle import Receipt, State
+from s3writer._upload.pace import Pace
+from s3writer._upload.part import PartBuffer
+from s3writer._upload.plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
+from s3writer._upload.upload import STOP_SECONDS, Upload
 from s3writer.pending import check_customer_key
 
 #: What the log says of a segment where it says this of an upload.

@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from s3writer._checksums import MD5, algorithms
-from s3writer._plan import MAX_PARTS, MIN_PART_BYTES
+from s3writer._s3.checksums import MD5, algorithms
+from s3writer._upload.plan import MAX_PARTS, MIN_PART_BYTES
 
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _PIECE_BYTES = 1024 * 1024

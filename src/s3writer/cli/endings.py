@@ -11,11 +11,11 @@ from typing import IO, Any
 
 import click
 
-from s3writer import _faults
 from s3writer._errors import NotCommittedError, OutcomeUnknownError, S3WriterError
-from s3writer._session import UploadResult
-from s3writer._sources import ProducerError
-from s3writer._writer import IN_FLIGHT
+from s3writer._file.writer import IN_FLIGHT
+from s3writer._s3 import faults as _faults
+from s3writer._upload.lifecycle import UploadResult
+from s3writer.cli.sources import ProducerError
 from s3writer.pending import PartlyCommittedError, PendingUpload
 
 #: What the log says of an upload that was kept.
@@ -62,6 +62,7 @@ class Warnings(logging.Handler):
         self.kept: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep what it says."""
         message = record.getMessage()
         self.messages.append(message)
         if hasattr(record, "s3_resume"):

@@ -37,21 +37,21 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from s3writer import _client
-from s3writer._arguments import Arguments, check_address
 from s3writer._log import warn
-from s3writer._part import PartBuffer
-from s3writer._plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
-from s3writer._sender import is_worker
-from s3writer._session import UploadResult
-from s3writer._store import Store, algorithm_for
-from s3writer._upload import Upload
+from s3writer._s3 import client as _client
+from s3writer._s3.arguments import Arguments, check_address
+from s3writer._s3.calls import Store, algorithm_for
+from s3writer._upload.lifecycle import UploadResult
+from s3writer._upload.part import PartBuffer
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._upload.sender import is_worker
+from s3writer._upload.upload import Upload
 from s3writer.pending import PendingUpload
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from s3writer._resume import Readable
+    from s3writer._upload.resume import Readable
 
 Outcome = TypeVar("Outcome")
 

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3writer._arguments import Arguments, check_address
-from s3writer._checksums import best, named
 from s3writer._errors import NotCommittedError, S3WriterError, add_note
-from s3writer._glue import Glue
-from s3writer._numbers import MAX_SEGMENTS, NUMBERS
-from s3writer._plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
-from s3writer._segment import Segment, SegmentReceipt, SegmentStore, chosen_for_segments
-from s3writer._session import Receipt, UploadResult
-from s3writer._store import Store, says_gone
+from s3writer._s3.arguments import Arguments, check_address
+from s3writer._s3.calls import Store, says_gone
+from s3writer._s3.checksums import best, named
+from s3writer._upload.lifecycle import Receipt, UploadResult
+from s3writer._upload.plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
 from s3writer.pending import PendingUpload, check_customer_key
+from s3writer.segments.joints import Glue
+from s3writer.segments.part_numbers import MAX_SEGMENTS, NUMBERS
+from s3writer.segments.segment import Segment, SegmentReceipt, SegmentStore, chosen_for_segments
 
 
 @dataclass(frozen=True)

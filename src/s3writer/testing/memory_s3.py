@@ -1,27 +1,4 @@
-"""S3 in memory, for tests of code that writes with a writer: no network, no credentials, and faults on demand.
-
-```python
-def test_the_export_is_published_whole():
-    with MemoryS3("my-bucket") as s3:
-        export()
-    assert s3.objects["s3://my-bucket/rows.csv"] == b"1,2"
-
-
-def test_an_export_that_may_not_write_leaves_nothing():
-    with MemoryS3("my-bucket") as s3:
-        s3.refuse("UploadPart", "AccessDenied", nth=2)
-        with pytest.raises(AccessDeniedError):
-            export()
-    assert not s3.objects and not s3.unfinished
-```
-
-It answers botocore in place of the network, so all that is said over the wire is said here too: requests are built and
-signed, answers parsed, errors translated. As S3 does, it refuses parts below 5 MiB, wrong checksums and sizes,
-conditions that don't hold, and missing keys of SSE-C. Calls and parameters that it does not know are refused with
-``NotImplemented``. What only a bucket could judge (storage classes, encryption, tags, ACLs, locks) is taken as it
-comes: for that, for policies, versions, retries and slow networks use moto or a real server. It lives in its process: a
-forked child writes into a copy of its own, a spawned one to the network.
-"""
+"""A client of botocore whose requests are answered in memory."""
 
 import contextlib
 import itertools
@@ -38,8 +15,8 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
-from s3writer import _client
-from s3writer._memory import Memory, RefusedError, read
+from s3writer._s3 import client as _client
+from s3writer.testing.rules import Memory, RefusedError, read
 
 #: In a request's context, and then in its headers: what no form of endpoint can hide.
 _ADDRESS = "x-s3writer-address"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from s3writer._plan import MAX_PARTS
+from s3writer._upload.plan import MAX_PARTS
 
 
 class State(Enum):

@@ -27,11 +27,13 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
-from s3writer import _client, _faults, _sources
-from s3writer._open import parsed
-from s3writer._parameters import Age, Pair, Size, Url
-from s3writer._progress import Bar
-from s3writer._telling import (
+from s3writer._file.bar import Bar
+from s3writer._file.open import parsed
+from s3writer._file.writer import IN_FLIGHT, MultipartUploadWriter
+from s3writer._s3 import client as _client
+from s3writer._s3 import faults as _faults
+from s3writer.cli import sources as _sources
+from s3writer.cli.endings import (
     ENDINGS,
     HungUp,
     Terminated,
@@ -43,7 +45,7 @@ from s3writer._telling import (
     say,
     tell_end,
 )
-from s3writer._writer import IN_FLIGHT, MultipartUploadWriter
+from s3writer.cli.parameters import Age, Pair, Size, Url
 from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
 from s3writer.unfinished import UnfinishedUpload, abort_each, abort_uploads, list_uploads
 

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
-from s3writer._part import PartBuffer
-from s3writer._writer import NO_ROOM, MultipartUploadWriter
+from s3writer._file.writer import NO_ROOM, MultipartUploadWriter
+from s3writer._upload.part import PartBuffer
 
 _PIECE_BYTES = 1024 * 1024
 #: What makes zlib write the header and the trailer of gzip; zlib's manual, deflateInit2.

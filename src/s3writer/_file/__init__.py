@@ -1,0 +1,1 @@
+"""What Python expects of a file. Knows no S3."""

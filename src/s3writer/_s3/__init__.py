@@ -1,0 +1,1 @@
+"""What S3 and boto expect: the only place that knows botocore."""
