@@ -38,8 +38,9 @@ test-newest: .venv/wheel .venv-proxy/tools .venv-s3fs/wheel  ## The newest boto3
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, and without awscrt.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal $(FACING_BOTO)
 
-soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, and the whole matrix of faults; takes long.
+soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
 	PATH="$(WITH_PROXY)" $(NEWEST)/python -m tests.soak $(SOAK)
+	S3WRITER_SWEEP=all PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_interrupts.py
 
 producers: .venv/wheel  ## Everything that writes to a file, torch and some gigabytes included; writes docs/producers.md.
 	$(NEWEST)/python $(PIP) install -c constraints/newest.txt torch

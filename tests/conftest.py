@@ -119,8 +119,10 @@ def sweeper(store: Store) -> Any:
 
 
 def join_aborts() -> None:
-    """Wait for the aborts that finalisers began."""
+    """Wait for the aborts that finalisers began. One may be on its way to a thread that waits for work."""
     for thread in threading.enumerate():
+        if thread.name == "s3writer-idle":
+            thread.join(0.5)
         if thread.name == "s3writer-abort":
             thread.join(60)
             assert not thread.is_alive()

@@ -167,15 +167,15 @@ answer lost              P P       n P     n P     P P      n n   n n       ? P
 answer cut               P P       n P     P P     P P      n n   n n       ? ?P
 hang                     ? P       n P     n P     n P      n n   n n       ? P
 hang though it acted     P P       n P     n P     P P      n n   n n       ? P
-500                      n P       n P     n P     n P      n n   n n       ? P
+500                      n? P      n P     n P     n P      n n   n n       ? P
 500 though it acted      P P       n P     n P     P P      n n   n n       ? P
-503                      n P       n P     n P     n P      n n   n n       ? P
-200 with an error        n P       n P     n P     n P      n n   n n       ? ?P
+503                      n? P      n P     n P     n P      n n   n n       ? P
+200 with an error        n? P      n P     n P     n P      n n   n n       ? ?P
 white space first        P P       P P     P P     P P      n n   n n       ? ?P
 403                      n n       n n     n n     n n      n n   n n       ? ?P
 expired token            n n       n n     n n     n n      n n   n n       ? ?P
 404                      n n       n n     n n     n n      n n   n n       ? ?P
-redirect                 n nP      n nP    n nP    n nP     n n   n n       ? ?P
+redirect                 n? nP?    n nP    n nP    n nP     n n   n n       ? ?P
 garbage                  P P       n P     n P     P P      n n   n n       ? ?P
 no ETag                  P P       P P     nP nP   P P      n n   n n       P P
 empty ETag               P P       P P     nP nP   P P      n n   n n       P P

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3writer._s3.body import Body
-from tests.helpers import MIB, data
+from tests.helpers import MIB, Boom, data
 
 WHOLE = data(16 * MIB + 1)
 BLOCK = 16 * 1024
@@ -84,6 +84,12 @@ def test_no_byte_is_missing_or_sent_twice_whatever_the_speed(seconds: list[float
     slices(seconds)
 
 
+def test_places_are_counted_from_the_beginning_from_where_it_is_and_from_the_end() -> None:
+    body = Body([memoryview(b"0123"), memoryview(b"456789")], lambda: None)
+    assert (body.seek(5), body.seek(2, 1), body.read(1)) == (5, 7, b"789")
+    assert (body.seek(-1, 2), body.read(1), body.read(1)) == (9, b"9", b"")
+
+
 def test_a_retry_begins_with_small_slices() -> None:
     body = Body([memoryview(WHOLE)], lambda: None)
     first = len(body.read(BLOCK))
@@ -91,3 +97,18 @@ def test_a_retry_begins_with_small_slices() -> None:
         pass
     body.seek(0)
     assert len(body.read(BLOCK)) == first
+
+
+def test_once_the_last_byte_is_out_nothing_stops_the_sending() -> None:
+    def check() -> None:
+        if stops:
+            raise Boom
+
+    stops: list[bool] = []
+    body = Body([memoryview(b"all of it")], check)
+    assert bytes(body.read(100)) == b"all of it"
+    stops.append(True)
+    assert bytes(body.read(100)) == b""
+    body.seek(0)
+    with pytest.raises(Boom):
+        body.read(100)

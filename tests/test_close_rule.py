@@ -5,14 +5,15 @@ import gc
 import gzip
 import io
 import logging
+import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from s3writer import MultipartUploadWriter, NotCommittedError
+from s3writer import AbortedError, MultipartUploadWriter, NotCommittedError
 from tests.conftest import join_aborts
-from tests.helpers import MIB, Boom, content, data, uploads, writer
+from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET
 from tests.wire import Wire, refuse
 
@@ -244,6 +245,87 @@ def test_a_wrapper_without_a_close_of_its_own_may_die_before_the_writer_publishe
     del text
     stream.close()
     assert content(client, key) == b"kept"
+
+
+def test_what_a_wrapper_writes_as_it_dies_in_the_midst_of_a_write_comes_before_the_next_one(
+    client: Any, key: str
+) -> None:
+    class Shared:
+        def __init__(self, stream: MultipartUploadWriter) -> None:
+            self._stream = stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def close(self) -> None:
+            """Not mine to close."""
+
+    def progress(_: int) -> None:
+        wrappers.clear()
+
+    wrappers: list[io.TextIOWrapper] = []
+    payload = b"x" * 12 * MIB
+    with writer(client, key, max_concurrency=1, equal_parts=True, progress=progress) as stream:
+        wrappers.append(io.TextIOWrapper(Shared(stream)))
+        wrappers[0].write("held back")
+        stream.write(payload)
+        assert wrappers == []
+        stream.write(b"the next one")
+    assert content(client, key) == payload + b"held back" + b"the next one"
+
+
+def test_a_failure_while_that_is_taken_which_a_dying_wrapper_wrote_publishes_nothing(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shared:
+        def __init__(self, stream: MultipartUploadWriter) -> None:
+            self._stream = stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def close(self) -> None:
+            """Not mine to close."""
+
+    def fail() -> None:
+        raise Boom
+
+    stream = writer(client, key)
+    wrapper = io.BufferedWriter(cast(io.RawIOBase, Shared(stream)), MIB)
+    wrapper.write(data(MIB - 1))
+    del wrapper
+    with monkeypatch.context() as patch, pytest.raises(Boom):
+        patch.setattr(stream._upload.pipeline, "poll", fail)
+        stream.write(b"the next one")
+    with pytest.raises(AbortedError):
+        stream.close()
+    assert content(client, key) is None
+
+
+def test_after_a_wrapper_that_died_in_the_midst_of_a_write_nothing_more_is_taken(client: Any, key: str) -> None:
+    def progress(_: int) -> None:
+        wrappers.clear()
+
+    stream = writer(client, key, progress=progress)
+    wrappers = [io.TextIOWrapper(stream)]
+    stream.write(data(6 * MIB))
+    while not stream._upload.pipeline.jobs.has_ended:
+        time.sleep(0.01)
+    with pytest.warns(ResourceWarning, match="closed by a wrapper"):
+        stream.write(data(MIB))
+    with pytest.raises(ValueError, match="closed"):
+        stream.write(b"small")
+    join_aborts()
+    assert uploads(client, key) == []
+    assert content(client, key) is None
+
+
+def test_the_error_of_a_write_is_not_told_that_it_was_in_flight(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    with logged() as log, pytest.raises(NotCommittedError) as caught, writer(client, key, max_concurrency=1) as stream:
+        for number in range(5):
+            stream.write(data(6 * MIB, number))
+    assert not [told for told in (*log, *getattr(caught.value, "__notes__", [])) if "in flight" in told]
 
 
 def test_a_detached_wrapper_leaves_the_writer_to_be_closed(client: Any, key: str) -> None:

@@ -9,9 +9,11 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 import s3writer
-from s3writer import MultipartUploadWriter, NotCommittedError, S3WriterError
+from s3writer import MultipartUploadWriter, NotCommittedError, PreconditionFailedError, S3WriterError
+from s3writer._errors import add_note
 from tests.helpers import content, data, writer
 from tests.stores import BUCKET, Store
+from tests.wire import Wire, refuse
 
 KINDS = [
     getattr(s3writer, name)
@@ -96,6 +98,19 @@ def test_a_stubbed_client_may_leave_out_what_the_writer_can_do_without(store: St
         with MultipartUploadWriter(BUCKET, "k", client=client) as stream:
             stream.write(b"small")
     assert (stream.result.size, stream.result.etag) == (5, "")
+
+
+def test_an_error_says_each_thing_once() -> None:
+    error = ValueError()
+    assert [add_note(error, note) for note in ("left", "left", "other")] == [True, False, True]
+    assert error.__notes__ == ["left", "other"]
+
+
+def test_that_an_object_is_not_there_is_not_called_that_it_exists(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", refuse(404, "NoSuchKey"))
+    with pytest.raises(PreconditionFailedError) as caught, writer(client, key, exclusive=True) as stream:
+        stream.write(b"x")
+    assert not isinstance(caught.value, FileExistsError)
 
 
 def test_nobody_listening_is_no_connection(store: Store, key: str) -> None:

@@ -29,7 +29,7 @@ from s3writer import (
     ThrottledError,
 )
 from s3writer._s3.client import default_client
-from s3writer._upload import upload as _upload
+from s3writer._upload import at_exit
 from s3writer._upload.plan import MAX_PARTS
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
@@ -238,7 +238,7 @@ def test_a_part_that_shows_after_the_abort_is_aborted_again(client: Any, key: st
 def test_a_part_that_may_arrive_late_is_looked_for_again_and_told(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    monkeypatch.setattr("s3writer._upload.upload._LATE_SECONDS", 0.1)
+    monkeypatch.setattr("s3writer._upload.cleanup.LATE_SECONDS", 0.1)
     wire = Wire(client)
 
     def refuse_later(request: Any) -> Any:
@@ -252,7 +252,100 @@ def test_a_part_that_may_arrive_late_is_looked_for_again_and_told(
         stream.write(data(21 * MIB))
         stream.close()
     assert wire.sent[-4:] == ["AbortMultipartUpload", "ListParts", "AbortMultipartUpload", "ListParts"]
-    assert str(stream._upload.upload_id) in next(line for line in log if "answer to a part was lost" in line)
+    assert str(stream._upload.pipeline.upload_id) in next(line for line in log if "answer to a part was lost" in line)
+
+
+def test_an_abort_on_demand_looks_for_a_late_part_again_though_a_failure_would_have_kept_the_upload(
+    store: Store, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer._upload.cleanup.LATE_SECONDS", 0.1)
+    client = store.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(client)
+    wire.on("UploadPart", cut_after_sending, nth=1)
+    stream = writer(client, key, on_error="keep")
+    stream.write(data(6 * MIB))
+    stream._upload.pipeline.collect(0)
+    with logged() as log:
+        stream.abort()
+    assert wire.sent.count("AbortMultipartUpload") == 2
+    assert any("answer to a part was lost" in line for line in log)
+
+
+def test_a_part_that_was_answered_with_a_wrong_checksum_does_not_arrive_late(client: Any, key: str) -> None:
+    def alter(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ChecksumCRC64NVME"] = parsed["ChecksumCRC32"] = "AAAAAAAAAAE="
+
+    client.meta.events.register("after-call.s3.UploadPart", alter)
+    wire = Wire(client)
+    with logged() as log, pytest.raises(ChecksumMismatchError), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    assert wire.sent.count("AbortMultipartUpload") == 1
+    assert not [line for line in log if "answer to a part was lost" in line]
+
+
+def test_an_abort_while_a_part_hangs_is_repeated_once_that_has_ended(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(_: Any) -> None:
+        hanging.append(threading.current_thread())
+        hangs.set()
+        goes_on.wait(60)
+
+    def let_the_part_go_on(_: Any) -> None:
+        goes_on.set()
+        hanging[0].join(30)
+
+    monkeypatch.setattr("s3writer._upload.cleanup.STOP_SECONDS", 0.0)
+    hanging: list[threading.Thread] = []
+    hangs, goes_on = threading.Event(), threading.Event()
+    wire = Wire(client)
+    wire.on("UploadPart", hang)
+    wire.on("AbortMultipartUpload", let_the_part_go_on, nth=1)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    hangs.wait(30)
+    stream.abort()
+    assert wire.sent.count("AbortMultipartUpload") == 2
+    assert uploads(client, key) == []
+
+
+def test_a_part_whose_answer_was_lost_has_time_to_arrive_before_the_second_abort(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note_how_long_it_was_waited(_: Any) -> None:
+        waited.append(sum(pauses))
+
+    pauses: list[float] = []
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    wire = Wire(client)
+    wire.on("UploadPart", cut_after_sending)
+    wire.on("AbortMultipartUpload", note_how_long_it_was_waited)
+    with pytest.raises(NotCommittedError), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    first, second = waited
+    assert second > first
+
+
+def test_an_abort_stops_a_part_in_the_midst_of_its_bytes(client: Any, key: str) -> None:
+    def send_slowly(request: Any) -> Any:
+        is_sending.set()
+        for _ in range(1000):
+            request.body.seek(0)
+            request.body.read(1)
+            time.sleep(0.005)
+        sent.append("all of it")
+        return cut(request)
+
+    is_sending = threading.Event()
+    sent: list[str] = []
+    Wire(client).on("UploadPart", send_slowly)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    is_sending.wait(30)
+    stream.abort()
+    assert sent == []
+    assert uploads(client, key) == []
 
 
 def test_an_abort_that_was_acknowledged_and_not_done_is_done_again(client: Any, key: str) -> None:
@@ -300,7 +393,7 @@ def test_a_part_that_the_store_has_otherwise_is_an_error(client: Any, key: str) 
 
 
 def test_part_10001_is_refused_with_what_to_set(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer._upload.lifecycle.MAX_PARTS", 2)
+    monkeypatch.setattr("s3writer._upload.ledger.MAX_PARTS", 2)
     stream = writer(client, key)
     stream.write(data(10 * MIB))
     with pytest.raises(ObjectTooLargeError, match=r"expected_size.*max_memory.*part_size") as caught:
@@ -313,7 +406,7 @@ def test_part_10001_is_refused_with_what_to_set(client: Any, key: str, monkeypat
 
 
 def test_an_object_of_exactly_all_parts_is_published(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer._upload.lifecycle.MAX_PARTS", 2)
+    monkeypatch.setattr("s3writer._upload.ledger.MAX_PARTS", 2)
     with writer(client, key) as stream:
         stream.write(data(10 * MIB))
     assert content(client, key) == data(10 * MIB)
@@ -348,6 +441,20 @@ def test_ctrl_c_while_aborting_names_what_may_be_left(client: Any, key: str) -> 
     (upload_id,) = uploads(client, key)
     assert upload_id in caught.value.__notes__[0]
     assert stream.closed
+    wire.on("AbortMultipartUpload", lambda request: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_an_upload_whose_abort_was_interrupted_is_not_called_aborted(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", interrupt)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    with logged() as log, pytest.raises(KeyboardInterrupt):
+        stream.abort()
+    (upload_id,) = uploads(client, key)
+    assert any("could not be aborted" in line and upload_id in line for line in log)
+    assert " kept, " in repr(stream)
     wire.on("AbortMultipartUpload", lambda request: None)
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
@@ -406,6 +513,17 @@ def test_abort_after_a_failed_write_has_nothing_left_to_do(client: Any, key: str
     assert len(wire.sent) == sent
 
 
+def test_after_an_upload_was_removed_no_later_error_names_it(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", DENIED, nth=1)
+    stream = writer(client, key, max_concurrency=1)
+    write_until_it_fails(stream)
+    assert uploads(client, key) == []
+    for act in (lambda: stream.write(b"more"), stream.close):
+        with pytest.raises(AbortedError) as caught:
+            act()
+        assert caught.value.upload_id is None
+
+
 def test_an_upload_that_begins_while_a_finaliser_aborts_is_removed_again(client: Any, key: str) -> None:
     Wire(client).on("CreateMultipartUpload", delay(0.5))
     stream = writer(client, key)
@@ -444,7 +562,7 @@ def test_a_finaliser_that_finds_no_thread_leaves_the_upload_to_the_exit(
         del stream
         gc.collect()
     assert len(uploads(client, key)) == 1
-    _upload._abort_all()
+    at_exit._end_all()
     assert uploads(client, key) == []
 
 
@@ -483,7 +601,7 @@ def test_a_part_of_kept_and_copied_pieces_is_sent_again_as_it_was(store: Store, 
     with writer(client, key) as stream:
         for piece in pieces:
             stream.write(piece)
-        assert stream._buffer.size > stream._buffer.tell()
+        assert stream._intake._part.size > stream._intake._part.copied
     assert wire.sent.count("UploadPart") == stream.result.parts + 2
     assert content(client, key) == b"".join(pieces)
 
@@ -559,6 +677,17 @@ def test_a_part_that_is_refused_on_its_way_is_asked_for_and_the_reason_raised(mo
     assert Impatient.asked == [True, False, True]
 
 
+def test_progress_is_told_by_the_next_larger_write_and_not_by_the_next_part_alone(client: Any, key: str) -> None:
+    told: list[int] = []
+    with writer(client, key, progress=told.append) as stream:
+        stream.write(data(5 * MIB))
+        stream.write(b"the first part goes out")
+        wait_for_parts()
+        stream.write(data(MIB))
+        assert told == [5 * MIB]
+    assert sum(told) == stream.result.size
+
+
 def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any, key: str) -> None:
     def refuse_later(request: Any) -> Any:
         goes_out.wait(60)
@@ -588,8 +717,8 @@ def test_what_is_changed_during_its_write_is_published_as_it_was_copied(
     payload = bytearray(data(MIB))
     with writer(client, key) as stream:
         stream.write(data(5 * MIB))
-        digest = stream._upload.digest
-        monkeypatch.setattr(stream._upload, "digest", change_and_digest)
+        digest = stream._upload.pipeline.update_digest
+        monkeypatch.setattr(stream._upload.pipeline, "update_digest", change_and_digest)
         stream.write(payload)
     assert payload != data(MIB)
     assert content(client, key) == data(5 * MIB) + data(MIB)
@@ -612,8 +741,8 @@ def test_a_part_that_fails_during_a_write_makes_the_next_one_raise(
     stream = writer(client, key)
     stream.write(data(5 * MIB))
     stream.write(b"the first part goes out")
-    digest = stream._upload.digest
-    monkeypatch.setattr(stream._upload, "digest", digest_late)
+    digest = stream._upload.pipeline.update_digest
+    monkeypatch.setattr(stream._upload.pipeline, "update_digest", digest_late)
     assert stream.write(data(MIB)) == MIB
     with pytest.raises(AccessDeniedError, match="uploading part 1"):
         stream.write(b"x")
@@ -649,7 +778,7 @@ def test_a_failed_part_wakes_a_write_that_waits_for_a_slot(client: Any, key: str
 def test_a_server_that_hangs_while_aborting_is_not_waited_for(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3writer._upload.upload._ABORT_SECONDS", 0.5)
+    monkeypatch.setattr("s3writer._upload.cleanup.ABORT_SECONDS", 0.5)
     wire = Wire(client)
     wire.on("UploadPart", refuse(403, "AccessDenied"))
     wire.on("AbortMultipartUpload", delay(2))
@@ -689,6 +818,65 @@ def test_a_second_ctrl_c_leaves_at_once_and_names_what_may_be_left(client: Any, 
     assert upload_id in left[0]
     assert stream.closed
     wait_for_parts()
+    assert uploads(client, key) == []
+
+
+def press_ctrl_c(once: threading.Event) -> threading.Thread:
+    """A thread that does, in the main thread."""
+
+    def press() -> None:
+        assert once.wait(30)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    return presser
+
+
+def test_ctrl_c_stops_a_small_object_in_the_midst_of_its_bytes(client: Any, key: str) -> None:
+    def send_slowly(request: Any) -> Any:
+        is_sending.set()
+        for _ in range(1000):
+            request.body.seek(0)
+            request.body.read(1)
+            time.sleep(0.005)
+        sent.append("all of it")
+        return cut(request)
+
+    is_sending = threading.Event()
+    sent: list[str] = []
+    Wire(client).on("PutObject", send_slowly)
+    stream = writer(client, key)
+    stream.write(data(1 * MIB))
+    presser = press_ctrl_c(is_sending)
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    presser.join()
+    assert sent == []
+    assert content(client, key) is None
+
+
+def test_after_ctrl_c_a_commit_that_hangs_is_not_waited_for(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(request: Any) -> Any:
+        hangs.set()
+        was_left.append(goes_on.wait(20))
+        return cut(request)
+
+    monkeypatch.setattr("s3writer._upload.commit._PATIENCE_SECONDS", 0.1)
+    hangs, goes_on = threading.Event(), threading.Event()
+    was_left: list[bool] = []
+    Wire(client).on("CompleteMultipartUpload", hang)
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    presser = press_ctrl_c(hangs)
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    goes_on.set()
+    presser.join()
+    wait_for_parts()
+    assert was_left == [True]
     assert uploads(client, key) == []
 
 

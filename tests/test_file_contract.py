@@ -18,7 +18,7 @@ import pytest
 
 import s3writer
 from s3writer import MultipartUploadWriter, NotCommittedError
-from s3writer._file.writer import _ROOM_BYTES
+from s3writer._file.intake import ROOM_BYTES, Intake
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
@@ -300,9 +300,9 @@ def test_what_a_wrapper_holds_back_until_it_dies_is_taken_if_it_does_not_close(
 
 def test_text_that_is_longer_in_bytes_than_the_room_for_it_goes_in_whole(client: Any, key: str) -> None:
     with writer(client, key) as stream:
-        stream.write(bytes(_ROOM_BYTES - 150))
+        stream.write(bytes(ROOM_BYTES - 150))
         assert stream.write("ä" * 100) == 100
-    assert content(client, key) == bytes(_ROOM_BYTES - 150) + "ä".encode() * 100
+    assert content(client, key) == bytes(ROOM_BYTES - 150) + "ä".encode() * 100
 
 
 def test_no_thread_can_come_between_the_room_of_a_write_and_its_bytes() -> None:
@@ -405,9 +405,9 @@ def test_tell_counts_each_byte_once_also_within_progress(client: Any, key: str) 
 def test_a_closed_writer_lets_go_of_its_memory(client: Any, key: str) -> None:
     with writer(client, key, part_size=30 * MIB) as stream:
         stream.write(bytes(20 * MIB))
-    assert len(stream._buffer.getbuffer()) == 0
+    assert stream._intake._part._memory.touched == 0
     put: Any = stream._put
-    assert put.__self__ is stream._buffer
+    assert put.__self__ is stream._intake._part._memory
 
 
 def test_a_writer_can_be_neither_copied_nor_pickled(client: Any, key: str) -> None:
@@ -438,14 +438,14 @@ def test_a_write_that_was_interrupted_after_it_took_its_bytes_kills_the_writer(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = writer(client, key)
-    take = MultipartUploadWriter._take
+    copy = Intake._copy
 
-    def take_then_interrupt(self: MultipartUploadWriter, view: memoryview) -> None:
-        take(self, view)
+    def copy_then_interrupt(self: Intake, view: memoryview) -> None:
+        copy(self, view)
         raise Boom
 
     with monkeypatch.context() as patch:
-        patch.setattr(MultipartUploadWriter, "_take", take_then_interrupt)
+        patch.setattr(Intake, "_copy", copy_then_interrupt)
         with pytest.raises(Boom):
             stream.write(bytearray(100_000))
     with pytest.raises(NotCommittedError):

@@ -94,7 +94,7 @@ def test_a_program_that_turns_sigterm_into_an_exception_leaves_nothing(
 
 def test_an_upload_whose_process_was_killed_goes_on_from_what_the_store_has(server: Store, key: str) -> None:
     client = server.client()
-    waiting = "stream._upload._collect(0); print('sent', flush=True); time.sleep(60)"
+    waiting = "stream._upload.pipeline.collect(0); print('sent', flush=True); time.sleep(60)"
     stalling = SCRIPT.replace("time.sleep(0.01)", f"if start > 11 * 1024 ** 2: {waiting}")
     command = [sys.executable, "-c", stalling, str(server.endpoint), KEY_ID, SECRET, REGION, BUCKET, key]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)

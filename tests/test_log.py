@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload, commit_all
-from s3writer._upload.lifecycle import Receipt
+from s3writer import ConnectionFailedError, MultipartUploadWriter, OutcomeUnknownError, PendingUpload, commit_all
+from s3writer._s3.receipts import Receipt
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET
-from tests.wire import Wire, cut_after_sending, refuse
+from tests.wire import Wire, cut, cut_after_sending, refuse
 
 
 def facts(record: logging.LogRecord) -> dict[str, Any]:
@@ -110,6 +110,16 @@ def test_an_unknown_outcome_is_a_line(client: Any, key: str, caplog: pytest.LogC
     ended(caplog, "unknown", key, size=9)
 
 
+def test_a_commit_that_never_arrived_is_a_line_that_says_aborted(
+    client: Any, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Wire(client).on("CompleteMultipartUpload", cut)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(data(6 * MIB))
+    ended(caplog, "aborted", key, size=6 * MIB, parts=2)
+    assert f"{key} aborted, " in repr(stream)
+
+
 class Raising(logging.Handler):
     """A handler of the user's own, with a fault."""
 
@@ -185,6 +195,16 @@ def test_an_interrupt_that_comes_while_a_prepared_upload_is_logged_names_it(clie
         PendingUpload(BUCKET, key, upload_id, 0, (receipt,)).commit(client=client)
     assert "was published all the same" in caught.value.__notes__[-1]
     assert content(client, key) == b""
+
+
+@pytest.mark.parametrize("raising", [KeyboardInterrupt()], indirect=True)
+@pytest.mark.usefixtures("raising")
+def test_an_interrupt_that_comes_while_an_abort_is_logged_says_that_it_was_done(client: Any, key: str) -> None:
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        PendingUpload(BUCKET, key, upload_id, 0, ()).abort(client=client)
+    assert f"upload {upload_id} of s3://{BUCKET}/{key} was aborted before" in caught.value.__notes__
+    assert uploads(client, key) == []
 
 
 def test_an_upload_that_could_not_be_removed_is_not_called_aborted(

@@ -1,13 +1,22 @@
 """Memory is bounded by max_memory, whatever the length of the stream, of one write, or the speed of the store."""
 
+import gc
 import subprocess
 import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from s3writer import AccessDeniedError, MultipartUploadWriter, NotCommittedError
 from s3writer._upload.plan import MIB
+from tests.helpers import content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
+from tests.wire import Wire, refuse
 
 #: What requests, threads and the allocator may take beside the parts.
 ALLOWANCE = 24 * MIB
@@ -79,3 +88,94 @@ def test_memory_stays_within_max_memory(store: Store, tmp_path: Path, shape: str
     used, size = map(int, output.split())
     assert size == 200 * MIB
     assert used <= max_memory + ALLOWANCE
+
+
+@contextmanager
+def traced() -> Iterator[Callable[[], tuple[int, int]]]:
+    """Tells how many bytes of Python's have come to be held meanwhile, and how many there were at most."""
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        yield lambda: (tracemalloc.get_traced_memory()[0] - before, tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+
+
+def fail(stream: MultipartUploadWriter, wire: Wire) -> None:
+    wire.on("UploadPart", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError):
+        stream.close()
+
+
+def abort_when_parts_have_arrived(stream: MultipartUploadWriter, _: Wire) -> None:
+    for thread in threading.enumerate():
+        if thread.name == "s3writer-part":
+            thread.join(30)
+    stream.abort()
+
+
+def abort_in_vain(stream: MultipartUploadWriter, wire: Wire) -> None:
+    wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(NotCommittedError):
+        abort_when_parts_have_arrived(stream, wire)
+    wire.on("AbortMultipartUpload", lambda _: None)
+
+
+ENDS: list[Callable[[MultipartUploadWriter, Wire], object]] = [
+    lambda stream, _: stream.close(),
+    lambda stream, _: stream.prepare(),
+    fail,
+    lambda stream, _: stream.abort(),
+    abort_when_parts_have_arrived,
+    abort_in_vain,
+]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=["close", "prepare", "fail", "abort", "abort later", "abort in vain"])
+def test_a_writer_that_has_ended_holds_none_of_its_bytes(client: Any, key: str, end: Any) -> None:
+    wire, payload = Wire(client), data(300 * 1024)
+    with writer(client, key) as warm:
+        warm.write(data(6 * MIB))
+    with traced() as memory:
+        stream = writer(client, key)
+        for _ in range(50):
+            stream.write(payload)
+        end(stream, wire)
+        wire.requests.clear()
+        gc.collect()
+        held, _ = memory()
+    assert stream.closed
+    assert held < MIB
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_a_writer_of_little_takes_little_memory(client: Any, key: str) -> None:
+    payload = data(300 * 1024)
+    with writer(client, key) as stream, traced() as memory:
+        stream.write(payload)
+        held, most = memory()
+    assert held <= most < MIB
+    assert content(client, key) == payload
+
+
+def test_a_part_that_fills_by_small_writes_takes_little_more_than_its_own_length(client: Any, key: str) -> None:
+    payload = data(100 * 1024)
+    with writer(client, key) as stream, traced() as memory:
+        for _ in range(51):
+            stream.write(payload)
+        held, most = memory()
+    assert held <= most < 7 * MIB
+    assert content(client, key) == payload * 51
+
+
+def test_large_writes_of_ever_other_lengths_are_not_held(client: Any, key: str) -> None:
+    payloads = [data(MIB + length) for length in range(8)]
+    before = [sys.getrefcount(payload) for payload in payloads]
+    with writer(client, key, part_size=20 * MIB) as stream:
+        for payload in payloads:
+            stream.write(payload)
+        del payload
+        assert [sys.getrefcount(payload) for payload in payloads] == before
+    assert content(client, key) == b"".join(payloads)

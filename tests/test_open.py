@@ -16,7 +16,6 @@ import zstandard
 
 import s3writer
 from s3writer import MultipartUploadWriter
-from s3writer._file.compression import CompressingWriter
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stores import BUCKET
@@ -179,8 +178,9 @@ def test_a_closed_archive_lets_go_of_its_compressor(client: Any, key: str) -> No
     with s3writer.open(url(key), compression="gzip", client=client) as stream:
         stream.write(b"row\n" * 10)
         assert repr(stream).endswith(" open, 40 bytes>")
-    assert isinstance(stream, CompressingWriter)
-    assert not hasattr(stream, "_compressor")
+    stage = stream._intake._stage
+    assert stage is not None
+    assert stage._compressor is None
     assert repr(stream).endswith(" committed, 40 bytes>")
 
 
@@ -231,8 +231,11 @@ def test_a_prepared_archive_is_whole(client: Any, key: str) -> None:
 
 
 def test_a_compressor_that_fails_aborts_the_upload(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = CompressingWriter(BUCKET, key, compression="bz2", client=client)
-    stream._compressor.flush()  # it takes nothing after its end
+    stream = s3writer.open(url(key), compression="bz2", client=client)
+    stage = stream._intake._stage
+    assert stage is not None
+    assert stage._compressor is not None
+    stage._compressor.flush()  # it takes nothing after its end
     with pytest.raises(ValueError, match="flush"):
         stream.write(bytes(300_000))
     with pytest.raises(s3writer.AbortedError):
@@ -324,11 +327,9 @@ def test_a_text_of_which_a_part_was_taken_before_it_could_not_be_encoded_is_not_
     assert content(client, key) is None
 
 
-def test_a_compressed_upload_can_neither_be_kept_nor_resumed(client: Any) -> None:
+def test_a_compressed_upload_can_not_be_kept(client: Any) -> None:
     with pytest.raises(ValueError, match="on_error='keep' can't be had with a compression"):
         s3writer.open("s3://bucket/key", compression="gzip", on_error="keep", client=client)
-    with pytest.raises(io.UnsupportedOperation, match=r"use MultipartUploadWriter\.resume"):
-        CompressingWriter.resume("bucket", "key", "upload", client=client)
 
 
 def test_bytes_may_refuse_text(client: Any, key: str) -> None:

@@ -4,6 +4,7 @@ import pickle
 from typing import Any
 
 import pytest
+from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
@@ -35,6 +36,36 @@ def test_an_answer_lost_after_the_store_acted_is_a_success(client: Any, key: str
     head = client.head_object(Bucket=BUCKET, Key=key)
     assert (stream.result.size, stream.result.etag) == (len(payload), head["ETag"])
     assert stream.result.checksum is not None
+
+
+@BOTH
+def test_what_is_found_after_a_lost_answer_has_as_many_parts_as_were_sent(
+    client: Any, key: str, payload: bytes, commit: str
+) -> None:
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer)
+    with writer(client, key) as stream:
+        stream.write(payload)
+    assert stream.result.parts == (1 if payload is SMALL else 2)
+
+
+@BOTH
+def test_an_object_with_this_writer_s_token_and_another_size_proves_nothing(
+    server: Store, client: Any, key: str, payload: bytes, commit: str
+) -> None:
+    def act_and_replace(request: AWSPreparedRequest) -> AWSResponse | None:
+        try:
+            return wire.lose_answer(request)
+        finally:
+            other = server.client()
+            metadata = other.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+            other.put_object(Bucket=BUCKET, Key=key, Body=b"cut short", Metadata=metadata)
+
+    wire = Wire(client)
+    wire.on(commit, act_and_replace)
+    with pytest.raises(OutcomeUnknownError, match=f"9 bytes instead of {len(payload)}"), writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) == b"cut short"
 
 
 @BOTH
@@ -109,17 +140,87 @@ def test_an_answer_that_describes_no_object_settles_nothing(client: Any, key: st
     assert content(client, key) == SMALL
 
 
-def test_a_small_object_that_the_store_answers_with_an_internal_error_is_not_committed(client: Any, key: str) -> None:
-    def read_then_fail(request: Any) -> Any:
-        request.body.read(1024**2)
+def read_then(action: Action) -> Action:
+    """The store has the body before it answers."""
+
+    def read(request: AWSPreparedRequest) -> AWSResponse | None:
+        while request.body.read(1024**2):
+            pass
+        return action(request)
+
+    return read
+
+
+#: Answers that say that something went wrong, and not that nothing was done.
+VAGUE = {
+    "internal error": refuse(500, "InternalError"),
+    "unavailable": refuse(503, "ServiceUnavailable"),
+    "not to be parsed": answer(500, b"<html>"),
+    "a gateway's": answer(503, b""),
+    "none": cut,
+}
+VAGUELY = pytest.mark.parametrize("vague", VAGUE.values(), ids=VAGUE)
+
+
+@VAGUELY
+def test_a_small_object_that_was_sent_and_answered_vaguely_is_unknown_though_the_key_holds_nothing(
+    client: Any, key: str, vague: Action
+) -> None:
+    wire = Wire(client)
+    wire.on("PutObject", read_then(vague))
+    with pytest.raises(OutcomeUnknownError) as caught, writer(client, key) as stream:
+        stream.write(SMALL)
+    assert (caught.value.size, caught.value.upload_id) == (len(SMALL), None)
+    assert wire.sent[-1] == "HeadObject"
+    assert content(client, key) is None
+
+
+@VAGUELY
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_small_object_that_was_published_answered_vaguely_and_consumed_is_unknown(
+    server: Store, key: str, vague: Action, attempts: int
+) -> None:
+    client = server.client(retries={"mode": "standard", "total_max_attempts": attempts})
+    wire = Wire(client)
+    consumed: list[bytes | None] = []
+
+    def publish_and_consume(request: AWSPreparedRequest) -> AWSResponse | None:
+        with pytest.raises(ConnectionClosedError):
+            wire.lose_answer(request)
+        consumed.append(content(client, key))
+        server.client().delete_object(Bucket=BUCKET, Key=key)
+        return vague(request)
+
+    wire.on("PutObject", publish_and_consume, nth=1)
+    wire.on("PutObject", refuse(500, "InternalError"), nth=2)
+    with pytest.raises(OutcomeUnknownError), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert (consumed, content(client, key)) == ([SMALL], None)
+
+
+def test_a_small_object_of_which_the_store_read_nothing_before_its_internal_error_is_not_committed(
+    client: Any, key: str
+) -> None:
+    Wire(client).on("PutObject", refuse(500, "InternalError"))
+    with pytest.raises(NotCommittedError, match="InternalError"), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert content(client, key) is None
+
+
+def test_without_a_token_a_small_object_that_is_answered_with_an_internal_error_is_unknown(
+    client: Any, key: str
+) -> None:
+    def act_then_fail(request: Any) -> Any:
+        with pytest.raises(ConnectionClosedError):
+            wire.lose_answer(request)
         return refuse(500, "InternalError")(request)
 
     wire = Wire(client)
-    wire.on("PutObject", read_then_fail)
-    with pytest.raises(NotCommittedError, match="InternalError"), writer(client, key) as stream:
+    wire.on("PutObject", act_then_fail)
+    with pytest.raises(OutcomeUnknownError) as caught, writer(client, key, commit_token=False) as stream:
         stream.write(SMALL)
-    assert wire.sent[-1] == "HeadObject"
-    assert content(client, key) is None
+    assert (caught.value.token, caught.value.size) == (None, len(SMALL))
+    assert content(client, key) == SMALL
 
 
 PAGE = b"<html><body>not the store</body></html>"
@@ -178,6 +279,42 @@ def test_a_gateway_that_says_yes_has_begun_nothing(client: Any, key: str) -> Non
     assert "may have begun whose id was lost" in caught.value.__notes__[0]
 
 
+def test_a_beginning_that_was_refused_has_lost_no_id(client: Any, key: str) -> None:
+    Wire(client).on("CreateMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert not [note for note in getattr(caught.value, "__notes__", []) if "lost" in note]
+
+
+def test_an_upload_that_was_there_at_the_first_abort_and_not_at_the_second_was_not_committed(
+    client: Any, key: str
+) -> None:
+    shown = b"<ListPartsResult><Part><PartNumber>1</PartNumber><Size>5</Size></Part></ListPartsResult>"
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on("ListParts", answer(200, shown), nth=2)
+    wire.on("AbortMultipartUpload", refuse(404, "NoSuchUpload"), nth=2)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(LARGE)
+    assert wire.sent.count("AbortMultipartUpload") == 2
+    assert uploads(client, key) == []
+
+
+def test_an_upload_that_is_removed_once_more_because_of_a_late_part_was_not_committed(
+    server: Store, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer._upload.cleanup.LATE_SECONDS", 0.1)
+    client = server.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(client)
+    wire.on("UploadPart", cut_after_sending, nth=1)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on("AbortMultipartUpload", refuse(404, "NoSuchUpload"), nth=2)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(LARGE)
+    assert wire.sent.count("AbortMultipartUpload") == 2
+    assert uploads(client, key) == []
+
+
 @pytest.mark.parametrize("looking", ["HeadObject", "ListParts"])
 def test_ctrl_c_while_a_lost_commit_is_looked_up_leaves_nothing(client: Any, key: str, looking: str) -> None:
     wire = Wire(client)
@@ -214,10 +351,61 @@ def test_ctrl_c_while_a_lost_commit_is_looked_up_names_what_could_not_be_aborted
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=left)
 
 
+def test_of_two_interrupts_while_a_lost_commit_is_looked_up_the_first_goes_on(client: Any, key: str) -> None:
+    def exit_at_once(_: Any) -> None:
+        raise SystemExit
+
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", cut)
+    wire.on("HeadObject", interrupt)
+    wire.on("AbortMultipartUpload", exit_at_once)
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert "is not known: KeyboardInterrupt" in "\n".join(caught.value.__notes__)
+    wire.on("AbortMultipartUpload", lambda request: None)
+    for left in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=left)
+
+
 def test_a_small_object_that_never_left_is_not_committed(client: Any, key: str) -> None:
     Wire(client).on("PutObject", cut)
     with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
         stream.write(SMALL)
+    assert content(client, key) is None
+
+
+def test_to_sign_a_small_object_again_is_not_to_send_it(
+    server: Store, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(AUTH_TYPE_MAPS, "s3v4", S3SigV4Auth)  # as without awscrt
+    retries = {"mode": "standard", "total_max_attempts": 2}
+    client = server.client(retries=retries, s3={"addressing_style": "path", "payload_signing_enabled": True})
+    wire = Wire(client)
+    wire.on("PutObject", cut)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert wire.sent == ["PutObject", "PutObject"]
+    assert content(client, key) is None
+
+
+def test_an_unknown_outcome_is_told_once(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", cut_after_sending)
+    with pytest.raises(OutcomeUnknownError, match="is not known") as caught, writer(client, key) as stream:
+        stream.write(SMALL)
+    assert not [note for note in getattr(caught.value, "__notes__", []) if "is not known" in note]
+
+
+def test_an_object_of_which_only_a_beginning_was_sent_is_not_committed(client: Any, key: str) -> None:
+    def cut_in_the_midst(request: AWSPreparedRequest) -> AWSResponse | None:
+        begun.append(len(request.body.read(1024)))
+        return cut(request)
+
+    begun: list[int] = []
+    payload = data(4 * MIB)
+    Wire(client).on("PutObject", cut_in_the_midst)
+    with pytest.raises(ConnectionFailedError), writer(client, key) as stream:
+        stream.write(payload)
+    assert 1024 <= begun[0] < len(payload)
     assert content(client, key) is None
 
 
@@ -293,6 +481,51 @@ def test_an_object_that_was_published_and_consumed_before_the_answer_got_lost_is
     with pytest.raises((OutcomeUnknownError, ConnectionFailedError)) as caught, writer(client, key) as stream:
         stream.write(LARGE)
     if not server.quirks.accepts_any_abort:
+        assert isinstance(caught.value, OutcomeUnknownError)
+
+
+class LateCommit:
+    """The answer to the commit is lost before S3 has acted on it; `land` is when it acts."""
+
+    def __init__(self, client: Any) -> None:
+        self.wire = Wire(client)
+        self.wire.on("CompleteMultipartUpload", self._hold)
+        self._held: list[AWSPreparedRequest] = []
+
+    def land(self, _: AWSPreparedRequest) -> AWSResponse | None:
+        with pytest.raises(ConnectionClosedError):
+            self.wire.lose_answer(self._held.pop())
+        return None
+
+    def _hold(self, request: AWSPreparedRequest) -> AWSResponse | None:
+        self._held.append(request)
+        return cut(request)
+
+
+def test_a_commit_that_lands_while_it_is_looked_up_is_a_success(client: Any, key: str) -> None:
+    late = LateCommit(client)
+    late.wire.on("AbortMultipartUpload", late.land, nth=1)
+    with writer(client, key) as stream:
+        stream.write(LARGE)
+    assert content(client, key) == LARGE
+    head = client.head_object(Bucket=BUCKET, Key=key)
+    assert (stream.result.etag, stream.result.size, stream.result.parts) == (head["ETag"], len(LARGE), 2)
+
+
+@pytest.mark.parametrize("when", ["ListParts", "AbortMultipartUpload"])
+def test_a_commit_that_lands_and_is_consumed_while_it_is_looked_up_is_unknown(
+    server: Store, client: Any, key: str, when: str
+) -> None:
+    def land_and_consume(request: AWSPreparedRequest) -> AWSResponse | None:
+        late.land(request)
+        server.client().delete_object(Bucket=BUCKET, Key=key)
+        return None
+
+    late = LateCommit(client)
+    late.wire.on(when, land_and_consume, nth=1)
+    with pytest.raises((OutcomeUnknownError, ConnectionFailedError)) as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    if when == "ListParts" or not server.quirks.accepts_any_abort:
         assert isinstance(caught.value, OutcomeUnknownError)
 
 

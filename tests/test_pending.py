@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from s3writer import (
 )
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
-from tests.wire import Wire, cut, delay, interrupt, refuse
+from tests.wire import Wire, answer, cut, delay, interrupt, refuse
 
 CUSTOMER_KEY = b"0123456789abcdef0123456789ABCDEF"
 
@@ -164,6 +166,53 @@ def test_ctrl_c_while_it_is_committed_goes_on_and_says_what_is_known(client: Any
     assert content(client, key) == data(6 * MIB)
 
 
+def test_after_ctrl_c_the_answer_to_the_commit_is_waited_for(client: Any, key: str) -> None:
+    def act_slowly(_: Any) -> None:
+        is_sent.set()
+        time.sleep(1)
+
+    def press() -> None:
+        assert is_sent.wait(30)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    is_sent = threading.Event()
+    pending = prepared(client, key, data(6 * MIB))
+    Wire(client).on("CompleteMultipartUpload", act_slowly)
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        pending.commit(client=client)
+    presser.join()
+    assert "was published all the same" in caught.value.__notes__[0]
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_ctrl_c_before_the_commit_was_sent_has_nothing_to_tell(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    pending = prepared(client, key)
+    for thread in threading.enumerate():
+        if thread.name.startswith("s3writer"):
+            thread.join(30)  # one that waits for another job would do it
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        patch.setattr(threading.Thread, "start", start)
+        pending.commit(client=client)
+    assert not getattr(caught.value, "__notes__", [])
+    assert pending.commit(client=client).size == pending.size
+
+
+def test_what_s3_did_not_show_was_not_there_whatever_it_says_to_the_abort(client: Any, key: str) -> None:
+    pending = prepared(client, key)
+    pending.abort(client=client)
+    wire = Wire(client)
+    wire.on("ListParts", refuse(404, "NoSuchUpload"))
+    wire.on("AbortMultipartUpload", answer(204, b""))
+    assert not pending.abort(client=client)
+
+
 def test_ctrl_c_while_a_lost_answer_is_looked_into_says_that_nobody_knows(client: Any, key: str) -> None:
     pending = prepared(client, key, data(6 * MIB))
     wire = Wire(client)
@@ -228,6 +277,47 @@ def test_without_a_token_a_second_commit_never_says_that_there_was_no_first(
     pending.commit(client=client)
     with pytest.raises(OutcomeUnknownError, match="the content that was written"):
         pending.commit(client=client)
+
+
+def test_to_commit_again_is_not_called_safe_once_the_upload_is_gone(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB), commit_token=False)
+    wire = Wire(client)
+    wire.on("CompleteMultipartUpload", wire.lose_answer)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        pending.commit(client=client)
+    assert not [note for note in getattr(caught.value, "__notes__", []) if "is safe" in note]
+    assert content(client, key) == data(6 * MIB)
+
+
+def test_without_a_token_an_exclusive_one_that_was_never_committed_says_that_the_key_exists(
+    client: Any, key: str
+) -> None:
+    pending = prepared(client, key, data(6 * MIB), exclusive=True, commit_token=False)
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"first")
+    Wire(client).on("CompleteMultipartUpload", refuse(412, "PreconditionFailed"))
+    with pytest.raises(KeyExistsError) as caught:
+        pending.commit(client=client)
+    assert caught.value.upload_id == pending.upload_id
+    assert content(client, key) == b"first"
+    pending.abort(client=client)
+
+
+def test_without_a_token_denied_access_is_no_unknown_outcome(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB), commit_token=False)
+    pending.abort(client=client)
+    Wire(client).on("CompleteMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError):
+        pending.commit(client=client)
+
+
+def test_with_its_token_an_exclusive_one_that_is_gone_says_that_the_key_exists(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB), exclusive=True)
+    pending.abort(client=client)
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"first")
+    Wire(client).on("CompleteMultipartUpload", refuse(412, "PreconditionFailed"))
+    with pytest.raises(KeyExistsError):
+        pending.commit(client=client)
+    assert content(client, key) == b"first"
 
 
 def test_an_exclusive_one_leaves_alone_what_came_first(client: Any, key: str, server: Store) -> None:

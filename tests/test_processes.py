@@ -75,6 +75,119 @@ keep.write(b"x")
     assert content(client, key) is None
 
 
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
+def test_the_end_of_the_process_looks_after_an_upload_that_was_resumed(
+    store: Store, client: Any, key: str, tmp_path: Path, on_error: str
+) -> None:
+    script = f"""
+stream.abort()
+resume = s3writer.MultipartUploadWriter.resume
+left = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+again = resume(bucket, key, left, client=client, on_error={on_error!r})
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    left = uploads(client, key)
+    assert len(left) == (0 if on_error == "abort" else 1)
+    assert not left or f"upload {left[0]} to s3://{BUCKET}/{key} was kept: go on" in ended.stderr
+    for upload_id in left:
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_the_end_of_the_process_waits_for_what_a_finaliser_aborts(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import time
+client.meta.events.register("before-send.s3.AbortMultipartUpload", lambda **_: time.sleep(1))
+del stream
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "not published" in ended.stderr
+    assert uploads(client, key) == []
+
+
+def test_the_end_of_the_process_waits_until_it_is_told_how_to_go_on_with_what_a_finaliser_keeps(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import time
+stream.abort()
+client.meta.events.register("before-send.s3.UploadPart", lambda **_: time.sleep(1))
+stream = s3writer.MultipartUploadWriter(bucket, key, client=client, on_error="keep")
+stream.write(bytes(6 * 1024 ** 2))
+del stream
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    [upload_id] = uploads(client, key)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+    assert f"upload {upload_id} to s3://{BUCKET}/{key} was kept: go on" in ended.stderr
+
+
+def test_the_end_of_the_process_waits_for_an_abort_that_was_not_waited_for_any_longer(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import time
+s3writer._upload.cleanup.ABORT_SECONDS = 0.2
+client.meta.events.register("before-send.s3.AbortMultipartUpload", lambda **_: time.sleep(1))
+try:
+    stream.abort()
+except s3writer.NotCommittedError as error:
+    print(error)
+"""
+    ended = run(store, key, script, tmp_path)
+    assert "it took more than" in ended.stdout, ended.stderr
+    assert uploads(client, key) == []
+
+
+def test_the_end_of_the_process_does_not_wait_for_ever_for_what_a_finaliser_aborts(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+s3writer._upload.at_exit.EXIT_SECONDS = 0.5
+client.meta.events.register("before-send.s3.AbortMultipartUpload", lambda **_: threading.Event().wait())
+del stream
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_ctrl_c_while_the_end_of_the_process_waits_for_a_finaliser_leaves_no_other_upload(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import atexit, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+aborts, ends = [], threading.Event()
+def abort_slowly(**_):
+    aborts.append("first")
+    if len(aborts) == 1:
+        time.sleep(3)
+client.meta.events.register("before-send.s3.AbortMultipartUpload", abort_slowly)
+def press():
+    ends.wait()
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+other = s3writer.MultipartUploadWriter(bucket, key + " other", client=client)
+other.write(bytes(6 * 1024 ** 2))
+del stream
+while not aborts:
+    time.sleep(0.01)
+threading.Thread(target=press, daemon=True).start()
+atexit.register(ends.set)
+"""
+    ended = run(store, key, script, tmp_path)
+    assert "KeyboardInterrupt" in ended.stderr
+    assert uploads(client, f"{key} other") == []
+    for upload_id in uploads(client, key):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_writer_closed_at_exit_still_publishes(store: Store, client: Any, key: str, tmp_path: Path) -> None:
     ended = run(store, key, "import atexit; atexit.register(stream.close)", tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -124,7 +237,7 @@ def test_a_server_that_hangs_holds_up_the_exit_once_and_not_for_each_upload(
 ) -> None:
     script = """
 import time
-s3writer._upload.upload._ABORT_SECONDS = 0.5
+s3writer._upload.at_exit.EXIT_SECONDS = s3writer._upload.cleanup.ABORT_SECONDS = 0.5
 client.meta.events.register("before-send.s3.AbortMultipartUpload", lambda **_: time.sleep(1))
 more = [s3writer.MultipartUploadWriter(bucket, key, client=client) for _ in range(3)]
 for other in more:
@@ -155,6 +268,27 @@ stream.close()
     ended = run(store, key, script, tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert content(client, key) == bytes(6 * 1024**2) + b"the parent goes on"
+
+
+def test_a_wrapper_that_dies_in_a_forked_child_changes_nothing(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+wrapper = io.BufferedWriter(stream)
+pid = fork()
+if pid == 0:
+    del wrapper
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+wrapper.write(b"x")
+wrapper.close()
+"""
+    ended = run(store, key, script, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert content(client, key) == bytes(6 * 1024**2) + b"x"
 
 
 def test_a_forked_child_can_neither_publish_nor_abort(store: Store, client: Any, key: str, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_parts_that_grow_have_the_planned_sizes(
     key = uuid4().hex
     payload = data(48 * MIB)
     stream = writer(client, key, max_concurrency=max_concurrency, max_memory=memory_parts * 10 * MIB)
-    plan = stream._upload._pace.plan
+    plan = stream._upload.pipeline._pace.plan
     with stream:
         for piece in slices(payload, cuts):
             stream.write(piece)

@@ -3,6 +3,7 @@
 import base64
 import gc
 import io
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from s3writer import (
 from tests.conftest import Running, assert_nothing_left, join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, Store
-from tests.wire import Wire, cut, interrupt, refuse
+from tests.wire import Wire, answer, cut, delay, interrupt, refuse
 
 PAYLOAD = data(23 * MIB)
 
@@ -51,7 +52,7 @@ def left(server: Store, key: str, size: int = 11 * MIB, **options: Any) -> str:
     stream = writer(client, key, on_error="keep", **options)
     with pytest.raises(Boom), stream:
         stream.write(PAYLOAD[:size])
-        stream._upload._collect(0)
+        stream._upload.pipeline.collect(0)
         raise Boom
     [upload_id] = uploads(client, key)
     return upload_id
@@ -89,7 +90,7 @@ def test_a_failed_part_keeps_the_upload_and_the_error_says_how_to_go_on(client: 
         stream.write(PAYLOAD)
     [upload_id] = uploads(client, key)
     assert caught.value.upload_id == upload_id
-    assert f"kept, {stream._size} bytes, upload {upload_id}" in repr(stream)
+    assert f"kept, {stream._intake.taken} bytes, upload {upload_id}" in repr(stream)
     [how] = [note for note in caught.value.__notes__ if "MultipartUploadWriter.resume(" in note]
     assert how in log
     call = how[how.index("MultipartUploadWriter.resume(") :].replace(")", ", client=client)")
@@ -121,6 +122,14 @@ def test_nothing_is_kept_that_was_never_begun(client: Any, key: str) -> None:
     assert "aborted" in repr(stream)
 
 
+def test_an_upload_whose_id_an_interrupt_has_lost_is_not_called_kept(client: Any, key: str) -> None:
+    Wire(client).on("CreateMultipartUpload", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+    assert [note for note in caught.value.__notes__ if "whose id was lost" in note]
+    assert not [note for note in caught.value.__notes__ if "was kept" in note]
+
+
 def test_an_explicit_abort_removes_what_a_failure_would_have_kept(server: Store, client: Any, key: str) -> None:
     stream = resumed(client, key, left(server, key))
     stream.abort()
@@ -130,7 +139,7 @@ def test_an_explicit_abort_removes_what_a_failure_would_have_kept(server: Store,
 def test_a_dropped_writer_keeps_its_upload_too(client: Any, key: str) -> None:
     stream = writer(client, key, on_error="keep")
     stream.write(PAYLOAD)
-    stream._upload._collect(0)
+    stream._upload.pipeline.collect(0)
     with logged() as log, pytest.warns(ResourceWarning, match="was never closed"):
         del stream
         gc.collect()
@@ -168,7 +177,7 @@ def test_with_its_token_a_resumed_upload_s_lost_answer_is_settled(client: Any, k
     stream = writer(client, key, on_error="keep")
     with pytest.raises(Boom) as caught, stream:
         stream.write(PAYLOAD[: 11 * MIB])
-        stream._upload._collect(0)
+        stream._upload.pipeline.collect(0)
         raise Boom
     [upload_id] = uploads(client, key)
     token = caught.value.__notes__[0].partition("token='")[2].partition("'")[0]
@@ -203,12 +212,22 @@ def test_parts_of_another_size_behind_a_gap_never_become_part_of_the_object(
     for _ in range(2):
         with pytest.raises(Boom), resumed(client, key, upload_id, equal_parts=True) as stream:
             stream.write(payload[stream.tell() : stream.tell() + 6 * MIB])
-            stream._upload._collect(0)
+            stream._upload.pipeline.collect(0)
             raise Boom
     with resumed(client, key, upload_id) as stream:
         assert stream.tell() in (21 * MIB, 26 * MIB)  # SeaweedFS lists what was replaced, too
         stream.write(payload[stream.tell() :])
     assert content(client, key) == payload
+
+
+def test_an_error_about_another_object_does_not_name_the_upload_that_is_kept(client: Any, key: str) -> None:
+    with pytest.raises(NotCommittedError) as caught, writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD)
+        raise NotCommittedError("the side failed", BUCKET, "side.bin", "its upload")
+    assert caught.value.upload_id == "its upload"
+    [upload_id] = uploads(client, key)
+    assert upload_id in caught.value.__notes__[0]
+    resumed(client, key, upload_id).abort()
 
 
 def test_bytes_that_were_altered_on_their_way_are_not_kept(client: Any, key: str) -> None:
@@ -228,11 +247,44 @@ def test_nor_are_they_if_something_else_went_wrong_first(client: Any, key: str) 
     client.meta.events.register("after-call.s3.UploadPart", alter)
     with pytest.raises(Boom) as caught, writer(client, key, on_error="keep") as stream:
         stream.write(PAYLOAD[: 6 * MIB])
-        while not stream._upload.is_failing:
+        while not stream._upload.pipeline.jobs.failures:
             time.sleep(0.01)
         raise Boom
     assert uploads(client, key) == []
     assert not any("was kept" in note for note in caught.value.__notes__)
+
+
+def test_nor_are_they_if_an_earlier_part_has_failed_otherwise(client: Any, key: str) -> None:
+    def alter(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ChecksumCRC64NVME"] = parsed["ChecksumCRC32"] = "AAAAAAAAAAE="
+
+    client.meta.events.register("after-call.s3.UploadPart", alter)
+    written = threading.Event()
+
+    def refuse_the_first(request: Any) -> Any:
+        written.wait(30)
+        return refuse(403, "AccessDenied")(request) if "partNumber=1&" in f"{request.url}&" else None
+
+    Wire(client).on("UploadPart", refuse_the_first)
+    with pytest.raises(Boom), writer(client, key, on_error="keep", equal_parts=True) as stream:
+        stream.write(PAYLOAD[: 11 * MIB])
+        written.set()
+        while len(stream._upload.pipeline.jobs.failures) < 2:
+            time.sleep(0.01)
+        raise Boom
+    assert uploads(client, key) == []
+
+
+def test_a_list_of_parts_that_does_not_go_on_is_read_once(server: Store, client: Any, key: str) -> None:
+    upload_id = left(server, key)
+    page = b"<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>"
+    wire = Wire(client)
+    wire.on("ListParts", answer(200, page))
+    stream = resumed(client, key, upload_id)
+    assert stream.tell() == 0
+    assert wire.sent.count("ListParts") == 1
+    wire.on("ListParts", lambda request: None)
+    stream.abort()
 
 
 def test_ctrl_c_while_a_lost_answer_is_looked_into_names_what_is_kept(client: Any, key: str) -> None:
@@ -328,6 +380,15 @@ def test_stored_parts_are_verified_against_the_source(server: Store, client: Any
     assert content(client, key) == PAYLOAD
 
 
+def test_a_source_is_read_no_further_than_the_parts_go(server: Store, client: Any, key: str) -> None:
+    source = io.BytesIO(PAYLOAD)
+    upload_id = left(server, key, part_size=5 * MIB + 1, equal_parts=True)
+    with resumed(client, key, upload_id, verify=source) as stream:
+        assert source.tell() == stream.tell() == 10 * MIB + 2
+        stream.write(source.read())
+    assert content(client, key) == PAYLOAD
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -359,12 +420,28 @@ def test_a_part_whose_checksum_is_of_an_unknown_kind_is_verified_by_its_etag(
     stream.abort()
 
 
-def test_parts_that_nothing_tells_about_can_not_be_verified(server: Store, client: Any, key: str) -> None:
+def test_a_part_whose_etag_alone_differs_is_not_called_altered(server: Store, client: Any, key: str) -> None:
     upload_id = left(server, key)
 
     def hide(parsed: dict[str, Any], **_: Any) -> None:
         for part in parsed["Parts"]:
-            part["ETag"] = '"not-an-md5"'
+            for name in [name for name in part if name.startswith("Checksum")]:
+                del part[name]
+
+    client.meta.events.register("after-call.s3.ListParts", hide)
+    with pytest.raises(NotCommittedError, match="or is encrypted, so that its ETag tells nothing") as caught:
+        resumed(client, key, upload_id, verify=io.BytesIO(PAYLOAD[::-1]))
+    assert not isinstance(caught.value, ChecksumMismatchError)
+    resumed(client, key, upload_id).abort()
+
+
+@pytest.mark.parametrize("etag", ['"not-an-md5"', '"0123abcd"'])
+def test_parts_that_nothing_tells_about_can_not_be_verified(server: Store, client: Any, key: str, etag: str) -> None:
+    upload_id = left(server, key)
+
+    def hide(parsed: dict[str, Any], **_: Any) -> None:
+        for part in parsed["Parts"]:
+            part["ETag"] = etag
             for name in [name for name in part if name.startswith("Checksum")]:
                 del part[name]
 
@@ -433,6 +510,39 @@ def test_what_s3_refuses_to_list_can_not_be_resumed(server: Store, client: Any, 
     resumed(server.client(), key, upload_id).abort()
 
 
+def test_a_part_that_is_under_way_when_its_upload_is_kept_never_arrives(client: Any, key: str) -> None:
+    wire = Wire(client)
+    wire.on("UploadPart", delay(0.5))
+    before = set(threading.enumerate())
+    with pytest.raises(Boom), writer(client, key, on_error="keep") as stream:
+        stream.write(PAYLOAD[: 11 * MIB])
+        raise Boom
+    begun = set(threading.enumerate()) - before
+    assert not [thread for thread in begun if thread.name == "s3writer-part"]
+    assert wire.sent.count("UploadPart") == 2
+    [upload_id] = uploads(client, key)
+    again = resumed(client, key, upload_id)
+    assert again.tell() == 0
+    again.abort()
+
+
+def test_a_resume_that_is_refused_has_changed_no_part(client: Any, key: str) -> None:
+    def parts() -> list[tuple[int, str, int]]:
+        listed = client.list_parts(Bucket=BUCKET, Key=key, UploadId=upload_id)["Parts"]
+        return [(part["PartNumber"], part["ETag"], part["Size"]) for part in listed]
+
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    for number in (1, 3):
+        body = PAYLOAD[(number - 1) * 5 * MIB :][: 5 * MIB]
+        client.upload_part(Bucket=BUCKET, Key=key, UploadId=upload_id, PartNumber=number, Body=body)
+    before, wire = parts(), Wire(client)
+    with pytest.raises(NotCommittedError, match="holds other bytes than the source"):
+        resumed(client, key, upload_id, verify=io.BytesIO(PAYLOAD[::-1]))
+    assert "UploadPart" not in wire.sent
+    assert parts() == before
+    resumed(client, key, upload_id).abort()
+
+
 def test_what_was_settled_when_the_upload_began_is_refused(server: Store, client: Any, key: str) -> None:
     upload_id = left(server, key)
     with pytest.raises(TypeError, match="ContentType comes too late"):
@@ -449,7 +559,7 @@ def test_one_that_has_all_of_s3_s_parts_takes_no_byte_more(
     server: Store, client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = left(server, key)
-    monkeypatch.setattr("s3writer._upload.lifecycle.MAX_PARTS", 2)
+    monkeypatch.setattr("s3writer._upload.ledger.MAX_PARTS", 2)
     with pytest.raises(ObjectTooLargeError), resumed(client, key, upload_id, on_error="abort") as stream:
         stream.write(b"one more")
     assert uploads(client, key) == []

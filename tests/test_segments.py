@@ -16,6 +16,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import s3writer
 from s3writer import (
     AbortedError,
     AccessDeniedError,
@@ -41,6 +43,7 @@ from s3writer import (
 )
 from s3writer._s3.checksums import best
 from s3writer._s3.client import client_of
+from s3writer._upload.pace import Arrival, Pace
 from s3writer._upload.plan import GIB, MAX_PART_BYTES, MIN_PART_BYTES
 from s3writer.segments import (
     CompressingSegmentWriter,
@@ -137,6 +140,20 @@ def test_any_bytes_in_any_segments_that_end_in_any_order_make_the_same_object(
     assert s3.objects == {URL: expected}
     assert (result.size, result.checksum, sum(told)) == (len(expected), crc(expected), len(expected))
     assert s3.unfinished == []
+
+
+def test_the_pace_of_each_segment_counts_its_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def arrived(_: Pace, part: Arrival) -> None:
+        numbers.append(part.number)
+
+    numbers: list[int] = []
+    monkeypatch.setattr(Pace, "arrived", arrived)
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=2)
+        with SegmentWriter(upload.segment(1)) as stream:
+            jobs.write(1, 17 * MIB, stream)
+        upload.abort()
+    assert sorted(numbers) == [1, 2]
 
 
 @settings(max_examples=5)
@@ -328,6 +345,24 @@ def test_compressed_segments_are_unpacked_as_a_whole(compression: str, unpack: C
     assert json.loads(unpack(s3.objects[URL])) == [{"row": number} for number in range(10)]
 
 
+def test_of_a_compressed_segment_to_which_nothing_was_written_nothing_comes() -> None:
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        with CompressingSegmentWriter(upload.segment(0), compression="gzip") as stream:
+            stream.write(b"")
+        upload.abort()
+    assert stream.receipt.size == 0
+
+
+def test_one_short_compressed_segment_is_what_one_writer_makes_of_it() -> None:
+    work: list[Any] = [functools.partial(jobs.write_text, "rows")]
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(1) as pool:
+        write_segments(BUCKET, "key", work, executor=pool, compression="gzip")
+        with s3writer.open(f"{URL}.gz", "w", compression="gzip") as stream:
+            stream.write("rows")
+    assert s3.objects[URL] == s3.objects[f"{URL}.gz"]
+
+
 @pytest.mark.parametrize("encoding", ["euc_jis_2004", "iso2022_jp", "utf-8"])
 @pytest.mark.parametrize("compression", [None, "gzip"])
 def test_what_an_encoder_holds_back_is_in_the_segment(encoding: str, compression: str | None) -> None:
@@ -433,8 +468,51 @@ def test_a_tail_needs_no_number_of_its_own() -> None:
     assert s3.objects == {URL: data(12 * MIB)}
 
 
+def test_what_is_as_long_as_a_part_is_sent_as_one_and_not_handed_to_the_driver() -> None:
+    with MemoryS3(BUCKET):
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        with SegmentWriter(upload.segment(0)) as stream:
+            stream.write(data(10 * MIB))
+        upload.abort()
+    assert [part.size for part in stream.receipt.parts] == [5 * MIB]
+    assert stream.receipt.tail == b""
+
+
+def test_a_segment_whose_part_may_arrive_late_says_so() -> None:
+    with logged() as log, MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        s3.lose_answer("UploadPart", nth=1)
+        with pytest.raises(ConnectionFailedError), SegmentWriter(upload.segment(0)) as stream:
+            stream.write(data(12 * MIB))
+        upload.abort()
+    assert any("may have to be aborted twice" in line for line in log)
+
+
+def test_a_segment_that_is_dropped_does_not_wait_for_its_parts() -> None:
+    def hang(**_: Any) -> None:
+        hangs.set()
+        was_left.append(goes_on.wait(20))
+
+    hangs, goes_on = threading.Event(), threading.Event()
+    was_left: list[bool] = []
+    with logged(), MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        s3.client.meta.events.register_first("before-send.s3.UploadPart", hang)
+        stream = SegmentWriter(upload.segment(0))
+        stream.write(data(12 * MIB))
+        hangs.wait(30)
+        with pytest.warns(ResourceWarning, match="never closed"):
+            del stream
+        goes_on.set()
+        for thread in threading.enumerate():
+            if thread.name == "s3writer-part":
+                thread.join(30)
+        upload.abort()
+    assert was_left == [True]
+
+
 def test_parts_that_do_not_end_in_time_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3writer.segments.segment.STOP_SECONDS", 0.0)
+    monkeypatch.setattr("s3writer.segments.writer.STOP_SECONDS", 0.0)
     goes_on = threading.Event()
     with logged() as log, MemoryS3(BUCKET) as s3:
         upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
@@ -445,6 +523,28 @@ def test_parts_that_do_not_end_in_time_are_told_of(monkeypatch: pytest.MonkeyPat
         goes_on.set()
         upload.abort()
     assert any("segment 0 of" in message and "under way" in message for message in log)
+
+
+def test_a_segment_that_fails_stops_its_parts_in_the_midst_of_their_bytes() -> None:
+    def send_slowly(request: Any, **_: Any) -> None:
+        is_sending.set()
+        for _time in range(1000):
+            request.body.seek(0)
+            request.body.read(1)
+            time.sleep(0.005)
+        sent.append("all of it")
+
+    is_sending = threading.Event()
+    sent: list[str] = []
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        s3.client.meta.events.register_first("before-send.s3.UploadPart", send_slowly)
+        with pytest.raises(Boom), SegmentWriter(upload.segment(0)) as stream:
+            stream.write(data(12 * MIB))
+            is_sending.wait(30)
+            raise Boom
+        upload.abort()
+    assert sent == []
 
 
 def test_a_separator_stands_only_between_segments_that_have_something() -> None:
@@ -688,7 +788,7 @@ def test_a_part_that_comes_after_the_abort_is_told_of(monkeypatch: pytest.Monkey
             super().submit(run)
             return future
 
-    monkeypatch.setattr("s3writer.segments.driver._FRANK", ())
+    monkeypatch.setattr("s3writer.segments.driver._FUTURES_TELL", ())
     goes_on = threading.Event()
 
     def slow(stream: Any) -> None:
@@ -755,6 +855,66 @@ def test_short_segments_are_joined_to_larger_parts() -> None:
     assert s3.objects == {URL: whole([5 * MIB] * 12)}
 
 
+def test_parts_of_many_joined_segments_are_all_published() -> None:
+    sizes = [9 * MIB] * 6
+
+    def once_all_parts_have_arrived() -> Iterator[Any]:
+        for producer in producers(sizes):
+            for thread in threading.enumerate():
+                if thread.name == "s3writer-part":
+                    thread.join(30)
+            yield producer
+
+    with MemoryS3(BUCKET) as s3, ThreadPoolExecutor(1) as pool:
+        result = write_segments(BUCKET, "key", once_all_parts_have_arrived(), executor=pool, window=1)
+    assert s3.calls.count("UploadPart") == result.parts == 3
+    assert s3.objects == {URL: whole(sizes)}
+
+
+def short_segments(upload: SegmentedUpload) -> list[SegmentReceipt]:
+    """Receipts of segments of which four are joined to a part."""
+    head = data(5 * MIB)
+    return [SegmentReceipt(upload.upload_id, number, (), head, b"") for number in range(upload.segments)]
+
+
+def test_of_the_parts_that_join_segments_only_a_few_are_in_flight() -> None:
+    def begin(**_: Any) -> None:
+        with lock:
+            in_flight.append(in_flight[-1] + 1)
+        time.sleep(0.05)
+
+    def end(**_: Any) -> None:
+        with lock:
+            in_flight.append(in_flight[-1] - 1)
+
+    lock, in_flight = threading.Lock(), [0]
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=24)
+        s3.client.meta.events.register_first("before-send.s3.UploadPart", begin)
+        s3.client.meta.events.register("after-call.s3.UploadPart", end)
+        result = upload.commit(short_segments(upload))
+    assert (result.parts, in_flight[-1]) == (6, 0)
+    assert 1 <= max(in_flight) <= 4
+
+
+def test_a_commit_that_fails_waits_for_the_parts_that_it_sends() -> None:
+    def be_slow_once(**_: Any) -> None:
+        if is_first.acquire(blocking=False):
+            time.sleep(0.5)
+
+    is_first = threading.Semaphore(1)
+    before = set(threading.enumerate())
+    with MemoryS3(BUCKET) as s3:
+        s3.client.meta.events.register_first("before-send.s3.UploadPart", be_slow_once)
+        s3.refuse("UploadPart", "AccessDenied", nth=1)
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=8)
+        with pytest.raises(AccessDeniedError):
+            upload.commit(short_segments(upload))
+        begun = set(threading.enumerate()) - before
+        assert not [thread for thread in begun if thread.name == "s3writer-part"]
+        assert upload.abort()
+
+
 def test_a_segment_that_outgrows_its_numbers_is_refused() -> None:
     with MemoryS3(BUCKET):
         upload = SegmentedUpload.begin(BUCKET, "key", segments=4000)
@@ -811,8 +971,9 @@ def planned(segment: Segment) -> SegmentPlan:
     with MemoryS3(BUCKET):
         stream = SegmentWriter(segment)
         stream.abort()
-    assert isinstance(stream._upload._pace.plan, SegmentPlan)
-    return stream._upload._pace.plan
+    plan = stream._upload.pipeline._pace.plan
+    assert isinstance(plan, SegmentPlan)
+    return plan
 
 
 @pytest.mark.parametrize("segments", [1, 10, 100, 1000, 3000, 4999])
@@ -831,6 +992,16 @@ def test_what_is_expected_fits_into_even_segments_with_parts_of_one_size(segment
         upload.abort()
         with pytest.raises(ValueError, match=r"expected_size=.* does not fit into \d+ segments"):
             SegmentedUpload.begin(BUCKET, "key", segments=segments, expected_size=most + segments)
+
+
+def test_a_segment_s_progress_must_be_callable() -> None:
+    wrong: dict[str, Any] = {"progress": 5}
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        with pytest.raises(TypeError, match="progress must be callable, not int"):
+            SegmentWriter(upload.segment(0), **wrong)
+        upload.abort()
+    assert s3.unfinished == []
 
 
 def test_clients_that_add_checksums_to_parts_are_refused() -> None:

@@ -53,7 +53,7 @@ class Fetched(MultipartUploadWriter):
         if self.closed:
             return
         super().close()
-        body = content(self._s3, self._upload._store.key)
+        body = content(self._s3, self._upload.calls.key)
         if body is not None:
             with io.FileIO(self._path, "wb") as file:
                 file.write(body)

@@ -296,3 +296,25 @@ def test_what_the_bucket_refuses_is_an_error(running: dict[str, Store]) -> None:
     with pytest.raises(S3WriterError) as caught:
         cleanup_rules(BUCKET, client=client)
     assert "Write the object" not in str(caught.value)
+
+
+def test_an_interrupt_of_several_aborts_names_what_was_aborted_and_what_was_not(
+    client: Any, key: str, begun: list[str]
+) -> None:
+    def interrupt_the_third(request: Any) -> Any:
+        if wire.sent.count("AbortMultipartUpload") > 4:
+            raise KeyboardInterrupt
+        return None
+
+    client.create_multipart_upload(Bucket=BUCKET, Key=f"{key}/c")
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", interrupt_the_third)
+    for nth in (2, 3, 4):
+        wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"), nth=nth)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        abort_uploads(BUCKET, key, older_than=0 * HOUR, dry_run=False, client=client)
+    said = "\n".join(caught.value.__notes__)
+    assert "1 uploads were aborted before: " in said
+    assert said.count("could not be aborted") == 2
+    wire.on("AbortMultipartUpload", lambda request: None)
+    abort_uploads(BUCKET, f"{key}/c", older_than=0 * HOUR, dry_run=False, client=client)

@@ -21,7 +21,8 @@ from s3writer._errors import (
 )
 from s3writer._file.open import open
 from s3writer._file.writer import MultipartUploadWriter
-from s3writer._upload.lifecycle import UploadResult
+from s3writer._s3.receipts import Receipt as Receipt
+from s3writer._s3.receipts import UploadResult
 from s3writer.pending import PartlyCommittedError, PendingUpload, commit_all
 from s3writer.unfinished import (
     CleanupRule,
@@ -64,6 +65,10 @@ __all__ = [
     "list_uploads",
     "open",
 ]
+
+#: Tracebacks, `help` and pickles show what a user would import.
+for _name in (*__all__, "Receipt"):
+    globals()[_name].__module__ = __name__
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What can go wrong, as types that say what happened and what the caller may do.
+"""The error types. Each type says what happened and what the caller can do.
 
 ```text
 OSError
@@ -20,10 +20,10 @@ OSError
    └─ PartlyCommittedError       commit_all: published, failed, left
 ```
 
-Every error survives pickling, ``errno`` included; what went wrong while cleaning up is in its notes.
+Every error survives pickling, ``errno`` included. Its notes say what went wrong during the cleanup.
 """
 
-import contextlib
+import copyreg
 import errno
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -32,9 +32,9 @@ from typing import Any, ClassVar
 class S3WriterError(OSError):
     """Base of all errors of this package.
 
-    Attributes: ``bucket`` and ``key`` name the object; ``upload_id`` is the multipart upload that may still be
-    there, stored and billed, or None when nothing was left behind that has a name (notes tell of an upload whose id
-    was lost).
+    Attributes: ``bucket`` and ``key`` name the object. ``upload_id`` names a multipart upload that may still be in S3,
+    stored and billed. It is None if no upload is left. It is also None if S3's answer with the id was lost; then a note
+    says so.
     """
 
     ERRNO: ClassVar[int] = errno.EIO
@@ -46,20 +46,33 @@ class S3WriterError(OSError):
         self.upload_id = upload_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (type(self), self.strerror), self.__dict__
+        return copyreg.__newobj__, (type(self),), (self.strerror, self.__dict__)  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: Any) -> None:
+        """Restore what ``__reduce__`` saved: the message, and the attributes with the notes."""
+        message, attributes = state
+        OSError.__init__(self, self.ERRNO, message)
+        self.__dict__.update(attributes)
 
 
-def add_note(error: BaseException, note: str) -> None:
-    """Let ``error`` say it, if it is one that can be changed, and does not say it yet."""
-    with contextlib.suppress(Exception):
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+def add_note(error: BaseException, note: str) -> bool:
+    """Add ``note`` to ``error``. Returns False if the note is there already.
+
+    It does not call ``error.add_note``: a user's exception may override that, and raise anything.
+    """
+    notes = vars(error).setdefault("__notes__", [])
+    if not isinstance(notes, list) or note in notes:
+        return False
+    notes.append(note)
+    return True
 
 
-def _revive(kind: type[S3WriterError], message: str) -> S3WriterError:
-    error = kind.__new__(kind)
-    OSError.__init__(error, kind.ERRNO, message)
-    return error
+def drop_note(error: BaseException, note: str) -> None:
+    """Remove a note that `add_note` added."""
+    notes = vars(error).get("__notes__", [])
+    notes.remove(note)
+    if not notes:
+        vars(error).pop("__notes__")
 
 
 class NotCommittedError(S3WriterError):
@@ -97,7 +110,7 @@ class ConnectionFailedError(NotCommittedError, ConnectionError):
 
 
 class ThrottledError(NotCommittedError):
-    """S3 asked to slow down, and went on asking through all of the client's retries."""
+    """S3 answered "slow down" to every attempt of the client."""
 
     ERRNO = errno.EAGAIN
 
@@ -109,42 +122,71 @@ class KeyExistsError(NotCommittedError, FileExistsError):
 
 
 class PreconditionFailedError(NotCommittedError):
-    """A condition such as ``IfMatch`` did not hold when the object was to be published."""
+    """A condition, such as ``IfMatch``, did not hold when S3 was asked to publish the object."""
 
     ERRNO = errno.ESTALE
 
 
 class ConflictError(NotCommittedError):
-    """Another writer of the same key was at work when this one was to publish a conditional write."""
+    """S3 refused a conditional write because another write to the same key was running."""
 
     ERRNO = errno.EBUSY
 
 
 class ChecksumMismatchError(NotCommittedError):
-    """The store received other bytes than were sent."""
+    """S3 received other bytes than the writer sent, or a part in S3 differs from the source that `resume` verifies."""
 
     ERRNO = errno.EBADMSG
 
 
 class ObjectTooLargeError(NotCommittedError):
-    """The stream needs more than S3's 10,000 parts of the sizes that the writer's settings allow."""
+    """With the part sizes that the writer's settings allow, the stream does not fit into S3's 10,000 parts."""
 
     ERRNO = errno.EFBIG
 
 
 class AbortedError(NotCommittedError):
-    """The upload had been aborted, or had failed, before this call; the first error is the cause."""
+    """The upload had been aborted, or had failed, before this call; the first error is the cause.
+
+    If the first error is a `NotCommittedError` of some type, this error is of that type as well: ``except
+    AccessDeniedError`` catches what a wrapper's ``close`` raises after a ``write`` that was denied.
+    """
 
     ERRNO = errno.ECANCELED
 
 
-class OutcomeUnknownError(S3WriterError):
-    """The answer to the commit was lost, and what S3 shows does not settle whether the object was published.
+def aborted_after(first: BaseException | None) -> type[AbortedError]:
+    """The type of the error to raise after ``first``."""
+    return _aborted_and(type(first)) if isinstance(first, NotCommittedError) else AbortedError
 
-    Besides ``bucket``, ``key`` and ``upload_id`` it carries what settles the question later: the object is this
-    writer's if ``HeadObject`` shows ``size`` bytes and ``token`` under ``s3writer-token`` in its metadata
-    (``token`` is None when the writer was made with ``commit_token=False``). ``parts`` are the upload's, as
-    ``CompleteMultipartUpload`` takes them; empty if the object was sent in a single request.
+
+_aborted_kinds: dict[Any, type[AbortedError]] = {}
+
+
+def _aborted_and(kind: type[NotCommittedError]) -> type[AbortedError]:
+    """The type that is both `AbortedError` and ``kind``. Tracebacks show it as ``kind``."""
+    if issubclass(kind, AbortedError) or kind is NotCommittedError:
+        return AbortedError
+    both = {
+        "__doc__": kind.__doc__,
+        "__module__": kind.__module__,
+        "__reduce__": lambda self: (_revive_aborted, (kind,), (self.strerror, self.__dict__)),
+        "ERRNO": kind.ERRNO,
+    }
+    return _aborted_kinds.setdefault(kind, type(kind.__name__, (kind, AbortedError), both))
+
+
+def _revive_aborted(kind: type[NotCommittedError]) -> AbortedError:
+    return AbortedError.__new__(_aborted_and(kind))
+
+
+class OutcomeUnknownError(S3WriterError):
+    """S3's answer to the commit was lost, and S3 does not show whether the object was published.
+
+    You can find out later: the object is this writer's if ``HeadObject`` shows ``size`` bytes, and ``token`` as
+    ``s3writer-token`` in the metadata. ``token`` is None if the writer was made with ``commit_token=False``. ``parts``
+    are the upload's parts, as ``CompleteMultipartUpload`` takes them; the list is empty if the object was sent in a
+    single request.
     """
 
     def __init__(

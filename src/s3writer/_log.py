@@ -1,7 +1,7 @@
-"""What is logged: one logger, and with each record the facts that it is about.
+"""The package's logger. Each record carries facts, such as bucket and key, as attributes.
 
-A handler that raises has no part in an outcome: what it raises is shown, as ``logging`` shows what its own handlers
-raise, and goes no further.
+A logging handler that raises does not change how an upload ends. Its traceback is printed, as ``logging`` does for its
+own handlers, and the exception goes no further.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ logger = logging.getLogger("s3writer")
 
 
 def facts(bucket: str, key: str, upload_id: str | None, **others: Any) -> dict[str, Any]:
-    """A record's ``extra``: each fact behind ``s3_``, since a record has attributes of its own."""
+    """The ``extra`` of a log record. The prefix ``s3_`` keeps the facts apart from the record's own attributes."""
     named = {"bucket": bucket, "key": key, "upload_id": upload_id, **others}
     return {f"s3_{name}": value for name, value in named.items()}
 
 
 def log(level: int, message: str, *arguments: Any, extra: Mapping[str, Any], exc_info: bool = False) -> None:
-    """Log it; raises nothing but interrupts."""
+    """Log a message. An ``Exception`` of a handler is printed; only interrupts are raised."""
     try:
         logger.log(level, message, *arguments, extra=extra, exc_info=exc_info)
     except Exception:
@@ -32,12 +32,14 @@ def log(level: int, message: str, *arguments: Any, extra: Mapping[str, Any], exc
 
 
 def warn(message: str, extra: Mapping[str, Any]) -> None:
-    """Log what somebody should know."""
+    """Log ``message`` at level WARNING."""
     log(logging.WARNING, "%s", message, extra=extra)
 
 
 def log_end(outcome: str, bucket: str, key: str, upload_id: str | None, *, size: int, parts: int, began: float) -> None:
     """The line at INFO that says how an upload ended. ``began`` is a time of ``time.monotonic``."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
     seconds = round(time.monotonic() - began, 3)
     log(
         logging.INFO,

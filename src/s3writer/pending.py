@@ -1,7 +1,7 @@
-"""Uploads whose parts are all in S3, to be published later, by any process on any machine.
+"""Uploads whose parts are all in S3. Any process on any machine can publish them later.
 
-S3 keeps the parts of an upload until somebody completes or aborts it, whoever that is. So what a writer has sent can be
-published once something else has happened, such as a database's commit:
+S3 keeps the parts of an upload until anybody completes or aborts it. So you can publish an object after something else
+has happened, such as a database's commit:
 
 ```python
 with transaction.atomic():
@@ -27,36 +27,42 @@ from s3writer._errors import (
     PreconditionFailedError,
     S3WriterError,
     add_note,
+    drop_note,
 )
 from s3writer._log import log_end
-from s3writer._s3 import client as _client
+from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
-from s3writer._s3.calls import LostAnswerError, Store
-from s3writer._upload.lifecycle import Receipt, UploadResult
+from s3writer._s3.calls import Calls
+from s3writer._s3.receipts import Receipt, UploadResult
+from s3writer._upload.cleanup import remove_now
+from s3writer._upload.commit import Commit
+from s3writer._upload.jobs import run
+from s3writer._upload.lifecycle import Ending, Facts
+from s3writer._upload.outcome import Inquiry, published_all_the_same
 
-#: Of `PendingUpload.to_json`; one that is read by an older version of this package must be refused.
+#: The format of `PendingUpload.to_json`. A version of this package refuses formats that are newer than its own.
 _FORMAT = 1
 
-#: What S3 answers also if the object that is in the way is this very upload's.
+#: If the upload was committed before, its own object may be the reason for these refusals.
 _CONDITIONS = (KeyExistsError, PreconditionFailedError)
 
 
 @dataclass(frozen=True)
 class PendingUpload:
-    """An upload that lacks nothing but its commit. Plain data: it pickles, goes to JSON and back, and holds no secret.
+    """An upload that only has to be committed. Plain data: it pickles, goes to JSON and back, and holds no secret.
 
-    Until it is committed or aborted S3 stores and bills its parts, unseen.
+    Until it is committed or aborted, S3 stores and bills its parts, and no listing of objects shows them.
 
     Attributes:
-        bucket: where the object will be.
-        key: its name there.
+        bucket: the bucket that will hold the object.
+        key: the object's name there.
         upload_id: S3's name for the upload.
         size: bytes, all parts together.
         parts: each with number, size in bytes, etag, and checksums by the name of S3's field.
         checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None.
-        token: what the object will have as ``s3writer-token`` in its metadata, or None.
+        token: the ``s3writer-token`` that the object will have in its metadata, or None.
         exclusive: publish only if the key does not exist.
-        s3_arguments: those that the commit needs, without the key of SSE-C.
+        s3_arguments: those that the commit needs, without the SSE-C key.
 
     """
 
@@ -71,33 +77,42 @@ class PendingUpload:
     s3_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def commit(self, *, client: Any = None, **s3_arguments: Any) -> UploadResult:
-        """Publish the object; what was published. An upload that was committed before is left alone, and the result
-        is the same, as long as the key holds its object.
+        """Publish the object. Returns the result. If the upload was committed before, and the key still holds its
+        object, do nothing and return the result again.
 
         Parameters:
             client: a boto3 S3 client; None: the one that writers share.
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if the writer had one.
 
-        Raises `NotCommittedError` if S3 refuses (the type says why): the upload is left as it was, and can be committed
-        again. `OutcomeUnknownError` if the answer was lost and the object does not show; to commit again is safe as
-        long as the upload is there. TypeError if an argument is missing or has come too late.
+        Raises `NotCommittedError` if S3 refuses (the type says why): the upload stays as it was, and can be committed
+        again. `OutcomeUnknownError` if S3's answer was lost, and the key does not show the object: as long as the
+        upload is there, it is safe to commit again. TypeError if an argument is missing, or had to be given when the
+        upload began.
 
         """
-        return self._commit(self._checked(client, s3_arguments), None)
+        return commit(self, checked(self, client, s3_arguments))
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
-        """Remove the upload from S3; one that is gone, or was published, is left alone. Whether it was there.
+        """Remove the upload from S3. Returns whether it was there. If it is gone, or was published, do nothing.
 
-        Raises `NotCommittedError` with the ``upload_id`` if it may still be there. ``client`` and ``s3_arguments`` are
-        those of `commit`.
+        Raises `NotCommittedError` with the ``upload_id`` if the upload may still be there. ``client`` and
+        ``s3_arguments`` are those of `commit`.
         """
         given = {**self.s3_arguments, **s3_arguments}
         if "SSECustomerKey" not in given:
             given.pop("SSECustomerAlgorithm", None)
-        began, store = time.monotonic(), self._store(client, given)
-        was_shown, was_known = store.shows(self.upload_id), store.remove(self.upload_id)
-        was_there = was_known if was_shown is None else was_shown
-        self._log_end("aborted" if was_there else "was gone", began)
+        began, calls = time.monotonic(), _calls(self, client, given)
+        is_gone = False
+        try:
+            was_shown = run(lambda: calls.shows(self.upload_id))
+            was_known = remove_now(calls, self.upload_id)
+            is_gone = True
+            was_there = was_known if was_shown is None else was_shown
+            _log_end(self, "aborted" if was_there else "was gone", began)
+        except BaseException as interrupt:
+            if is_gone:
+                add_note(interrupt, f"upload {self.upload_id} of {calls.url} was aborted before")
+            raise
         return was_there
 
     def to_json(self) -> str:
@@ -106,7 +121,7 @@ class PendingUpload:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "PendingUpload":
-        """What `to_json` has made, by this version of the package or an older one; else ValueError."""
+        """Read what `to_json` of this version, or of an older one, has made. ValueError for anything else."""
         try:
             given = json.loads(text)
             if given.pop("format") != _FORMAT:
@@ -120,120 +135,126 @@ class PendingUpload:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no PendingUpload: {error}") from error
 
-    def _log_end(self, outcome: str, began: float) -> None:
-        size, parts = self.size, len(self.parts)
-        log_end(outcome, self.bucket, self.key, self.upload_id, size=size, parts=parts, began=began)
 
-    def _own(self, s3_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the arguments that this upload takes: a customer's key is for uploads that were begun with one."""
-        is_encrypted = "SSECustomerAlgorithm" in self.s3_arguments
-        return {name: value for name, value in s3_arguments.items() if is_encrypted or "SSECustomer" not in name}
+def pending_of(calls: Calls, upload_id: str, parts: Sequence[Receipt]) -> PendingUpload:
+    """A `PendingUpload` with these parts."""
+    return PendingUpload(
+        *calls.address,
+        upload_id,
+        sum(part.size for part in parts),
+        tuple(parts),
+        calls.whole_checksum(parts),
+        calls.token,
+        calls.exclusive,
+        calls.arguments.for_commit(),
+    )
 
-    def _checked(self, client: Any, s3_arguments: Mapping[str, Any]) -> Store:
-        """The store for a commit; TypeError if an argument is missing."""
-        check_customer_key(self.key, self.s3_arguments, s3_arguments)
-        return self._store(client, {**self.s3_arguments, **s3_arguments})
 
-    def _store(self, client: Any, s3_arguments: Mapping[str, Any]) -> Store:
-        s3 = _client.chosen(client)
-        arguments = Arguments(s3.meta.service_model, s3_arguments)
-        arguments.refuse_late_ones()
-        return Store(s3, self.bucket, self.key, arguments=arguments, exclusive=self.exclusive, token=self.token)
+def checked(pending: PendingUpload, client: Any, s3_arguments: Mapping[str, Any]) -> Calls:
+    """The calls for a commit; TypeError if an argument is missing."""
+    check_customer_key(pending.key, pending.s3_arguments, s3_arguments)
+    return _calls(pending, client, {**pending.s3_arguments, **s3_arguments})
 
-    def _commit(self, store: Store, checksum: str | None) -> UploadResult:
-        """`_publish`, with a word on what is left."""
-        try:
-            return self._publish(store, checksum)
-        except NotCommittedError as refusal:
-            refusal.upload_id = self.upload_id
-            if not isinstance(refusal, ConflictError):
-                refusal.add_note(f"This call has left upload {self.upload_id} as it was: commit it again, or abort it.")
-            raise
-        except OutcomeUnknownError as unknown:
-            if store.shows(self.upload_id):
-                unknown.add_note("The upload is there: to commit it again is safe.")
-            raise
 
-    def _publish(self, store: Store, checksum: str | None) -> UploadResult:
-        """Publish the object. ``checksum`` is the whole's, if S3 is not to be told."""
-        began, result = time.monotonic(), None
-        try:
-            result = self._complete(store)
+def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) -> UploadResult:
+    """`publish`. If it fails, the error gets a note: the upload stays as it was, and can be committed again."""
+    try:
+        return publish(pending, calls, checksum)
+    except NotCommittedError as refusal:
+        refusal.upload_id = pending.upload_id
+        if not isinstance(refusal, ConflictError):
+            add_note(refusal, f"This call has left upload {pending.upload_id} as it was: commit it again, or abort it.")
+        raise
+    except OutcomeUnknownError as unknown:
+        if run(lambda: calls.shows(pending.upload_id)):
+            add_note(unknown, "The upload is there: to commit it again is safe.")
+        raise
+
+
+def publish(pending: PendingUpload, calls: Calls, checksum: str | None = None) -> UploadResult:
+    """Publish the object. Returns the result. If S3 can't be told the whole object's checksum, ``checksum`` is put into
+    the result. An interrupt gets a note that says what became of the object.
+    """
+    began = time.monotonic()
+    attempt = Commit(calls, pending.upload_id, pending.parts, pending.checksum)
+    inquiry = Inquiry(calls, pending.upload_id, pending.size, pending.parts, checksum=pending.checksum)
+    try:
+        attempt.send()
+        ending, facts = _conclude(attempt, inquiry)
+        for interrupt in (attempt.interrupt, inquiry.interrupt):
+            if interrupt is not None:
+                raise interrupt
+        result = attempt.answer.result or inquiry.result
+        if ending is Ending.COMMITTED and result is not None:
             result = dataclasses.replace(result, checksum=checksum or result.checksum)
-            self._log_end("committed", began)
+            _log_end(pending, "committed", began)
             return result
-        except S3WriterError:
-            raise
-        except BaseException as interrupt:
-            if result or store.is_undecided:
-                add_note(interrupt, self._outcome(store, result))
-            raise
+    except BaseException as interrupt:
+        said = str(inquiry.unknown(_facts(attempt), "it was interrupted"))
+        is_said_first = attempt.is_under_way and add_note(interrupt, said)
+        attempt.end()
+        _tell_interrupt(interrupt, calls, attempt, inquiry)
+        if is_said_first:
+            drop_note(interrupt, said)
+        raise
+    refusal = attempt.answer.error
+    if ending is Ending.UNKNOWN:
+        raise inquiry.unknown(facts) from refusal
+    assert refusal is not None
+    raise refusal
 
-    def _complete(self, store: Store) -> UploadResult:
-        try:
-            return store.complete(self.upload_id, self.parts, self.checksum)
-        except LostAnswerError as lost:
-            if lost.interrupt is not None:
-                raise lost.interrupt from None
-            return self._settle(store, lost.error)
-        except NotCommittedError as refusal:
-            return self._earlier(store, refusal)
 
-    def _settle(self, store: Store, fault: BaseException) -> UploadResult:
-        """The result of a commit whose answer was lost, if the object shows."""
-        why = "the answer was lost, and the key does not hold its object"
-        try:
-            if result := self._recognized(store):
-                return result
-        except NotCommittedError as reason:
-            why = f"the answer was lost, and {reason}"
-        raise self._unknown(store, why) from fault
+def _conclude(attempt: Commit, inquiry: Inquiry) -> tuple[Ending, Facts]:
+    """Find out what became of the commit. Others may have committed the upload before."""
+    facts, ending = inquiry.settle(_facts(attempt))
+    return ending, facts
 
-    def _outcome(self, store: Store, result: UploadResult | None) -> str:
-        """What an interrupt is to say that came when the commit had been sent."""
-        why = "the key does not hold its object"
-        try:
-            result = result or self._recognized(store)
-        except BaseException as reason:
-            why = str(reason) or type(reason).__name__
-        if result:
-            return store.published_all_the_same(result)
-        return str(store.unknown(f"it was interrupted, and {why}", self.upload_id, self.size, self.parts))
 
-    def _earlier(self, store: Store, refusal: NotCommittedError) -> UploadResult:
-        """The result of an earlier commit of this upload, if there was one: that may be why S3 refuses this one. Else
-        ``refusal`` is raised, or `OutcomeUnknownError` if that can't be told.
-        """
-        try:
-            result = self._recognized(store)
-        except S3WriterError as error:
-            if isinstance(refusal, _CONDITIONS):
-                raise self._unknown(store, str(error.strerror)) from refusal
-            result = None
-        if result is not None:
-            return result
-        if isinstance(refusal, _CONDITIONS) and self.token is None and not store.shows(self.upload_id):
-            raise self._unknown(store, "the upload is gone, perhaps because it was committed before") from refusal
-        raise refusal
+def _facts(attempt: Commit) -> Facts:
+    """What the ending depends on, as far as it is known."""
+    answer = attempt.answer
+    return Facts(
+        was_sent=attempt.was_sent,
+        answer=answer.answer,
+        is_multipart=True,
+        is_shared=True,
+        is_conditional=isinstance(answer.error, _CONDITIONS),
+        has_token=attempt.calls.token is not None,
+    )
 
-    def _unknown(self, store: Store, why: str) -> OutcomeUnknownError:
-        return store.unknown(why, self.upload_id, self.size, self.parts)
 
-    def _recognized(self, store: Store) -> UploadResult | None:
-        return store.recognize(store.head(), self.size, len(self.parts), self.checksum)
+def _tell_interrupt(interrupt: BaseException, calls: Calls, attempt: Commit, inquiry: Inquiry) -> None:
+    """Add a note to ``interrupt`` that says what became of the object, unless it was certainly not published."""
+    ending, facts = _conclude(attempt, inquiry)
+    if ending is Ending.COMMITTED and (result := attempt.answer.result or inquiry.result):
+        add_note(interrupt, published_all_the_same(calls, result))
+    elif ending is Ending.UNKNOWN:
+        add_note(interrupt, str(inquiry.unknown(facts)))
+
+
+def _calls(pending: PendingUpload, client: Any, s3_arguments: Mapping[str, Any]) -> Calls:
+    s3 = clients.chosen(client)
+    arguments = Arguments(s3.meta.service_model, s3_arguments)
+    arguments.refuse_late_ones()
+    return Calls(s3, pending.bucket, pending.key, arguments, exclusive=pending.exclusive, token=pending.token)
+
+
+def _log_end(pending: PendingUpload, outcome: str, began: float) -> None:
+    size, parts = pending.size, len(pending.parts)
+    log_end(outcome, pending.bucket, pending.key, pending.upload_id, size=size, parts=parts, began=began)
 
 
 def check_customer_key(key: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """TypeError if the key of SSE-C is missing: it is the one argument that is not ``kept`` with an upload."""
+    """TypeError if the SSE-C key is missing. It is secret, so it is not ``kept`` with an upload."""
     if "SSECustomerAlgorithm" in kept and "SSECustomerKey" not in given:
         raise TypeError(f"SSECustomerKey must be given: {key} is encrypted with a key that only you have")
 
 
 class PartlyCommittedError(S3WriterError):
-    """`commit_all` could not commit one of several uploads; ``bucket``, ``key`` and ``upload_id`` are its own.
+    """`commit_all` could not commit one of several uploads.
 
-    ``published`` are the results of those before it, ``failed`` is the upload itself, whose error is the cause, and
-    ``left`` are those after it, which were not tried.
+    ``failed`` is that upload; ``bucket``, ``key`` and ``upload_id`` name it, and its error is the cause. ``published``
+    are the results of the uploads before it. ``left`` are the uploads after it, which were not tried.
     """
 
     def __init__(
@@ -254,24 +275,21 @@ class PartlyCommittedError(S3WriterError):
 
 
 def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arguments: Any) -> list[UploadResult]:
-    """Commit one upload after the other; their results, in the same order.
+    """Commit one upload after the other. Returns their results, in the same order.
 
-    S3 has no transaction over several objects: this makes the time in which only some of them are there as short as
-    it can be, a request for each, and no shorter. `PartlyCommittedError` if one fails; it says which were published
-    by then, and those that were not can be committed again or aborted. ``client`` and ``s3_arguments`` are those of
-    `PendingUpload.commit`; TypeError, before anything is published, if one is missing.
+    S3 has no transaction over several objects. But a commit is one request, so the time in which only some of the
+    objects are there is as short as it can be. If a commit fails, `PartlyCommittedError` says which objects were
+    published; you can commit the other uploads again, or abort them. ``client`` and ``s3_arguments`` are those of
+    `PendingUpload.commit`. If one is missing, TypeError is raised before anything is published.
     """
-    waiting = [(upload, upload._own(s3_arguments)) for upload in uploads]
-    for upload, given in waiting:
-        upload._checked(client, given)
+    waiting = [(upload, checked(upload, client, _own(upload, s3_arguments))) for upload in uploads]
     published: list[UploadResult] = []
-    for number, (upload, given) in enumerate(waiting):
+    for number, (upload, calls) in enumerate(waiting):
         try:
-            published.append(upload.commit(client=client, **given))
-        except Exception as error:
+            published.append(commit(upload, calls))
+        except S3WriterError as error:
             raise PartlyCommittedError(
-                f"{number} of {len(waiting)} objects were published, and then: "
-                f"{getattr(error, 'strerror', None) or error}",
+                f"{number} of {len(waiting)} objects were published, and then: {error.strerror}",
                 upload.bucket,
                 upload.key,
                 upload.upload_id,
@@ -280,6 +298,12 @@ def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arg
                 left=[later for later, _ in waiting[number + 1 :]],
             ) from error
         except BaseException as interrupt:
-            interrupt.add_note(f"{len(published)} of {len(waiting)} objects were published before: {published}")
+            add_note(interrupt, f"{len(published)} of {len(waiting)} objects were published before: {published}")
             raise
     return published
+
+
+def _own(upload: PendingUpload, s3_arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for this upload. Only an upload that was begun with an SSE-C key gets one."""
+    is_encrypted = "SSECustomerAlgorithm" in upload.s3_arguments
+    return {name: value for name, value in s3_arguments.items() if is_encrypted or "SSECustomer" not in name}

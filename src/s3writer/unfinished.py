@@ -1,27 +1,31 @@
-"""Unfinished uploads of a bucket: what there is, what is to go, and a rule by which the bucket cleans up by itself.
+"""Lists and aborts the unfinished uploads of a bucket, and adds a rule by which the bucket aborts them itself.
 
-Whoever is killed in the middle of an upload leaves its parts in S3, stored and billed, and no listing of objects shows
+If a process is killed in the middle of an upload, its parts stay in S3, stored and billed. No listing of objects shows
 them. https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html
 """
 
-import contextlib
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from s3writer._errors import NotCommittedError
-from s3writer._s3 import client as _client
-from s3writer._s3 import faults as _faults
-from s3writer._s3.arguments import UPLOADS, Arguments
-from s3writer._s3.calls import Store
+from s3writer._errors import NotCommittedError, add_note
+from s3writer._s3 import client as clients
+from s3writer._s3 import faults
+from s3writer._s3.arguments import Arguments
+from s3writer._s3.calls import Calls
 from s3writer._s3.lazy import Lazy
+from s3writer._s3.operations import UPLOADS
+from s3writer._upload.cleanup import remove_now
+from s3writer._upload.jobs import run
 
-#: What S3 answers who lists the parts of an upload with a customer's key, and does not give the key.
+#: S3 answers this if you list the parts of an upload with an SSE-C key, and don't give the key.
 _NEEDS_KEY = "InvalidRequest"
 
 email_utils = Lazy("email.utils")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,10 @@ class UnfinishedUpload:
         upload_id: S3's name for it.
         initiated: when it began, in UTC.
         active: when its last part arrived, or when it began if it has none.
-        age: how long nothing has happened to it, by the clock of S3, which shows whole seconds.
-        parts: how many S3 has; None if it won't tell, as of uploads with a customer's key. Then all that is known is
-            when it began.
-        size: bytes, all parts together, or None.
+        age: the time since ``active``, by S3's clock, which shows whole seconds.
+        parts: how many parts S3 has. None if S3 does not tell, as for uploads with an SSE-C key; then ``active`` is
+            ``initiated``.
+        size: bytes of all parts together. None if ``parts`` is None.
 
     """
 
@@ -51,14 +55,14 @@ class UnfinishedUpload:
     size: int | None
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> None:
-        """Remove the upload from S3; one that is gone is left alone.
+        """Remove the upload from S3. If it is gone, do nothing.
 
-        Raises `NotCommittedError` with the ``upload_id`` if it may still be there. ``client`` and ``s3_arguments`` are
-        those of `list_uploads`.
+        Raises `NotCommittedError` with the ``upload_id`` if the upload may still be there. ``client`` and
+        ``s3_arguments`` are those of `list_uploads`.
         """
-        s3 = _client.chosen(client)
-        arguments = Arguments(s3.meta.service_model, s3_arguments)
-        Store(s3, self.bucket, self.key, arguments=arguments).remove(self.upload_id)
+        s3 = clients.chosen(client)
+        calls = Calls(s3, self.bucket, self.key, Arguments(s3.meta.service_model, s3_arguments))
+        remove_now(calls, self.upload_id)
 
 
 def list_uploads(
@@ -70,12 +74,12 @@ def list_uploads(
         client: a boto3 S3 client; None: the one that writers share.
         **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
 
-    S3 is asked while this is iterated: it takes a request for each thousand uploads, and one for each thousand parts of
-    each. What ends meanwhile is left out. Raises `S3WriterError` if S3 does not answer, or won't tell of an upload's
-    parts (but for those that have a customer's key): a running upload must not be taken for one that was left.
+    It asks S3 while you iterate: one request for each thousand uploads, and one for each thousand parts of each upload.
+    It leaves out uploads that end meanwhile. Raises `S3WriterError` if S3 does not answer, or does not tell an upload's
+    parts: a running upload must not be taken for one that was left. Only for uploads with an SSE-C key it goes on.
 
     """
-    s3 = _client.chosen(client)
+    s3 = clients.chosen(client)
     arguments = Arguments(s3.meta.service_model, s3_arguments)
     arguments.refuse_late_ones()
     for now, page in _pages(s3, bucket, prefix, arguments):
@@ -84,9 +88,9 @@ def list_uploads(
             if not key.startswith(prefix):
                 continue
             try:
-                held = Store(s3, bucket, key, arguments=arguments).held(upload_id)
+                held = _held(Calls(s3, bucket, key, arguments), upload_id)
             except NotCommittedError as error:
-                if _faults.code(error.__cause__) != _NEEDS_KEY:
+                if faults.code(error.__cause__) != _NEEDS_KEY:
                     raise
                 age = max(now - initiated, dt.timedelta(0))
                 yield UnfinishedUpload(bucket, key, upload_id, initiated, initiated, age, None, None)
@@ -108,14 +112,15 @@ def abort_uploads(
     client: Any = None,
     **s3_arguments: Any,
 ) -> list[UnfinishedUpload]:
-    """Abort the unfinished uploads to which nothing has happened for ``older_than``; which they were.
+    """Abort the unfinished uploads whose ``age`` is ``older_than`` or more. Returns these uploads.
 
-    With ``dry_run``, the default, nothing is aborted: what is returned is what would be. A writer whose upload is
-    aborted under its hands fails and publishes nothing, so ``older_than`` should be more than the longest pause that a
-    program of yours makes between two parts, and than the time that a prepared or kept upload waits.
+    With ``dry_run``, the default, it aborts nothing, and returns the uploads that it would abort. If the upload of a
+    running writer is aborted, the writer fails and publishes nothing. So let ``older_than`` be more than the longest
+    pause between two parts in your programs, and more than the time that a prepared or kept upload waits.
 
-    Raises the last `NotCommittedError`, after all have been tried, if some could not be aborted; its notes name the
-    others. ``client`` and ``s3_arguments`` are those of `list_uploads`.
+    If some uploads could not be aborted, it tries all others, and then raises the last `NotCommittedError`, whose notes
+    name the other ones. An interrupt gets a note that names the uploads that were aborted. ``client`` and
+    ``s3_arguments`` are those of `list_uploads`.
     """
     if not isinstance(older_than, dt.timedelta):
         raise TypeError(f"older_than must be a datetime.timedelta, not {type(older_than).__name__}")
@@ -128,17 +133,25 @@ def abort_uploads(
 
 
 def abort_each(uploads: Iterable[UnfinishedUpload], *, client: Any = None, **s3_arguments: Any) -> None:
-    """Abort these uploads, whatever their age; raises and takes what `abort_uploads` does."""
+    """Abort these uploads, whatever their age. Arguments and exceptions are those of `abort_uploads`."""
+    removed: list[str] = []
     failures: list[NotCommittedError] = []
-    for upload in uploads:
-        try:
-            upload.abort(client=client, **s3_arguments)
-        except NotCommittedError as error:
-            failures.append(error)
+    try:
+        for upload in uploads:
+            try:
+                upload.abort(client=client, **s3_arguments)
+                removed.append(f"{upload.upload_id} of s3://{upload.bucket}/{upload.key}")
+            except NotCommittedError as error:
+                failures.append(error)
+    except BaseException as interrupt:
+        add_note(interrupt, f"{len(removed)} uploads were aborted before: {', '.join(removed) or 'none'}")
+        for failure in failures:
+            add_note(interrupt, str(failure.strerror))
+        raise
     if failures:
         last = failures.pop()
         for other in failures:
-            last.add_note(str(other.strerror))
+            add_note(last, str(other.strerror))
         raise last
 
 
@@ -148,8 +161,8 @@ class CleanupRule:
 
     Attributes:
         name: the rule's ID.
-        prefix: with what the keys begin whose uploads it aborts.
-        days: how long after they began.
+        prefix: it aborts uploads to keys that begin with this.
+        days: it aborts an upload so many days after the upload began.
 
     """
 
@@ -159,26 +172,28 @@ class CleanupRule:
 
 
 def cleanup_rules(bucket: str, prefix: str = "", *, client: Any = None) -> list[CleanupRule]:
-    """The bucket's own rules that clean up all keys that begin with ``prefix``; an empty list if there are none.
+    """The bucket's lifecycle rules that abort uploads to all keys that begin with ``prefix``; may be empty.
 
     Raises `S3WriterError` if S3 does not tell.
     """
-    return list(filter(None, (_cleanup(rule, prefix) for rule in _lifecycle(_client.chosen(client), bucket)["Rules"])))
+    return list(filter(None, (_cleanup(rule, prefix) for rule in _lifecycle(clients.chosen(client), bucket)["Rules"])))
 
 
 def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: Any = None) -> CleanupRule:
-    """Have the bucket itself abort uploads to keys that begin with ``prefix``, ``days`` after they began.
+    """Add a lifecycle rule: the bucket aborts uploads to keys that begin with ``prefix``, ``days`` after they began.
 
-    A rule that does so already, as early or earlier, is left alone and returned. Other rules stay as they are. S3 knows
-    no way to add one rule: all are read and written back, so nobody else should change them at the same time.
+    If a rule already does that, as early or earlier, it is returned, and nothing is changed. Other rules stay as they
+    are. S3 can't add a single rule: this reads all rules and writes them back, so nobody else should change them at the
+    same time.
 
-    Raises ValueError if ``days`` is less than 1 or the rule is there but disabled, `S3WriterError` if S3 refuses.
+    Raises ValueError if ``days`` is less than 1, or if the rule exists but was disabled or changed, and `S3WriterError`
+    if S3 refuses.
     """
     if not isinstance(days, int):
         raise TypeError(f"days must be an int, not {type(days).__name__}")
     if days < 1:
         raise ValueError(f"days={days} is out of its limits: 1 or more")
-    s3 = _client.chosen(client)
+    s3 = clients.chosen(client)
     for rule in cleanup_rules(bucket, prefix, client=s3):
         if rule.days <= days:
             return rule
@@ -187,39 +202,54 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
     lifecycle = _lifecycle(s3, bucket)
     rules = lifecycle["Rules"]
     if any(rule.get("ID") == added.name for rule in rules):
-        raise ValueError(f"the bucket has a rule {added.name} that was disabled or changed: mend or remove it")
+        raise ValueError(f"the bucket has a rule {added.name} that was disabled or changed: check or remove it")
     place = {"Prefix": prefix} if any("Prefix" in rule for rule in rules) else {"Filter": {"Prefix": prefix}}
     ours = {"ID": added.name, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
     kept = {name: value for name, value in lifecycle.items() if name == "TransitionDefaultMinimumObjectSize"}
-    with _asking("adding a rule to", bucket, prefix):
-        s3.put_bucket_lifecycle_configuration(
-            Bucket=bucket, LifecycleConfiguration={"Rules": [*rules, {**ours, **place}]}, **kept
-        )
+    written = {"Bucket": bucket, "LifecycleConfiguration": {"Rules": [*rules, {**ours, **place}]}, **kept}
+    _ask("adding a rule to", bucket, prefix, lambda: s3.put_bucket_lifecycle_configuration(**written))
     return added
 
 
 def _pages(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[tuple[dt.datetime, list[Any]]]:
-    """ListMultipartUploads' entries, page by page, and S3's clock."""
+    """The time by S3's clock, and ListMultipartUploads' entries, for each page."""
     given = {"Bucket": bucket, "Prefix": prefix, **arguments.of(UPLOADS)}
-    with _asking("listing the unfinished uploads of", bucket, prefix):
+    pages = iter(s3.get_paginator("list_multipart_uploads").paginate(**given))
+
+    def next_page() -> Any:
         try:
-            for page in s3.get_paginator("list_multipart_uploads").paginate(**given):
-                clock = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-                now = email_utils.parsedate_to_datetime(clock) if clock else dt.datetime.now(tz=dt.UTC)
-                yield now, page.get("Uploads", [])
+            return next(pages, None)
         except s3.exceptions.NoSuchUpload:
-            return
+            return None
+
+    while page := _ask("listing the unfinished uploads of", bucket, prefix, next_page):
+        clock = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+        now = email_utils.parsedate_to_datetime(clock) if clock else dt.datetime.now(tz=dt.UTC)
+        yield now, page.get("Uploads", [])
+
+
+def _held(calls: Calls, upload_id: str) -> list[Mapping[str, Any]] | None:
+    """ListParts' entries of the upload; None if there is no such upload."""
+    try:
+        return run(lambda: [part for page in calls.list_parts(upload_id) for part in page.get("Parts", [])])
+    except NotCommittedError as error:
+        if faults.says_gone(error):
+            return None
+        raise
 
 
 def _lifecycle(s3: Any, bucket: str) -> dict[str, Any]:
     """The bucket's lifecycle configuration."""
-    with _asking("reading the rules of", bucket, ""):
+
+    def read() -> dict[str, Any]:
         try:
             return dict(s3.get_bucket_lifecycle_configuration(Bucket=bucket))
         except s3.exceptions.ClientError as error:
-            if _faults.code(error) != "NoSuchLifecycleConfiguration":
+            if faults.code(error) != "NoSuchLifecycleConfiguration":
                 raise
             return {"Rules": []}
+
+    return _ask("reading the rules of", bucket, "", read)
 
 
 def _cleanup(rule: Mapping[str, Any], prefix: str) -> CleanupRule | None:
@@ -238,10 +268,14 @@ def _cleanup(rule: Mapping[str, Any], prefix: str) -> CleanupRule | None:
     return CleanupRule(rule.get("ID", ""), within, days)
 
 
-@contextlib.contextmanager
-def _asking(doing: str, bucket: str, prefix: str) -> Iterator[None]:
-    """Translates what S3 answers."""
-    try:
-        yield
-    except Exception as error:
-        raise _faults.translate(error, doing, bucket, prefix) from error
+def _ask(doing: str, bucket: str, prefix: str, call: Callable[[], Result]) -> Result:
+    """Return what ``call`` returns, in another thread. Translate S3's errors."""
+
+    def work() -> Result:
+        try:
+            return call()
+        except Exception as error:
+            failure = faults.translate(error, doing, bucket, prefix)
+            raise failure from failure.__cause__
+
+    return run(work)

@@ -46,7 +46,7 @@ class Bar:
 
     @contextlib.contextmanager
     def watch(self, stream: MultipartUploadWriter) -> Iterator[None]:
-        """Show how ``stream`` fares, as long as the terminal is there."""
+        """Show the bar while the block writes to ``stream``. A terminal that is closed meanwhile is no error."""
         self._stream = stream
         self._progress.update(self._task, completed=stream.tell())
         with contextlib.suppress(OSError):

@@ -1,113 +1,159 @@
-"""A writer that compresses what is written to it."""
+"""Compresses what is written, before it goes into parts."""
 
 import bz2
+import gzip
 import io
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from s3writer._file.writer import NO_ROOM, MultipartUploadWriter
-from s3writer._upload.part import PartBuffer
+from s3writer._upload.part import Memory
+
+Result = TypeVar("Result")
 
 _PIECE_BYTES = 1024 * 1024
-#: What makes zlib write the header and the trailer of gzip; zlib's manual, deflateInit2.
+#: With this value zlib writes the header and the trailer of gzip; zlib's manual, deflateInit2.
 _GZIP_WBITS = 31
-
-#: The formats by the suffixes of their files.
-SUFFIXES = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 
 
 class Compressor(Protocol):
-    """What the standard library's compressors have in common."""
+    """The methods that all compressors have, those of the standard library and zstandard's."""
 
     def compress(self, data: Any, /) -> bytes:
-        """What can be told of ``data`` by now."""
+        """Compress ``data``, and return the output that is ready."""
 
     def flush(self) -> bytes:
-        """The rest."""
+        """Return the rest of the output."""
 
 
-def _zstd() -> Compressor:
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A compression.
+
+    Attributes:
+        suffix: of its files.
+        begin: makes a compressor. The same bytes always give the same bytes: no name and no time is written into them.
+        read: makes a file that unpacks another one.
+
+    """
+
+    suffix: str
+    begin: Callable[[], Compressor]
+    read: Callable[[Any], Any]
+
+
+def _zstandard() -> Any:
     try:
         import zstandard
     except ImportError as error:
         raise ImportError(f"{error}; compression='zstd' needs the package: pip install 's3writer[zstd]'") from error
-    return zstandard.ZstdCompressor(write_checksum=True).compressobj()
+    return zstandard
 
 
-#: Each makes the same bytes of the same bytes: no name and no time is written into them. Beside a writer's own memory
-#: they take 0.3, 8, 94 and some 4 MiB.
-FORMATS: dict[str, Callable[[], Compressor]] = {
-    "gzip": lambda: zlib.compressobj(wbits=_GZIP_WBITS),
-    "bz2": bz2.BZ2Compressor,
-    "xz": lzma.LZMACompressor,
-    "zstd": _zstd,
+class _UnpackedZstd(io.RawIOBase):
+    """What ``source`` holds, unpacked frame by frame; EOFError if it ends within one."""
+
+    def __init__(self, source: Any) -> None:
+        self._new_frame = _zstandard().ZstdDecompressor().decompressobj
+        self._source = source
+        self._frame = self._new_frame()
+        self._is_within = True
+        self._packed = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, target: Any, /) -> int:
+        """Fill ``target`` with what comes next."""
+        while not self._ready:
+            self._packed = self._packed or self._source.read(_PIECE_BYTES)
+            if not self._packed:
+                if self._is_within:
+                    raise EOFError("the zstd stream ends before its end")
+                return 0
+            if self._frame.eof:
+                self._frame = self._new_frame()
+            self._ready = memoryview(self._frame.decompress(self._packed))
+            self._packed = self._frame.unused_data
+            self._is_within = not self._frame.eof
+        size = min(len(target), len(self._ready))
+        target[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+
+#: All compressions. Beside a writer's own memory they take 0.3, 8, 94 and some 4 MiB.
+FORMATS: dict[str, Format] = {
+    "gzip": Format(".gz", lambda: zlib.compressobj(wbits=_GZIP_WBITS), lambda file: gzip.GzipFile(fileobj=file)),
+    "bz2": Format(".bz2", bz2.BZ2Compressor, bz2.BZ2File),
+    "xz": Format(".xz", lzma.LZMACompressor, lzma.LZMAFile),
+    "zstd": Format(
+        ".zst",
+        lambda: _zstandard().ZstdCompressor(write_checksum=True).compressobj(),
+        lambda file: io.BufferedReader(_UnpackedZstd(file)),
+    ),
 }
+
+#: The names of the formats by the suffixes of their files.
+SUFFIXES = {format.suffix: name for name, format in FORMATS.items()}
 
 
 def compressor(compression: str) -> Compressor:
-    """A new one; ValueError if there is none of that name, ImportError if a package is missing for it."""
+    """A new compressor. ValueError for an unknown name, ImportError if the package for it is missing."""
     if compression not in FORMATS:
         raise ValueError(f"compression={compression!r} is not one of {', '.join(FORMATS)}")
-    return FORMATS[compression]()
+    return FORMATS[compression].begin()
 
 
-class CompressingWriter(MultipartUploadWriter):
-    """A `MultipartUploadWriter` of which only the bytes in S3, and so ``result`` and ``progress``, are compressed.
+class Compression:
+    """Compresses what is written. It gathers small writes uncompressed, and then compresses them together.
 
-    Small writes are gathered as they are, and compressed together.
+    With ``keeps_empty=False`` the output is empty if nothing was written.
     """
 
-    def __init__(self, bucket: str, key: str, *, compression: str, **options: Any) -> None:
-        if options.get("on_error") == "keep":
-            raise ValueError(
-                "on_error='keep' can't be had with a compression: what is resumed must begin with the same compressed "
-                "bytes. Write what is compressed already to a plain writer"
-            )
-        self._compressor = compressor(compression)
+    def __init__(self, compressor: Compressor, *, keeps_empty: bool = True) -> None:
+        self._compressor: Compressor | None = compressor
+        self._keeps_empty = keeps_empty
+        self._gathered = Memory()
         self._compressed = 0
-        self._gathered = PartBuffer()
-        super().__init__(bucket, key, **options)
-
-    @classmethod
-    def resume(cls, *_: Any, **__: Any) -> Self:
-        """There is no way: only the compressed bytes can be compared with what S3 has."""
-        raise io.UnsupportedOperation("resume: use MultipartUploadWriter.resume, and write what is compressed to it")
 
     @property
-    def _taken(self) -> int:
+    def put(self) -> Callable[[bytes], int]:
+        """The method that takes a small write."""
+        return self._gathered.write
+
+    @property
+    def taken(self) -> int:
+        """How many bytes were written."""
         return self._compressed + self._gathered.tell()
 
-    def _fill_into(self, buffer: PartBuffer) -> None:
-        self._buffer = buffer
-        self._put = self._gathered.write
+    def compress(self, view: memoryview, deliver: Callable[[memoryview], Result]) -> Result:
+        """Compress the gathered bytes and ``view``, and pass the output that is ready to ``deliver``. Returns what
+        ``deliver`` returned last.
+        """
+        with self._gathered.getbuffer() as whole, whole[: self._gathered.tell()] as gathered:
+            self._compress(gathered, deliver)
+        self._gathered.seek(0)
+        return self._compress(view, deliver)
 
-    def _mark_closed(self) -> None:
-        self._compressed, self._gathered = self._taken, PartBuffer()
-        super()._mark_closed()
-        self.__dict__.pop("_compressor", None)
+    def finish(self, deliver: Callable[[memoryview], object]) -> None:
+        """Compress the gathered bytes, and pass the rest of the output to ``deliver``."""
+        if self._compressor is not None and (self.taken or self._keeps_empty):
+            self.compress(memoryview(b""), deliver)
+            deliver(memoryview(self._compressor.flush()))
 
-    def _take_end(self) -> None:
-        super()._take_end()
-        self._copy(memoryview(self._compressor.flush()))
+    def close(self) -> None:
+        """Let go of all memory; ``taken`` stays."""
+        self._compressed, self._gathered, self._compressor = self.taken, Memory(), None
 
-    def _take(self, view: memoryview) -> int:
-        """Compress what was gathered, and then ``view``."""
-        self._room = NO_ROOM
-        try:
-            with self._gathered.getbuffer() as whole, whole[: self._gathered.tell()] as gathered:
-                self._compress(gathered)
-            self._gathered.seek(0)
-            return self._compress(view)
-        except BaseException as error:
-            self._fail(error)
-            raise
-
-    def _compress(self, view: memoryview) -> int:
-        room = 0
+    def _compress(self, view: memoryview, deliver: Callable[[memoryview], Result]) -> Result:
+        assert self._compressor is not None
         for start in range(0, max(1, len(view)), _PIECE_BYTES):
             with view[start : start + _PIECE_BYTES] as piece:
-                room = self._copy(memoryview(self._compressor.compress(piece)))
+                result = deliver(memoryview(self._compressor.compress(piece)))
                 self._compressed += len(piece)
-        return room
+        return result

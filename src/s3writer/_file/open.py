@@ -4,15 +4,15 @@ import codecs
 import io
 from typing import Any, Literal, overload
 
-from s3writer._file.compression import FORMATS, SUFFIXES, CompressingWriter
-from s3writer._file.writer import MultipartUploadWriter
+from s3writer._file import compression as stages
+from s3writer._file.writer import MultipartUploadWriter, compressing
 
 SCHEME = "s3://"
 #: The modes, whatever the order of their letters.
 _BYTES = {"bw", "bx"}
 _TEXT = {"w", "tw", "x", "tx"}
 
-#: ``io.TextIOWrapper`` begins these with a byte order mark only where it can ask for the position by seeking.
+#: ``io.TextIOWrapper`` writes the byte order mark of these encodings to seekable files only, so `open` writes the mark.
 _MARKED = {"utf-16", "utf-32"}
 
 Compression = Literal["auto", "infer", "gzip", "bz2", "xz", "zstd"] | None
@@ -50,16 +50,16 @@ def open(
     """Open ``s3://bucket/key`` for writing, as the built-in ``open`` would.
 
     Parameters:
-        url: everything behind ``s3://bucket/`` is the key, to the letter.
-        mode: "wb", the default (that of the built-in ``open`` is to read), for a `MultipartUploadWriter`; "w" or "wt"
-            for an ``io.TextIOWrapper`` around one, which holds nothing back, so that its ``buffer`` can be committed or
-            prepared at any time; "xb", "x" and "xt" publish only if the key does not exist.
-        encoding, errors, newline: for the modes of text, as in the built-in ``open``, with UTF-8 as the default. UTF-16
-            and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream. In the
-            modes of bytes ``encoding=None`` refuses ``str``.
-        compression: "gzip", "bz2", "xz", "zstd" (needs ``s3writer[zstd]``), or None; "infer" goes by the key's suffix,
-            ".gz", ".bz2", ".xz" or ".zst"; "auto" does so for text, and leaves bytes, which may have been compressed
-            already, as they are.
+        url: everything after ``s3://bucket/`` is the key, unchanged.
+        mode: "wb" (the default, other than with the built-in ``open``) returns a `MultipartUploadWriter`. "w" or "wt"
+            returns an ``io.TextIOWrapper`` around one. The wrapper buffers nothing, so you can commit or prepare its
+            ``buffer`` at any time. "xb", "x" and "xt" publish only if the key does not exist.
+        encoding, errors, newline: for text modes, as in the built-in ``open``, but the default encoding is UTF-8.
+            UTF-16 and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream. In
+            binary modes, ``encoding=None`` refuses ``str``.
+        compression: "gzip", "bz2", "xz", "zstd" (needs ``s3writer[zstd]``) or None. "infer" goes by the key's suffix:
+            ".gz", ".bz2", ".xz" or ".zst". "auto" does that in text modes; in binary modes it does not compress, since
+            the bytes may be compressed already.
         **options: those of `MultipartUploadWriter`.
 
     Raises ValueError (TypeError) for an impossible URL, mode or option, LookupError for an unknown encoding,
@@ -81,7 +81,7 @@ def open(
         "".encode(encoding)
     bucket, key = parsed(url)
     if compression == "infer" or (compression == "auto" and is_text):
-        compression = next((how for suffix, how in SUFFIXES.items() if key.lower().endswith(suffix)), None)
+        compression = next((how for suffix, how in stages.SUFFIXES.items() if key.lower().endswith(suffix)), None)
     elif compression == "auto":
         compression = None
     options["exclusive"] = "x" in mode or options.get("exclusive", False)
@@ -92,11 +92,17 @@ def open(
 def _writer(bucket: str, key: str, compression: str | None, options: dict[str, Any]) -> MultipartUploadWriter:
     if compression is None:
         return MultipartUploadWriter(bucket, key, **options)
-    if compression not in FORMATS:
+    if compression not in stages.FORMATS:
         raise ValueError(
-            f"compression={compression!r} is neither None, 'auto', 'infer' nor one of {', '.join(FORMATS)}"
+            f"compression={compression!r} is neither None, 'auto', 'infer' nor one of {', '.join(stages.FORMATS)}"
         )
-    return CompressingWriter(bucket, key, compression=compression, **options)
+    if options.get("on_error") == "keep":
+        raise ValueError(
+            "on_error='keep' can't be had with a compression: what is resumed must begin with the same compressed "
+            "bytes. Write what is compressed already to a plain writer"
+        )
+    stage = stages.Compression(stages.compressor(compression))
+    return compressing(MultipartUploadWriter(bucket, key, **options), stage)
 
 
 def _text(writer: MultipartUploadWriter, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
@@ -111,7 +117,7 @@ def _text(writer: MultipartUploadWriter, encoding: str, errors: str | None, newl
 
 
 def parsed(url: str) -> tuple[str, str]:
-    """Bucket and key of an ``s3://`` URL; TypeError or ValueError if it is none."""
+    """Bucket and key of an ``s3://`` URL. TypeError or ValueError for anything else."""
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
     bucket, separator, key = url.removeprefix(SCHEME).partition("/")

@@ -1,52 +1,39 @@
 """MultipartUploadWriter: an ordinary file whose bytes become one S3 object, wholly or not at all.
 
-`close()` publishes, unless something says that the bytes are not all there. What can say so is
+`write` has two fast branches, for ``bytes`` and for ``str``. They repeat the same lines on purpose: a helper's call
+would double the cost. They take no lock, and rely on the GIL: CPython does not switch threads between the load of
+``_room`` and the call that copies the bytes, unless a tracer runs in between. They load methods into local names first,
+because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls take the lock.
 
-- a write that failed: the upload was aborted there and then;
-- an exception in flight. ``sys.exception()`` shows it to ``close()``, called from a ``with`` block of a wrapper that
-  knows nothing of us, from ``finally``, from a generator that is being closed. An exception that was in flight when
-  the writer was made does not count (so an ``except`` block may write to S3), unless it was raised again since: then
-  its traceback has grown;
-- a garbage-collected wrapper. CPython's ``TextIOWrapper`` and ``BufferedWriter`` call ``_dealloc_warn(self)`` on what
-  they wrap before they close it from their finaliser. Some wrappers have had their ``close`` taken away (``xml.sax``
-  does that, and so Django's XML serializer); those die after that call without closing us. Therefore the call alone
-  decides nothing: only if the wrapper is still there when ``close()`` comes, it is the wrapper that calls it. And what
-  it writes meanwhile, of what it has held back, is taken by the next call: a finaliser must not wait for S3, since it
-  may have come in the midst of a call of boto's.
-
-In the fast paths of ``write``, that of ``bytes`` and that of ``str``, nothing but the GIL keeps threads apart: from the
-load of ``_room`` to the call that copies the bytes CPython does not switch threads, unless a tracer runs in between.
-They are written out twice, since a call more would cost as much as all the rest, and what they call is named first:
-CPython 3.11 looks for what is called as a method of ``self`` at each call anew, if it is an attribute. Everything else
-takes turns.
+If a public method raises after it has taken bytes, or after it has begun to end the upload, the upload ends. `write`,
+``_write_slowly`` and ``_finish`` each have one ``except BaseException``, which passes the error to `Upload.fail`.
 """
 
-import codecs
-import contextlib
 import inspect
-import io
-import operator
 import os
-import pickle
 import sys
 import threading
-import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from enum import IntEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from s3writer._errors import S3WriterError, add_note
+from s3writer._file.close_rule import IN_FLIGHT, CloseRule
+from s3writer._file.compression import Compression
+from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
+from s3writer._file.write_only import WriteOnly
 from s3writer._log import warn
-from s3writer._s3 import client as _client
-from s3writer._s3.arguments import Arguments, check_address
-from s3writer._s3.calls import Store, algorithm_for
-from s3writer._upload.lifecycle import UploadResult
-from s3writer._upload.part import PartBuffer
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
-from s3writer._upload.sender import is_worker
+from s3writer._s3.receipts import UploadResult
+from s3writer._upload.jobs import Stopped, is_worker_of, working_for
+from s3writer._upload.part import Part
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES
+from s3writer._upload.resume import take_over
+from s3writer._upload.settings import new_upload
 from s3writer._upload.upload import Upload
-from s3writer.pending import PendingUpload
+from s3writer.pending import PendingUpload, pending_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -54,75 +41,64 @@ if TYPE_CHECKING:
     from s3writer._upload.resume import Readable
 
 Outcome = TypeVar("Outcome")
-
-#: Why a writer that was closed has published nothing.
-IN_FLIGHT = "its writer was closed while this exception was in flight"
-
-#: The room of a writer that takes nothing just now: closed, failed, or another thread is at a part's boundary.
-NO_ROOM = -1
-
-#: After so many bytes of small writes the writer looks at what has become of the parts in flight. A longer ``str`` is
-#: encoded in pieces of so many characters. It is less than what a part keeps, so that the fast path, which copies,
-#: never takes what could be kept.
-_ROOM_BYTES = 256 * 1024
-#: A large write is copied and digested in pieces of this size: small enough for the processor's cache, and large enough
-#: that threads don't contend for the GIL, which is let go while a piece is digested.
-_PIECE_BYTES = 1024 * 1024
-#: A write of up to this size that is no plain bytes is copied twice: that costs less than taking turns. And what is
-#: shorter is not digested at once, but with the next longer one or by the worker that sends it, since whoever writes
-#: little at a time waits for each call.
-_SHORT_BYTES = 64 * 1024
-
-#: Encodings of which ``str.encode`` does as well as an encoder that remembers what it has seen.
-_STATELESS = {"utf-8", "ascii", "iso8859-1"}
+Writer = TypeVar("Writer", bound="MultipartUploadWriter")
 
 
-#: For forked children, which must not take bytes that only their parent could send.
-_writers: "weakref.WeakSet[MultipartUploadWriter]" = weakref.WeakSet()
+class NoRoom(IntEnum):
+    """Why the fast path takes no bytes now. ``_room`` holds it instead of a number of bytes."""
+
+    CLOSED = -1
+    FAILED = -2
+    #: Another call of the writer is running.
+    BUSY = -3
+    #: A part has failed, a dying wrapper has written, or the writer was closed during a write.
+    NEWS = -4
+    #: This process is a forked child, and the writer belongs to its parent.
+    FORKED = -5
 
 
 class ReentrantCallError(RuntimeError):
-    """A writer was used from within its own call, which goes on; nothing was done."""
+    """A writer was called from within its own call. The inner call did nothing; the outer call goes on."""
 
 
-#: What `write` raises itself if it has taken nothing. After all else, from a signal's handler perhaps, nobody knows how
-#: much was taken.
-_REFUSALS = {BufferError, TypeError, ValueError, UnicodeEncodeError, io.UnsupportedOperation, ReentrantCallError}
+#: Forked children must not take bytes that only their parent can send.
+_writers: "weakref.WeakSet[MultipartUploadWriter]" = weakref.WeakSet()
 
 
-class MultipartUploadWriter(io.RawIOBase):
+class MultipartUploadWriter(WriteOnly):
     """A binary file, write only, whose bytes become the object ``key`` in ``bucket`` when it is closed.
 
-    Nothing is visible in S3 before that, and nothing becomes visible if anything went wrong: then the key is left as
-    it was and the upload is aborted. See `close` for what counts.
+    Nothing is visible in S3 before that. If anything goes wrong, nothing becomes visible: the key stays as it was, and
+    the upload is aborted, or kept with ``on_error="keep"``. `close` says which exceptions count.
 
     Parameters:
         bucket: name or access point ARN.
         key: 1 to 1024 bytes in UTF-8.
-        client: a boto3 S3 client; its configuration is respected. None: one made from the environment, shared by the
-            process.
-        part_size: bytes, 5 MiB (if not given) to 5 GiB. Up to this size an object is sent in one request when the
-            writer is closed; above it, parts are sent in the background as they fill. Parts grow as a stream of unknown
-            length goes on.
-        max_concurrency: how many parts, and so threads, may be in flight at once if ``max_memory`` is enough for them
-            and one more; 1 to 1000, 7 if not given. Two may be, where two send as much.
-        max_memory: bytes that parts may take, those in flight and the one being filled together; a hard limit. None:
-            128 MiB or two parts of ``part_size``, and more past some 80 GiB, where S3's limit of 10,000 parts asks for
-            larger ones.
+        client: a boto3 S3 client; its configuration is respected. None: a client made from the environment, which the
+            whole process shares.
+        part_size: bytes, 5 MiB (the default) to 5 GiB. An object up to this size is sent in one request when the writer
+            is closed. A longer one is sent in parts, in the background, as they fill. If the length of the stream is
+            unknown, later parts are larger.
+        max_concurrency: the most parts in flight at once, 1 to 1000, 7 by default. Each has a thread. Fewer parts are
+            in flight if ``max_memory`` can't hold them and the part being filled. Two are in flight if two send nearly
+            as much.
+        max_memory: a hard limit in bytes for all parts together, those in flight and the one being filled. None: 128
+            MiB, or two parts of ``part_size`` if that is more. Without a limit, a stream of more than some 80 GiB takes
+            more memory, because S3's limit of 10,000 parts demands larger parts.
         checksum: "auto", "CRC64NVME", "CRC32C" (both need ``s3writer[crt]``), "CRC32", "SHA256", "SHA1" or None.
-            "auto" is CRC64NVME where it can be had, else CRC32, and none if ``client`` is configured with
-            ``request_checksum_calculation="when_required"``.
+            "auto" is CRC64NVME if awscrt offers it, else CRC32. It is None if you give a ``client`` that is configured
+            with ``request_checksum_calculation="when_required"``.
         exclusive: publish only if the key does not exist; S3 decides, at the moment of publishing.
-        expected_size: bytes, 0 to 48.8 TiB; a hint that makes parts equal and large enough. A stream that turns out
-            longer goes on in parts that grow.
+        expected_size: bytes, 0 to 48.8 TiB. With this hint all parts have one size, which is large enough for the
+            stream. If the stream turns out longer, later parts are larger.
         equal_parts: keep all parts but the last at ``part_size``, as some S3-compatible stores demand.
         encoding: for ``write`` of ``str``; None refuses ``str``.
-        progress: called with a number of bytes each time S3 has acknowledged so many more, by the thread that writes
-            or closes. An exception that it raises aborts the upload; once the object is published, it is logged.
-        on_error: "abort" removes the upload from S3 when anything goes wrong. "keep" leaves the parts that have arrived
-            there, stored and billed, for `resume`; errors and the log then name the upload.
-        commit_token: put a random token into the object's metadata, under ``s3writer-token``. It is what proves, if
-            the answer to the commit is lost, that the object under the key is this one.
+        progress: called with the number of bytes each time S3 acknowledges more of them, by the thread that writes or
+            closes. If it raises, the upload is aborted; if the object is published by then, the exception is logged.
+        on_error: when anything goes wrong, "abort" removes the upload from S3. "keep" leaves its parts there, stored
+            and billed, for `resume`; errors and the log then name the upload.
+        commit_token: put a random token into the object's metadata, as ``s3writer-token``. If S3's answer to the commit
+            is lost, the token proves that the object under the key is this writer's.
         **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
             to every call that takes it.
 
@@ -135,9 +111,6 @@ class MultipartUploadWriter(io.RawIOBase):
     """
 
     __slots__ = ("_put", "_room")
-
-    _store_type = Store
-    _upload_type = Upload
 
     def __init__(
         self,
@@ -158,41 +131,41 @@ class MultipartUploadWriter(io.RawIOBase):
         commit_token: bool = True,
         **s3_arguments: Any,
     ) -> None:
-        check_address(bucket, key)
-        plan = make_plan(
+        upload = new_upload(
+            bucket,
+            key,
+            client=client,
             part_size=part_size,
             max_concurrency=max_concurrency,
             max_memory=max_memory,
+            checksum=checksum,
+            exclusive=exclusive,
             expected_size=expected_size,
             equal_parts=equal_parts,
+            progress=progress,
+            on_error=on_error,
+            commit_token=commit_token,
+            s3_arguments=s3_arguments,
+            own_names=_OWN_NAMES,
         )
-        if progress is not None and not callable(progress):
-            raise TypeError(f"progress must be callable, not {type(progress).__name__}")
-        if on_error not in ("abort", "keep"):
-            raise ValueError(f"on_error={on_error!r} is neither 'abort' nor 'keep'")
-        s3 = _client.chosen(client)
-        store = self._store_type(
-            s3,
-            bucket,
-            key,
-            arguments=Arguments(s3.meta.service_model, s3_arguments, _OWN_NAMES),
-            algorithm=algorithm_for(checksum, s3, is_ours=client is None),
-            exclusive=exclusive,
-            token=uuid.uuid4().hex if commit_token else None,
-        )
-        self.name = store.url
-        self.mode = "xb" if exclusive else "wb"
-        self._encode, self._encode_end, self._is_stateless = _encoders(encoding)
+        self._write_to(upload, encoding)
+
+    def _write_to(self, upload: Any, encoding: str | None) -> None:
+        """Begin to write to ``upload``: an `Upload`, or a segment's `Destination`."""
+        self._encoding = encoding_named(encoding)
+        self._encode = self._encoding.encode
+        self.name = upload.calls.url
+        self.mode = "xb" if upload.calls.exclusive else "wb"
         self._lock = threading.RLock()
-        self._is_taken = False
-        self._dying_wrapper: weakref.ref[Any] | None = None
-        self._late: list[bytes] = []
-        self._usual_bytes = 0
-        self._raised_before = _raised(sys.exception())
-        self._fill_into(PartBuffer())
-        self._room = _ROOM_BYTES
-        alarm = _alarm(weakref.ref(self))
-        self._upload = self._upload_type(store, plan, progress, alarm, keeps=on_error == "keep")
+        self._is_busy = False
+        #: A call has failed. The upload is given up then, or by the next call if something came in between.
+        self._has_failed = False
+        self._rule = CloseRule()
+        self._intake = Intake(upload.sink, upload.send)
+        self._put: Callable[[bytes], int] = self._intake.put
+        self._room: int = ROOM_BYTES
+        upload.pipeline.jobs.alarm = _alarm(weakref.ref(self))
+        self._upload: Upload = upload
         _writers.add(self)
 
     @classmethod
@@ -207,44 +180,47 @@ class MultipartUploadWriter(io.RawIOBase):
         on_error: Literal["abort", "keep"] = "keep",
         **options: Any,
     ) -> Self:
-        """A writer that goes on with an upload which another writer, perhaps of a process that died, has left in S3.
+        """Make a writer that continues an upload. Another writer left it in S3, perhaps in a process that died.
 
-        `tell` says from which byte the producer must go on. Parts are taken from the first to the first gap; what S3
-        has beyond that is sent again.
+        `tell` returns the position from which the producer must go on. The writer reuses the parts from the first one
+        up to the first that is missing, or smaller than 5 MiB. The bytes after that must be written again.
 
         Parameters:
-            upload_id: S3's name for the upload; a writer made with ``on_error="keep"`` tells it.
-            verify: a binary file that is read up to where the producer must go on; each part in S3 is compared with it.
-            token: the one that the upload was begun with, if there was one; it is not shown by S3 before the commit.
-            on_error: as for a new writer, with another default.
-            **options: as for a new writer. ``checksum`` is that of the upload where S3 tells it. Arguments for S3
-                that were settled when the upload began, such as ``ContentType``, are refused.
+            upload_id: S3's id of the upload. A writer with ``on_error="keep"`` names it in its error and in the log.
+            verify: a binary file with the stream's first bytes. Each reused part is compared with it, and it is read as
+                far as these parts go.
+            token: the upload's ``s3writer-token``, if it has one. S3 does not show it before the commit.
+            on_error: as for a new writer, but "keep" by default.
+            **options: as for a new writer. If S3 tells the upload's checksum algorithm, it replaces ``checksum``.
+                Arguments for S3 that were settled when the upload began, such as ``ContentType``, are refused.
 
         Raises `NotCommittedError` if a part holds other bytes than ``verify`` or can't be verified, `S3WriterError` if
         the upload was published before, `OutcomeUnknownError` if it is gone and nothing shows why; TypeError and
-        ValueError as for a new writer. The upload is left to be resumed then.
+        ValueError as for a new writer. In all these cases the upload stays in S3, and can be resumed again.
 
         """
         writer = cls(bucket, key, on_error=on_error, commit_token=False, **options)
+        upload = writer._upload
         try:
-            if not writer._is_stateless:
+            if not writer._encoding.is_stateless:
                 raise ValueError("an encoding that keeps a state can't be resumed: give encoding=None and write bytes")
-            writer._upload.resume(upload_id, token, verify)
+            upload.go_on(upload_id, *take_over(upload.calls, upload_id, token, verify))
         except BaseException:
             writer._mark_closed()
             raise
         return writer
 
     def write(self, data: "ReadableBuffer | str", /) -> int:
-        """Take all of ``data``, which the caller may reuse afterwards; waits while too many parts are in flight.
+        """Take all of ``data``; the caller may reuse it afterwards. Waits while too many parts are in flight.
 
-        Returns the number of bytes taken, for ``str`` the number of characters. Raises ValueError if closed,
-        TypeError if ``data`` is neither a buffer nor an allowed ``str``, BufferError if it is not C-contiguous,
-        UnicodeEncodeError, and RuntimeError if called from within itself: then nothing was taken. (But with an
-        encoding that keeps a state, and in a ``str`` of more than 256 Ki characters, which is encoded in pieces,
-        UnicodeEncodeError aborts the upload.) Any other exception, such as the `NotCommittedError` of a part sent
-        before, means that the upload was aborted; each later ``write`` raises `AbortedError`.
+        Returns the number of bytes; for ``str`` the number of characters. These exceptions mean that nothing was taken,
+        and the upload is as before: ValueError (it is closed), TypeError (``data`` is neither a buffer nor an allowed
+        ``str``), BufferError (it is not C-contiguous), UnicodeEncodeError, and RuntimeError (``write`` was called from
+        within itself). Any other exception, such as the `NotCommittedError` of an earlier part, means that the upload
+        has failed: each later ``write`` raises `AbortedError`. UnicodeEncodeError means that too if the encoding keeps
+        a state, or if the ``str`` has more than 256 Ki characters, since it is encoded in pieces.
         """
+        put = None
         try:
             if type(data) is bytes:
                 size = len(data)
@@ -253,7 +229,7 @@ class MultipartUploadWriter(io.RawIOBase):
                     self._room = room
                     put = self._put
                     return put(data)
-            elif type(data) is str and self._is_stateless and len(data) <= self._room:
+            elif type(data) is str and self._encoding.is_stateless and len(data) <= self._room:
                 encode = self._encode
                 encoded = encode(data)
                 size = len(encoded)
@@ -263,97 +239,80 @@ class MultipartUploadWriter(io.RawIOBase):
                     put = self._put
                     put(encoded)
                     return len(data)
-            return self._write_slowly(data)
         except BaseException as error:
-            if type(error) not in _REFUSALS:
+            if put is not None:
+                self._has_failed = True
                 self._fail(error)
             raise
-
-    def flush(self) -> None:
-        """Do nothing (S3 takes no short part before the last), but raise ValueError if closed."""
-        self._check_open()
+        return self._write_slowly(data)
 
     def tell(self) -> int:
         """The number of bytes written so far."""
-        self._check_open()
-        return self._taken + sum(map(len, self._late))
-
-    def writable(self) -> bool:
-        """True; ValueError if closed, as of all files."""
-        self._check_open()
-        return True
-
-    def readable(self) -> bool:
-        """False."""
-        self._check_open()
-        return False
-
-    def seekable(self) -> bool:
-        """False."""
-        self._check_open()
-        return False
-
-    def readinto(self, _buffer: Any, /) -> int:
-        """Raise io.UnsupportedOperation, and so do all other ways of reading."""
-        self._check_open()
-        raise io.UnsupportedOperation("not readable")
+        self.check_open()
+        return self._intake.taken
 
     @property
     def parts_in_flight(self) -> int:
         """How many parts are being sent just now."""
-        return self._upload.parts_in_flight
+        return self._upload.pipeline.jobs.in_flight
 
     @property
     def result(self) -> UploadResult:
-        """What was published; ValueError if nothing was, or not yet."""
+        """What was published. ValueError if nothing was, or nothing yet."""
         if self._upload.result is None:
             raise ValueError(f"{self!r} has no result")
         return self._upload.result
 
     def close(self) -> None:
-        """Publish the object, or abort; a closed writer is left alone.
+        """Publish the object, or abort. On a closed writer, do nothing.
 
-        It aborts, and raises nothing, when an exception is in flight that was raised since the writer was made (in this
-        thread; an ``except`` block counts, see `commit`), or when a garbage-collected wrapper of the standard library
-        is what calls it. The exception gets a note and a warning is logged. It aborts
-        and raises `AbortedError` if an earlier ``write`` failed and nothing of that is in flight any more.
+        If an exception is propagating, ``close`` aborts and raises nothing; the exception gets a note, and a warning is
+        logged. An exception counts if it was raised in this thread since the writer was made, also while an ``except``
+        block handles it (see `commit`). ``close`` also aborts, and logs a warning, if the finaliser of a
+        garbage-collected wrapper of the standard library calls it. If an earlier ``write`` failed, and its error is not
+        propagating any more, ``close`` aborts and raises `AbortedError`. With ``on_error="keep"`` the upload is kept
+        instead of aborted.
 
         Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
-        `OutcomeUnknownError`; the writer is closed then too. RuntimeError if called from within another call of the
-        writer (``progress``, a signal handler), which goes on.
+        `OutcomeUnknownError`. The writer is closed in these cases too. Raises RuntimeError, and does nothing, if called
+        from within another call of the writer, by ``progress`` or a signal handler.
         """
         self._close(sys.exception())
 
     def commit(self) -> UploadResult:
-        """Publish what was written, whatever is in flight, and close; what was published.
+        """Publish what was written, even if an exception is propagating, and close. Returns the result.
 
-        For those who do want to publish from an ``except`` block. Raises as `close` does, and ValueError if closed;
-        but on a writer that has published it returns the result again.
+        Use it to publish from an ``except`` block. Raises as `close` does, and ValueError if the writer is closed. If
+        the writer has published already, returns the result again.
         """
-        if self._upload.result is not None:
-            return self._upload.result
-        self._check_open()
-        result = self._finish(lambda: self._upload.commit(self._take_rest()))
+        result = self._upload.result
+        if result is None:
+            self.check_open()
+            result = self._finish(self._upload.commit)
         return self.result if result is None else result
 
     def prepare(self) -> PendingUpload:
-        """Send everything, and close, but publish nothing yet: what is returned can be committed later, by any process.
+        """Send everything and close, but don't publish yet. Any process can commit the `PendingUpload` later.
 
         Raises as `close` does, and ValueError if closed.
         """
-        self._check_open()
-        pending = self._finish(lambda: self._upload.prepare(self._take_rest()))
-        if pending is None:
+        self.check_open()
+
+        def prepare(rest: Part) -> PendingUpload:
+            parts = self._upload.prepare(rest)
+            return pending_of(self._upload.calls, str(self._upload.pipeline.upload_id), parts)
+
+        if (pending := self._finish(prepare)) is None:
             raise ValueError(f"{self.name} was closed by another thread")
         return pending
 
     def abort(self) -> None:
-        """Publish nothing, and close. A writer that is closed or has published is left alone.
+        """Close without publishing, and remove the upload. Does nothing if the writer is closed.
 
         Raises `NotCommittedError` with the ``upload_id`` if parts may have been left behind in S3.
         """
         if not self.closed:
-            self._finish(self._upload.abort)
+            self._finish(lambda _: self._upload.abort(), takes_rest=False)
 
     def __exit__(
         self,
@@ -361,321 +320,205 @@ class MultipartUploadWriter(io.RawIOBase):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """`close`; with an exception, abort."""
+        """`close`. If the block raised, close without publishing."""
         if exc is None:
             self.close()
         else:
-            self._raised_before = None
+            self._rule.forget()
             self._close(exc)
 
     def __repr__(self) -> str:
         upload: Upload | None = getattr(self, "_upload", None)
         if upload is None:
             return f"<{type(self).__name__} not made>"
-        known = f", upload {upload.upload_id}" if upload.upload_id else ""
-        return f"<{type(self).__name__} {self.name} {upload.session.state.value}, {self._taken} bytes{known}>"
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
+        upload_id = upload.pipeline.upload_id
+        known = f", upload {upload_id}" if upload_id else ""
+        return f"<{type(self).__name__} {self.name} {upload.lifecycle.state.value}, {self._intake.taken} bytes{known}>"
 
     def __del__(self) -> None:
-        if not self.closed and hasattr(self, "_upload") and self._upload.is_open:
+        if not hasattr(self, "_upload") or self._upload.has_ended:
+            return
+        if not self.closed or self._upload.pipeline.beginning.has_begun:
             self._abandon(f"{self!r} was never closed: it is not published")
 
     def _dealloc_warn(self, source: object) -> None:
         """CPython's wrappers call this from their finaliser, before they close."""
-        self._dying_wrapper = weakref.ref(source)
+        self._rule.wrapper_dies(source)
 
     def _close(self, exception: BaseException | None) -> None:
         if self.closed:
             return
-        if self._is_in_finaliser:
+        if self._rule.is_in_finaliser:
             if self._upload.is_open:
                 self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is not published")
-            else:
-                self._mark_closed()
-        elif exception is None or self._was_raised_before(exception):
-            self._finish(self._commit)
+            self._mark_closed()
+        elif exception is None or not self._rule.counts(exception):
+            self._finish(self._upload.commit)
         elif self._upload.is_ours:
-            self._finish(lambda: self._give_up(exception))
+            self._finish(lambda _: _give_up(self._upload, exception), takes_rest=False)
         else:
             self._mark_closed()
 
-    def _finish(self, last: Callable[[], Outcome]) -> Outcome | None:
-        """Do the ``last`` thing, alone and once, and be closed whatever comes of it. None if it was closed before."""
+    def _finish(self, end: Callable[[Part], Outcome], *, takes_rest: bool = True) -> Outcome | None:
+        """Call ``end`` under the lock, and close the writer even if it raises. None if the writer was closed before."""
         if not self._upload.is_ours:
             self._mark_closed()
-            self._upload.check_process()
+        self._check_caller()
+        is_refused = False
         try:
-            return self._alone(lambda: self._end_with(last))
-        except ReentrantCallError:
-            raise
+            with self._lock:
+                if self._is_busy:
+                    is_refused = True
+                    raise ReentrantCallError(f"{self!r} is used from within its own call")
+                if self.closed:
+                    return None
+                self._is_busy = True
+                try:
+                    with working_for(self._upload):
+                        self._give_up_if_failed()
+                        rest = self._take_rest() if takes_rest and self._upload.result is None else Part()
+                        outcome = end(rest)
+                except BaseException:
+                    self._has_failed = True
+                    raise
+                finally:
+                    self._is_busy = False
+                self._mark_closed()
+                return outcome
         except BaseException as error:
-            self._fail(error)
+            if is_refused:
+                raise
+            try:
+                self._fail(error)
+            finally:
+                self._mark_closed()
+            self._cut_frames(error)
             raise
 
-    def _end_with(self, last: Callable[[], Outcome]) -> Outcome | None:
-        if self.closed:
-            return None
-        try:
-            return last()
-        except BaseException as error:
-            self._upload.fail(error)
-            raise
-        finally:
-            self._mark_closed()
-
-    def _was_raised_before(self, exception: BaseException) -> bool:
-        """Whether it was in flight when the writer was made, and has not been raised again since."""
-        raised = self._raised_before
-        return raised is not None and raised[0] is exception and raised[1] is exception.__traceback__
-
-    def _commit(self) -> object:
-        return self._upload.commit(self._take_rest())
-
-    def _take_rest(self) -> PartBuffer:
-        """What has been written and was not sent yet; nothing can be written any more."""
+    def _take_rest(self) -> Part:
+        """What was taken and not sent. Nothing can be written after this."""
         self._upload.check()
-        self._take_late()
-        self._take_end()
-        self._room = NO_ROOM
-        rest = self._buffer
-        self._fill_into(PartBuffer())
-        return rest
+        self._intake.take_late()
+        self._room = NoRoom.CLOSED
+        return self._intake.finish(self._encoding.end())
 
-    def _give_up(self, exception: BaseException) -> None:
-        """Don't publish because of an exception that goes on to somebody else."""
-        if not self._upload.is_open:
-            return
-        self._upload.fail(exception)
-        note = f"{self.name} was not published: {IN_FLIGHT}"
-        with contextlib.suppress(Exception):
-            exception.add_note(note)
-        warn(f"{note}: {type(exception).__name__}", self._upload.extra())
+    def _give_up_if_failed(self) -> None:
+        """With the lock: give the upload up if a call has failed, and nobody has done that."""
+        if self._has_failed:
+            self._upload.fail(None)
+
+    def _write_slowly(self, data: "ReadableBuffer | str") -> int:
+        """`write` without the fast path: other buffers, and ``bytes`` and ``str`` that don't fit into the room."""
+        if type(data) is not bytes and not isinstance(data, str) and (copied := copied_if_short(data)) is not None:
+            return MultipartUploadWriter.write(self, copied)
+        is_taking = False
+        try:
+            with in_pieces(data, self._encode) as (pieces, size):
+                self.check_open()
+                if self._rule.is_in_finaliser:
+                    self._intake.late.extend(map(bytes, pieces))
+                    self._room = NoRoom.NEWS
+                    return size
+                self._check_caller()
+                with self._lock:
+                    if self._is_busy:
+                        raise ReentrantCallError(f"{self!r} is used from within its own call")
+                    self.check_open()
+                    self._give_up_if_failed()
+                    self._upload.check()
+                    self._room = NoRoom.BUSY
+                    self._is_busy = True
+                    try:
+                        with working_for(self._upload):
+                            is_taking = bool(self._intake.late) or not self._encoding.is_stateless
+                            self._intake.take_late()
+                            take = self._intake.take
+                            for piece in pieces:
+                                is_taking = True
+                                room = take(piece)
+                        self._put = self._intake.put
+                        self._room = min(room, ROOM_BYTES)
+                        if self._upload.pipeline.jobs.failures or self._intake.late or self.closed:
+                            self._room = NoRoom.NEWS
+                    except BaseException:
+                        self._has_failed |= is_taking
+                        raise
+                    finally:
+                        self._is_busy = False
+                return size
+        except BaseException as error:
+            if is_taking:
+                self._has_failed = True
+                self._fail(error)
+            self._cut_frames(error)
+            raise
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            self._room = NO_ROOM
+            self._room = NoRoom.FAILED
             self._upload.fail(error)
 
     def _abandon(self, message: str) -> None:
-        """Don't publish, in a finaliser."""
-        self._mark_closed()
+        """Close without publishing and without waiting; for finalisers."""
         self._upload.abandon()
-        warn(message, self._upload.extra())
+        self._mark_closed()
+        warn(message, self._upload.extra)
         warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
 
+    def _cut_frames(self, error: BaseException) -> None:
+        """Let an error of this package begin its traceback here: the frames below say nothing to a user. A part that
+        was stopped, because a finaliser gave the upload up, is an `AbortedError`.
+        """
+        if isinstance(error, Stopped):
+            self._upload.check()  # pragma: no cover
+        if isinstance(error, S3WriterError):
+            error.__traceback__ = None
+
     def _mark_closed(self) -> None:
-        self._room = NO_ROOM
-        self._raised_before = None
-        self._late.clear()
-        self._fill_into(PartBuffer())
+        self._room = NoRoom.CLOSED
+        self._rule.forget()
+        self._intake.close()
+        self._put = self._intake.put
         super().close()
 
-    @property
-    def _size(self) -> int:
-        """Bytes written so far."""
-        return self._upload.session.size + self._buffer.size
-
-    @property
-    def _taken(self) -> int:
-        """Bytes that were taken from whoever writes."""
-        return self._size
-
-    @property
-    def _is_in_finaliser(self) -> bool:
-        """Whether a wrapper is what calls, from its finaliser: that must not wait for S3."""
-        return self._dying_wrapper is not None and self._dying_wrapper() is not None
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError(f"I/O operation on closed file {self.name}")
-
-    def _write_slowly(self, data: "ReadableBuffer | str") -> int:
-        """`write` of what is not plain bytes, or reaches a boundary."""
-        if isinstance(data, str):
-            if self._is_stateless and len(data) <= _ROOM_BYTES:
-                MultipartUploadWriter.write(self, self._encode(data))
-                return len(data)
-        elif type(data) is not bytes and (copied := _copied_if_short(data)) is not None:
-            return MultipartUploadWriter.write(self, copied)
-        return self._write_alone(data)
-
-    def _write_alone(self, data: "ReadableBuffer | str") -> int:
-        """`write` while no other thread does; what is long goes in piece by piece."""
-        if isinstance(data, str):
-            starts = range(0, max(1, len(data)), _ROOM_BYTES)
-            self._write_pieces(memoryview(self._encode(data[start : start + _ROOM_BYTES])) for start in starts)
-            return len(data)
-        with memoryview(data) if type(data) is bytes else _flat(data) as view:
-            self._write_pieces([view])
-            return view.nbytes
-
-    def _write_pieces(self, pieces: Iterable[memoryview]) -> None:
-        """Take all ``pieces``, alone."""
-        self._check_open()
-        self._upload.check_process()
-        if self._is_in_finaliser:
-            self._late.extend(map(bytes, pieces))
-            self._room = NO_ROOM
-        else:
-            self._alone(lambda: self._take_all(pieces))
-
-    def _take_all(self, pieces: Iterable[memoryview]) -> None:
-        self._check_open()
-        self._upload.check()
-        self._take_late()
-        before = self._taken
-        try:
-            *_, room = [self._take(piece) for piece in pieces]
-            self._reopen(room)
-        except BaseException as error:
-            if self._taken != before or not self._is_stateless:
-                self._fail(error)
-            raise
-
-    def _fill_into(self, buffer: PartBuffer) -> None:
-        self._buffer = buffer
-        self._put = buffer.write
-
-    def _take(self, view: memoryview) -> int:
-        """Take what ``view`` holds, and let no small write in before `_reopen`; the room that is left in the part."""
-        return self._copy(view)
-
-    def _take_late(self) -> None:
-        """`_take` what a wrapper's finaliser has written, which can't wait for S3."""
-        while self._late:
-            self._take(memoryview(self._late.pop(0)))
-
-    def _take_end(self) -> None:
-        """`_take` what was held back until no more comes."""
-        self._take(memoryview(self._encode_end()))
-
-    def _reopen(self, room: int) -> None:
-        """Let small writes of ``room`` bytes in again, unless nothing is taken any more."""
-        self._room = min(room, _ROOM_BYTES)
-        if self._upload.is_failing or self.closed or self._late:
-            self._room = NO_ROOM
-
-    def _copy(self, view: memoryview) -> int:
-        """Copy into the part, and into the next ones as each is full. A full part is sent when the next byte comes. The
-        room that is left in the part.
-
-        Large writes that are as long as the last one that came here are kept, if that is better. If each had another
-        length, the gaps between them in the producer's memory, which can't be used again before they are sent, would
-        come to more than a writer may take.
-        """
-        self._room = NO_ROOM
-        is_usual, self._usual_bytes = len(view) == self._usual_bytes, len(view)
-        done = 0
-        try:
-            self._upload.poll()
-            while True:
-                room = max(0, self._upload.room() - self._buffer.size)
-                size = len(view)
-                if not is_usual or done or size > room or not self._buffer.keep(view):
-                    size = min(room, len(view) - done, _PIECE_BYTES)
-                    self._copy_piece(view[done : done + size], room)
-                if size >= _SHORT_BYTES:
-                    with view[done : done + size] as piece:
-                        self._upload.digest(self._buffer, piece)
-                done += size
-                if done == len(view):
-                    break
-                if size == room:
-                    full = self._buffer
-                    self._fill_into(PartBuffer())
-                    self._fill_into(self._upload.send(full))
-        except BaseException as error:
-            self._fail(error)
-            raise
-        return room - size
-
-    def _copy_piece(self, piece: memoryview, room: int) -> None:
-        if room and _ROOM_BYTES <= self._buffer.tell() < _PIECE_BYTES:
-            self._buffer.make_room(room)
-        with piece:
-            self._buffer.write(piece)
-
-    def _alone(self, act: Callable[[], Outcome]) -> Outcome:
-        """One thread at a time, and not once more from within (``progress``, a signal handler)."""
-        if is_worker():
+    def _check_caller(self) -> None:
+        """Raise in a forked child. Raise in a thread that sends a part: the lock's holder may wait for that part."""
+        if not self._upload.is_ours:
+            self._upload.check()
+        if is_worker_of(self._upload):
             raise ReentrantCallError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
-        with self._lock:
-            if self._is_taken:
-                raise ReentrantCallError(f"{self!r} is used from within its own call")
-            try:
-                self._is_taken = True
-                return act()
-            finally:
-                self._is_taken = False
+
+
+def compressing(writer: Writer, stage: Compression) -> Writer:
+    """Have ``writer`` compress with ``stage``. Nothing may have been written to it yet. Returns ``writer``."""
+    writer._intake = Intake(writer._upload.sink, writer._upload.send, stage)
+    writer._put = writer._intake.put
+    return writer
+
+
+def _give_up(upload: Upload, exception: BaseException) -> None:
+    """End the upload without publishing, because ``exception`` is propagating. It gets a note."""
+    if not upload.is_open:
+        return
+    note = f"{upload.calls.url} was not published: {IN_FLIGHT}"
+    upload.fail(exception)
+    add_note(exception, note)
+    warn(f"{note}: {type(exception).__name__}", upload.extra)
 
 
 def _alarm(of: "weakref.ref[MultipartUploadWriter]") -> Callable[[], None]:
-    """Makes the next ``write`` look at what has come of the parts, however little it writes."""
+    """A callback for a failed part: the next ``write`` then checks the parts in flight, however short it is."""
 
     def alarm() -> None:
         if (writer := of()) is not None:
-            writer._room = NO_ROOM
+            writer._room = NoRoom.NEWS
 
     return alarm
 
 
-def _raised(exception: BaseException | None) -> tuple[BaseException, TracebackType | None] | None:
-    return None if exception is None else (exception, exception.__traceback__)
-
-
-def _copied_if_short(data: "ReadableBuffer") -> bytes | None:
-    """What a short buffer holds, for `write`'s fast path, which takes plain bytes only; None if it is not short."""
-    with memoryview(data) as view:
-        return view.tobytes() if view.nbytes <= _SHORT_BYTES and view.c_contiguous else None
-
-
-@contextlib.contextmanager
-def _flat(data: "ReadableBuffer") -> Iterator[memoryview]:
-    """The bytes of a buffer of any shape and format.
-
-    All is released in the end, and so must be each slice of it: CPython's garbage collector crashes on a PickleBuffer
-    that looks at a memoryview, and the frames of an exception keep what is not released.
-    """
-    with memoryview(data) as given:
-        if not given.c_contiguous:
-            raise BufferError("write() takes C-contiguous buffers only")
-    buffer = pickle.PickleBuffer(data)
-    try:
-        with buffer.raw() as view:
-            yield view
-    finally:
-        buffer.release()
-
-
-def _encoders(encoding: str | None) -> tuple[Callable[[str], bytes], Callable[[], bytes], bool]:
-    """What encodes a ``str`` after all those before, what it leaves for the end of the file, and whether it keeps no
-    state in between.
-    """
-    if encoding is None:
-        return _refuse_str, bytes, True
-    try:
-        "".encode(encoding)
-    except LookupError as error:
-        raise ValueError(f"encoding={encoding!r} can't be used: {error}") from None
-    codec = codecs.lookup(encoding)
-    if codec.name == "utf-8":
-        return str.encode, bytes, True
-    if codec.name in _STATELESS:
-        return operator.methodcaller("encode", codec.name), bytes, True
-    encoder = codec.incrementalencoder()
-    unused = encoder.getstate()
-    return encoder.encode, lambda: b"" if encoder.getstate() == unused else encoder.encode("", final=True), False
-
-
-def _refuse_str(_: str) -> bytes:
-    raise TypeError("write() takes bytes only, not str: the writer was made with encoding=None")
-
-
 def _after_fork() -> None:
     for writer in _writers:
-        writer._room = NO_ROOM
+        writer._room = NoRoom.FORKED
 
 
 os.register_at_fork(after_in_child=_after_fork)

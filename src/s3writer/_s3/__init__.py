@@ -1,1 +1,1 @@
-"""What S3 and boto expect: the only place that knows botocore."""
+"""The calls of S3, and all that S3 and boto expect. No other package imports botocore."""

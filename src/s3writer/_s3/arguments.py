@@ -1,6 +1,6 @@
-"""S3's own arguments, each routed to every call that takes it.
+"""Passes each of the caller's arguments for S3 to every call that takes it.
 
-Which call takes what is not written down here: botocore's service model knows.
+botocore's service model says which call takes which argument.
 """
 
 import base64
@@ -9,24 +9,15 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from s3writer._s3.lazy import Lazy
+from s3writer._s3.operations import ABORT, COMPLETE, HEAD, ON_OBJECTS, PART, Operation
 
 exceptions, handlers, validate = Lazy("botocore.exceptions"), Lazy("botocore.handlers"), Lazy("botocore.validate")
 
-PUT = "PutObject"
-CREATE = "CreateMultipartUpload"
-PART = "UploadPart"
-COMPLETE = "CompleteMultipartUpload"
-ABORT = "AbortMultipartUpload"
-LIST = "ListParts"
-HEAD = "HeadObject"
-UPLOADS = "ListMultipartUploads"
-
-_WRITING = (PUT, CREATE, PART, COMPLETE)
-
-#: Arguments that the writer gives itself, and what to use instead.
+#: Arguments that the writer gives itself, and the hint in the error for a caller who gives one.
 _OURS = {
     "Bucket": "it is the first positional argument",
     "Key": "it is the second positional argument",
@@ -43,7 +34,7 @@ _OURS = {
 
 _SECRETS = {"SSECustomerKey", "SSECustomerKeyMD5"}
 
-#: What RFC 9110 keeps out of a header's value (section 5.5), and lets into its name (section 5.6.2).
+#: RFC 9110 forbids these characters in a header's value (section 5.5), and allows these in its name (section 5.6.2).
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -57,19 +48,19 @@ CUSTOMER_KEY_BYTES = 32
 
 
 class Arguments:
-    """The caller's arguments for S3, checked against the service model, ready for each of its operations."""
+    """The caller's arguments for S3, checked against the service model, and ready for each operation."""
 
     def __init__(self, model: Any, given: Mapping[str, Any], own_names: frozenset[str] = frozenset()) -> None:
-        """TypeError for a name that no call takes or that is the writer's own, ValueError for an impossible value.
+        """TypeError for a name that no call takes, or that only the writer sets. ValueError for an impossible value.
 
-        ``own_names`` are the writer's parameters, so that a slip of the pen in one of them finds its way home.
+        ``own_names`` are the writer's parameters: the error for a misspelt one suggests the right name.
         """
-        self._members = {
-            operation: model.operation_model(operation).input_shape.members
-            for operation in (*_WRITING, ABORT, LIST, HEAD, UPLOADS)
-        }
+        self._members = _members_of(model)
+        if not given:
+            self._given: dict[str, Any] = {}
+            return
         self._given = _with_customer_key(copy.deepcopy(dict(given)))
-        known = {name for operation in _WRITING for name in self._members[operation]}
+        known = {name for operation in ON_OBJECTS if operation.writes for name in self._members[operation]}
         for name in given:
             if name in _OURS or name.startswith("Checksum"):
                 raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
@@ -77,26 +68,26 @@ class Arguments:
                 raise TypeError(f"{name} is no argument of S3's uploads{_nearest(name, known | own_names)}")
             self._check_value(name, self._given[name])
 
-    def of(self, operation: str) -> dict[str, Any]:
-        """The arguments that ``operation`` takes. Calls that only look or abort get what UploadPart takes as well:
-        keys, owner and payer, but no conditions.
-        """
+    def of(self, operation: Operation) -> dict[str, Any]:
+        """The arguments that ``operation`` gets."""
+        if not self._given:
+            return {}
         members = self._members[operation]
-        wanted = members if operation in _WRITING else members.keys() & self._members[PART].keys()
+        wanted = members if operation.writes else members.keys() & self._members[PART].keys()
         return {name: value for name, value in self._given.items() if name in wanted}
 
     def for_commit(self) -> dict[str, Any]:
-        """The arguments that whoever commits the upload needs, without the secret one."""
+        """The arguments that are needed to commit, check or abort the upload later, without the secret one."""
         needed = self.of(COMPLETE) | self.of(HEAD) | self.of(ABORT)
         return {name: value for name, value in needed.items() if name not in _SECRETS}
 
     def refuse_late_ones(self) -> None:
-        """TypeError if there is one that only the call takes which began the upload."""
+        """TypeError for an argument that only CreateMultipartUpload takes: the upload has begun already."""
         in_time = self._members[PART].keys() | self._members[COMPLETE].keys()
         for name in self._given.keys() - in_time:
             raise TypeError(f"{name} comes too late: it was settled when the upload began")
 
-    def takes(self, operation: str, name: str) -> Any:
+    def takes(self, operation: Operation, name: str) -> Any:
         """The shape of an argument of ``operation``."""
         return self._members[operation][name]
 
@@ -113,8 +104,14 @@ class Arguments:
             raise ValueError("Metadata must have names that can be names of HTTP's headers, and values in ASCII")
 
 
+@lru_cache(maxsize=16)
+def _members_of(model: Any) -> dict[Operation, Mapping[str, Any]]:
+    """The arguments that each operation takes: their shapes by their names."""
+    return {operation: model.operation_model(operation.name).input_shape.members for operation in ON_OBJECTS}
+
+
 def check_address(bucket: str, key: str) -> None:
-    """TypeError or ValueError naming the argument if there can be no such bucket or key."""
+    """TypeError or ValueError if there can be no such bucket or key. The error names the wrong argument."""
     for name, value in (("bucket", bucket), ("key", key)):
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {type(value).__name__}")
@@ -132,8 +129,8 @@ def check_address(bucket: str, key: str) -> None:
 def _with_customer_key(given: dict[str, Any]) -> dict[str, Any]:
     """``given`` with the SSE-C key as S3 takes it: base64, and its MD5 beside it.
 
-    botocore would do that for most calls, but not for ListParts, and it leaves alone, and shows in its errors, a key
-    that comes with an MD5.
+    botocore does that for most calls, but not for ListParts. If the MD5 is given, botocore does not touch the key, and
+    shows it in its errors.
     """
     key = given.get("SSECustomerKey")
     if "SSECustomerKeyMD5" in given:
@@ -159,7 +156,7 @@ def _plain(name: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What is wrong with a value, without the value: it may be a secret."""
+    """The type of a wrong value, for an error. The value may be a secret, so the error does not show it."""
     if value is None:
         return "None"
     if isinstance(value, dict) and value:

@@ -1,63 +1,84 @@
-"""A part's bytes as botocore and its HTTP client want to read them."""
+"""The file from which botocore and its HTTP client read a part's bytes."""
 
 import itertools
-import string
 import time
+import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
-#: About how much of a part is handed to the socket at once to begin with. A socket's timeout (botocore's are 60
-#: seconds) counts for the whole slice, so on a slow line slices must be small; on a fast one large ones cost less.
+#: The size of the slices that the socket gets, at first and at the most. A socket's timeout (60 seconds with botocore)
+#: applies to a whole slice, so slices must be small on a slow line. On a fast line large slices cost less.
 _SLICE_BYTES = 256 * 1024
 _MAX_SLICE_BYTES = 1024 * 1024
-#: A slice is up to twice as large as the last one if that was sent within this time, else half as large. One that was
-#: cut short by the end of a piece is no reason for larger ones.
+#: If a slice was sent within this time, the next may be twice as large; else it is half as large. If the end of a piece
+#: cut a slice short, the next one does not grow.
 _SLICE_SECONDS = 0.2
+
+#: The clients that have the handlers of `watch`.
+_watched: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 class Body:
-    """A part's bytes as the file that botocore reads, in large slices.
+    """A part's bytes as the file that botocore reads.
 
-    ``read`` hands out slices of its own size if it is asked for less: http.client asks for 8 KiB, urllib3 for 16 KiB,
-    and either sends what it gets. Less than it is asked for it hands out at the end alone: of each MiB that botocore's
-    ``AwsChunkedWrapper`` reads it makes a chunk, and S3 takes a short one as the last one only. ``check`` is called
-    before each slice and may raise to stop the sending. ``handed_over`` turns true once all bytes were given out to be
-    sent, and not to be hashed for the signature: that is what is read between ``begin_sending`` and the ``seek`` before
-    the next attempt. (awscrt's signer hashes with ``readinto``, which nothing else uses.) ``lost_answers`` turns true
-    if nothing came back after that. ``asks_first`` says whether S3 is to be asked before anything is sent.
+    http.client asks for 8 KiB at a time and urllib3 for 16 KiB, but both send whatever they get. So ``read`` returns
+    larger slices. Only at the end does it return less than was asked for: botocore's ``AwsChunkedWrapper`` makes one
+    chunk of each read, and S3 allows only the last chunk to be short.
+
+    ``check`` is called before each slice, and may raise to stop the sending. ``asks_first`` says whether botocore asks
+    S3, and waits for the answer, before it sends the bytes.
     """
 
-    def __init__(self, pieces: Sequence[memoryview], check: Callable[[], None]) -> None:
+    def __init__(self, pieces: Sequence[memoryview], check: Callable[[], object] = lambda: None) -> None:
         self._pieces = pieces
         self._ends = list(itertools.accumulate(map(len, pieces)))
         self._check = check
         self._position = 0
         self._slice_bytes = self._handed_out = _SLICE_BYTES
         self._slice_began = time.monotonic()
-        self._is_sending = False
+        self._is_sending = self._was_read = False
+        #: How often botocore was about to send it, and how many of these attempts read the last byte.
+        self.attempts = self.whole_attempts = 0
         self.asks_first = True
-        self.handed_over = False
-        self.lost_answers = False
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether S3 may have received all bytes in any attempt.
+
+        That is so if an attempt has read the last byte. botocore also reads the bytes before `begin_sending`, to hash
+        them for the signature; these reads don't count. But if `begin_sending` was never called, nobody can tell the
+        reads apart, so any read of the last byte counts.
+        """
+        return self.whole_attempts > 0 or (self._was_read and not self.attempts)
+
     def begin_sending(self) -> None:
+        """Called when an attempt is signed and about to go out."""
+        self.attempts += 1
         self._is_sending = True
 
     def read(self, size: int | None = -1) -> bytes | memoryview:
-        self._check()
+        """The next slice: at least ``size`` bytes, or all that are left. After the last byte ``check`` is not called
+        any more, so that S3's answer is not lost.
+        """
+        if self._position < len(self) or not self._was_read:
+            self._check()
         if size is None or size < 0:
             data: bytes | memoryview = bytes(self._gather(len(self), len(self)))
         else:
             data = self._gather(size, self._next_slice(size))
         self._handed_out = len(data)
-        if self._is_sending and self._position == len(self):
-            self.handed_over = True
+        if self._position == len(self):
+            self._was_read = True
+            self.whole_attempts += self._is_sending
+            self._is_sending = False
         return data
 
     def readinto(self, target: memoryview) -> int:
+        """Fill ``target``. Only awscrt's signer calls this, to hash."""
         count = 0
         while piece := self._next(len(target) - count):
             target[count : count + len(piece)] = piece
@@ -65,16 +86,18 @@ class Body:
         return count
 
     def tell(self) -> int:
+        """The position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position. Reads from there count as sending only after `begin_sending`."""
         self._is_sending = False
         self._slice_bytes = self._handed_out = _SLICE_BYTES
         self._position = (0, self._position, len(self))[whence] + offset
         return self._position
 
     def _gather(self, least: int, most: int) -> bytes | memoryview:
-        """The next bytes: at most ``most`` of a single piece, or ``least`` of several where that one has less."""
+        """The next bytes: up to ``most`` of one piece. If the piece has fewer than ``least``, more pieces follow."""
         found = [self._next(most)]
         count = len(found[0])
         while count < least and (piece := self._next(least - count)):
@@ -83,7 +106,7 @@ class Body:
         return found[0] if len(found) == 1 else b"".join(found)
 
     def _next(self, most: int) -> memoryview:
-        """The next bytes, at most so many and of a single piece."""
+        """The next bytes of one piece, at most so many."""
         index = bisect_right(self._ends, self._position)
         if index == len(self._ends):
             return memoryview(b"")
@@ -104,20 +127,32 @@ class Body:
         return self._slice_bytes
 
 
-def begin_sending(request: Any, **_: Any) -> None:
-    """Called by botocore when a request is signed and about to go out."""
+def watch(client: Any) -> None:
+    """Have ``client`` call `Body.begin_sending`. This adds two event handlers, which stay on the client.
+
+    botocore caches the handlers of an event. If another thread emits the event for the first time while this thread
+    registers a handler, the handler may never be called. `Body.may_have_arrived` allows for that.
+    """
+    if client not in _watched:
+        for operation in ("PutObject", "UploadPart"):
+            event = f"before-send.s3.{operation}"
+            client.meta.events.register_first(event, _begin_sending, unique_id=f"s3writer.{event}")
+        _watched.add(client)
+
+
+def _begin_sending(request: Any, **_: Any) -> None:
     body = _unwrapped(request.body)
     if isinstance(body, Body):
         body.begin_sending()
 
 
 def send_at_once(request: Any, **_: Any) -> None:
-    """Called by botocore when it has made a request, before it signs it.
+    """Don't ask S3 before a part is sent. botocore calls this when it has made a request, before it signs it.
 
-    With ``Expect: 100-continue`` botocore asks before it sends a body, and waits for the answer, or for a second (RFC
-    9110, 10.1.1): a round trip a part. S3 seldom says no once it has taken a part of the same upload. If it does, it
-    closes the connection while the part is on its way, and its reason may be lost; so before a part is sent again S3 is
-    asked.
+    With ``Expect: 100-continue`` botocore asks S3 before it sends a body, and waits for the answer, but not longer than
+    a second (RFC 9110, 10.1.1). That costs a round trip for each part. Once S3 has taken a part of an upload, it seldom
+    refuses another. If it does, it closes the connection while the part is being sent, and its reason may be lost. So
+    the first part, and each part that is sent again, keep the header.
     """
     body = _unwrapped(request.data)
     is_first = request.context.get("retries", {}).get("attempt", 1) == 1
@@ -125,14 +160,6 @@ def send_at_once(request: Any, **_: Any) -> None:
         del request.headers["Expect"]
 
 
-def note_lost_answer(response: tuple[Any, dict[str, Any]] | None, request_dict: dict[str, Any], **_: Any) -> None:
-    """Called by botocore after each attempt. What a server in between answers has no code, or its status for one."""
-    body = _unwrapped(request_dict.get("body"))
-    error = {"Code": ""} if response is None else response[1].get("Error")
-    if isinstance(body, Body) and error is not None and not error.get("Code", "").strip(string.digits):
-        body.lost_answers |= body.handed_over
-
-
 def _unwrapped(body: Any) -> Any:
-    """What is inside of botocore's AwsChunkedWrapper, if there is one."""
+    """The file inside botocore's AwsChunkedWrapper; ``body`` itself if there is no wrapper."""
     return getattr(body, "_raw", body)

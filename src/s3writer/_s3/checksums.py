@@ -1,10 +1,9 @@
-"""The digest of a part, and the whole object's digest from its parts'.
+"""Computes the digest of a part, and the digest of the whole object from those of its parts.
 
-A CRC is linear: the CRC of two strings laid end to end follows from the CRCs of both and the length of the second,
-without a look at the bytes. ``crc(a + b) = crc(a) * x**(8 * len(b)) + crc(b)``, as polynomials over GF(2) modulo the
-CRC's generator (M. Adler's ``crc32_combine`` in zlib; the conditioning with all ones cancels out). So the whole
-object's checksum, S3's type FULL_OBJECT, costs no second pass. Hashes have no such rule, and S3 keeps them part by
-part, type COMPOSITE.
+A CRC is linear: the CRC of two concatenated strings follows from the CRCs of both and the length of the second, without
+their bytes. ``crc(a + b) = crc(a) * x**(8 * len(b)) + crc(b)``, as polynomials over GF(2) modulo the CRC's generator
+(M. Adler's ``crc32_combine`` in zlib; the conditioning with all ones cancels out). So the whole object's checksum,
+S3's type FULL_OBJECT, needs no second pass. Hashes have no such rule: S3 keeps one for each part, type COMPOSITE.
 
 CRC64NVME and CRC32C come from awscrt (the extra ``s3writer[crt]``), CRC32 and the hashes from the standard library.
 S3's algorithms: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
@@ -14,7 +13,7 @@ import base64
 import contextlib
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -38,13 +37,22 @@ class Digest:
         """The digest as S3 writes it: base64 of the big-endian bytes."""
         return base64.b64encode(self._finish(self._state)).decode()
 
+    def value_of(self, pieces: Sequence[memoryview]) -> str:
+        """Digest ``pieces``, of which the first ``size`` bytes were digested before. Returns the value of the whole."""
+        seen = self.size
+        for piece in pieces:
+            with piece[seen:] as rest:
+                self.update(rest)
+            seen = max(0, seen - len(piece))
+        return self.value()
+
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
     """One of S3's checksum algorithms: its name there, how to begin a digest, and its CRC if it is one.
 
-    ``outruns_memory`` is true of those that are faster than memory, so that bytes are best digested while they are
-    still in the processor's cache.
+    ``outruns_memory`` says that the algorithm is faster than memory. Then bytes are best digested while they are still
+    in the processor's cache.
     """
 
     name: str
@@ -60,13 +68,13 @@ class Algorithm:
 
 @dataclass(frozen=True, slots=True)
 class Crc:
-    """A reflected CRC: its width in bits and its generator with the bits reversed and the leading one left out."""
+    """A reflected CRC: its width in bits, and its generator, with reversed bits and without the leading one."""
 
     width: int
     generator: int
 
     def combine(self, parts: Iterable[tuple[str, int]]) -> str:
-        """The value of the whole from the values and the lengths in bytes of its parts, in order."""
+        """The value of the whole. ``parts`` are the values and the lengths in bytes of its parts, in order."""
         whole = 0
         for value, length in parts:
             part = int.from_bytes(base64.b64decode(value))
@@ -113,15 +121,15 @@ def _hash(name: str) -> Algorithm:
     return Algorithm(name, start)
 
 
-#: What S3 has as the ETag of a part; never asked for by a writer.
+#: S3 uses it for the ETag of a part. It is not among `algorithms`, so no writer can choose it.
 MD5 = _hash("MD5")
 
 
 @lru_cache(maxsize=1)
 def algorithms() -> dict[str, Algorithm]:
-    """Those that can be had here, by their names."""
+    """The algorithms that this installation offers, by their names."""
     found = [_crc("CRC32", zlib.crc32, Crc(32, 0xEDB88320), outruns_memory=False), _hash("SHA1"), _hash("SHA256")]
-    with contextlib.suppress(Exception):  # an old awscrt has no CRC64NVME, and one that is broken raises anything
+    with contextlib.suppress(Exception):  # an old awscrt has no CRC64NVME, and a broken one may raise anything
         from awscrt import checksums as crt
 
         found.append(_crc("CRC32C", crt.crc32c, Crc(32, 0x82F63B78), outruns_memory=True))
@@ -130,12 +138,12 @@ def algorithms() -> dict[str, Algorithm]:
 
 
 def best() -> Algorithm:
-    """What a writer uses that is not told otherwise."""
+    """The algorithm for "auto"."""
     return algorithms().get("CRC64NVME", algorithms()["CRC32"])
 
 
 def named(name: str) -> Algorithm:
-    """The algorithm of that name, or ValueError saying which there are and what would bring it."""
+    """The algorithm called ``name``. ValueError names those that there are, and the package that may be missing."""
     if algorithm := algorithms().get(name):
         return algorithm
     hint = " (it needs awscrt: pip install 's3writer[crt]')" if name in {"CRC64NVME", "CRC32C"} else ""

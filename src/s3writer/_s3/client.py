@@ -1,4 +1,4 @@
-"""The client of all writers that were given none: one a process, tuned for uploading."""
+"""The default client: one for each process, tuned for uploads. Writers without a client of their own use it."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ CONFIG: dict[str, Any] = {
 
 _lock = threading.RLock()
 _made: dict[Any, Any] = {}
-#: What recipes have made, the latest ones: a lambda that was unpickled is another one each time.
+#: The clients that the latest recipes have made. Only the latest: an unpickled lambda is a new recipe each time.
 _remembered: dict[Any, Any] = {}
 _MOST_REMEMBERED = 8
 _inherited: list[Any] = []
@@ -38,11 +38,15 @@ def chosen(client: Any) -> Any:
 def default_client(endpoint_url: str | None = None) -> Any:
     """boto3's S3 client from the environment, made once and shared by all threads; a forked child makes its own.
 
-    It differs from ``boto3.client("s3")`` in that the body is not hashed with SHA-256 for the signature (TLS and the
-    checksum of each part guard it), no checksum is added by botocore beside the writer's, connections suffice for
-    many writers and are kept alive, retries are ``standard`` with five attempts, and once S3 has taken a part of an
-    upload the next ones are sent without asking first. The first call may name an endpoint other than the
-    environment's.
+    Other than with ``boto3.client("s3")``:
+
+    - The signature does not hash the body with SHA-256: TLS and the checksum of each part protect it.
+    - botocore adds no checksum beside the writer's.
+    - 64 connections serve many writers, and are kept alive.
+    - Retries are ``standard``, with five attempts.
+    - Once S3 has taken a part of an upload, the next parts are sent without asking first.
+
+    The first call may name an endpoint, to be used instead of the environment's.
     """
     import boto3
     from botocore.config import Config
@@ -60,8 +64,8 @@ def default_client(endpoint_url: str | None = None) -> Any:
 
 
 def client_of(recipe: Callable[[], Any] | None) -> Any:
-    """What ``recipe`` makes, once in each process; None for None. ValueError if a forked child gets its parent's client
-    from it: two processes can't share connections.
+    """The client that ``recipe`` makes; called once in each process if it can be hashed. None for None. ValueError if
+    it returns the parent's client in a forked child: two processes can't share connections.
     """
     if recipe is None:
         return None

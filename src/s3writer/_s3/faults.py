@@ -1,11 +1,11 @@
-"""What botocore raises, said in this package's own errors: the one place where foreign exceptions are translated."""
+"""Translates botocore's exceptions into this package's errors. No other module does that."""
 
 import re
-import string
 from http import HTTPStatus
 
 from s3writer import _errors as errors
 from s3writer._s3.lazy import Lazy
+from s3writer._s3.operations import BY_NAME, COMPLETE, PUT
 
 botocore = Lazy("botocore.exceptions")
 
@@ -24,7 +24,7 @@ _BY_CODE: dict[str, type[errors.NotCommittedError]] = {
         ),
         errors.PreconditionFailedError: "PreconditionFailed 412",
         errors.ConflictError: "ConditionalRequestConflict OperationAborted 409",
-        errors.ChecksumMismatchError: ("BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"),
+        errors.ChecksumMismatchError: "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch",
         errors.ThrottledError: "SlowDown ServiceUnavailable RequestLimitExceeded Throttling ThrottlingException 503",
         errors.ObjectTooLargeError: "EntityTooLarge",
     }.items()
@@ -40,20 +40,10 @@ _BY_TYPE: dict[type[errors.NotCommittedError], str] = {
     errors.ConnectionFailedError: "ConnectionError HTTPClientError",
 }
 
-#: What IAM calls the permission for S3's other operations than those that write.
-_PERMISSIONS = {
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
-    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
-    "HeadObject": "s3:GetObject",
-    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
-    "ListParts": "s3:ListMultipartUploadParts",
-    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
-}
-
 _ADVICE: dict[type[errors.NotCommittedError], str] = {
     errors.NotCommittedError: "Write the object anew, from its first byte.",
     errors.ObjectTooLargeError: "Set expected_size, or a larger part_size.",
-    errors.BucketNotFoundError: "Create the bucket, or mend its name or the client's endpoint.",
+    errors.BucketNotFoundError: "Create the bucket, or check its name and the client's endpoint.",
     errors.CredentialsError: "Give the client credentials that are valid.",
     errors.WrongRegionError: "Make the client with the bucket's region_name.",
     errors.ConnectionFailedError: "Check the network and the client's endpoint_url, then write the object anew.",
@@ -61,41 +51,52 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
     errors.KeyExistsError: "Choose another key, or leave out exclusive=True to overwrite.",
     errors.PreconditionFailedError: "Read the object again and decide anew.",
     errors.ConflictError: "Write the object anew, all of it.",
-    errors.ChecksumMismatchError: "Write the object anew; if it happens again, something on the way alters bytes.",
+    errors.ChecksumMismatchError: "Write the object anew. If it happens again, something on the way alters bytes.",
 }
 
-#: A name and a password in an endpoint's URL, which nobody else must read.
+#: A user name and a password in an endpoint's URL. They must not get into messages.
 _USER_INFO = re.compile(r"(//|endpoint: )(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S+)@")
 
-#: What S3 refuses with NoSuchKey if there is no object for If-Match to match.
-_CONDITIONAL = {"PutObject", "CompleteMultipartUpload"}
+#: If there is no object for If-Match to match, S3 refuses these with NoSuchKey.
+_CONDITIONAL = {PUT.name, COMPLETE.name}
 
-#: S3 has many words for "I have not decided", all of them 4xx.
+#: After these answers, all with status 4xx, nobody knows whether the call acted.
 _UNDECIDED = {"NoSuchUpload", "RequestTimeout", "404", "408"}
+
+_GONE = {"NoSuchUpload", "NoSuchKey", "404"}
 
 
 def translate(
     error: Exception, doing: str, bucket: str, key: str, *, exclusive: bool = False
 ) -> errors.NotCommittedError:
-    """The error that says the same in this package's words; ``doing`` is what was being done."""
+    """This package's error for botocore's ``error``, which becomes its cause. ``doing`` begins the message.
+
+    botocore's error loses its traceback, some twenty frames that show none of the user's lines.
+    """
     kind = _kind(error)
     if kind is errors.PreconditionFailedError and exclusive and code(error) != "NoSuchKey":
         kind = errors.KeyExistsError
-    return kind(f"{doing} s3://{bucket}/{key} failed: {said(error)}. {_advice(kind, error)}".rstrip(), bucket, key)
+    failure = kind(f"{doing} s3://{bucket}/{key} failed: {said(error)}. {_advice(kind, error)}".rstrip(), bucket, key)
+    failure.__cause__ = _without_frames(error)
+    return failure
 
 
 def said(error: BaseException | None) -> str:
-    """What ``error`` says, in a line, without a name and a password in a URL."""
-    return redacted(" ".join(str(error).split()) or type(error).__name__).rstrip(".")
+    """The message of ``error`` in one line, without user name and password in a URL."""
+    try:
+        text = str(error)
+    except Exception:  # of an exception that somebody's event handler has raised  # pragma: no cover
+        text = ""
+    return redacted(" ".join(text.split()) or type(error).__name__).rstrip(".")
 
 
 def redacted(text: str) -> str:
-    """``text`` without a name and a password in a URL."""
+    """``text`` without user name and password in a URL."""
     return _USER_INFO.sub(r"\1", text)
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether S3 has decided: it answered the one and only attempt, and its answer was no."""
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the call certainly did nothing: boto never sent it, or S3 said no to the only attempt."""
     if isinstance(error, (botocore.ParamValidationError, botocore.NoCredentialsError)):
         return True
     if not isinstance(error, botocore.ClientError):
@@ -109,11 +110,9 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
-def is_answer(error: BaseException) -> bool:
-    """Whether ``error`` is what S3 itself has said, and not a server in between: that has no code, or its status for
-    one.
-    """
-    return isinstance(error, botocore.ClientError) and bool(code(error).strip(string.digits))
+def says_gone(error: BaseException) -> bool:
+    """Whether S3 said that there is no such upload or object."""
+    return isinstance(error.__cause__, botocore.ClientError) and code(error.__cause__) in _GONE
 
 
 def code(error: BaseException | None) -> str:
@@ -122,10 +121,10 @@ def code(error: BaseException | None) -> str:
 
 
 def _advice(kind: type[errors.NotCommittedError], error: Exception) -> str:
-    permission = _PERMISSIONS.get(getattr(error, "operation_name", ""))
+    operation = BY_NAME.get(getattr(error, "operation_name", ""), PUT)
     if kind is errors.AccessDeniedError:
-        return f"The credentials need the permission {permission or 's3:PutObject'}."
-    return "" if permission and kind is errors.NotCommittedError else _ADVICE[kind]
+        return f"The credentials need the permission {operation.permission}."
+    return "" if kind is errors.NotCommittedError and not operation.writes else _ADVICE[kind]
 
 
 def _kind(error: Exception) -> type[errors.NotCommittedError]:
@@ -137,3 +136,18 @@ def _kind(error: Exception) -> type[errors.NotCommittedError]:
         if isinstance(error, tuple(getattr(botocore, name) for name in names.split())):
             return kind
     return errors.NotCommittedError
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """Remove the tracebacks of ``error``, and of its causes in botocore and the network. A user's exception keeps its
+    traceback. Returns ``error``.
+    """
+    seen: BaseException | None = error if isinstance(error, (botocore.BotoCoreError, botocore.ClientError)) else None
+    while seen is not None and (isinstance(seen, OSError) or _package(seen) in {"botocore", "urllib3"}):
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return error
+
+
+def _package(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]

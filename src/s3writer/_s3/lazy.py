@@ -1,11 +1,11 @@
-"""Modules that are imported when something of them is first asked for: botocore takes longer than all of the rest."""
+"""Imports on first use: botocore takes longer to import than everything else here."""
 
 from importlib import import_module
 from typing import Any
 
 
 class Lazy:
-    """Stands for the module ``name``."""
+    """Stands for the module ``name``, and imports it when an attribute is used."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,22 +1,24 @@
-"""The lifecycle of one upload: its states and legal moves, its parts, and the proof that none is missing.
+"""The life of one upload: its states, the legal moves between them, and how it ends.
 
-Pure: no I/O, no threads. Everything that an upload knows about itself stands here, and nowhere a second time.
+Pure: no I/O, no threads. `decide` chooses the ending.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
-from s3writer._upload.plan import MAX_PARTS
+from s3writer._s3.receipts import Answer
 
 
 class State(Enum):
-    """Where an upload stands. COMMITTED, ABORTED and UNKNOWN are the three outcomes. PREPARED and KEPT leave it in S3,
-    to be ended by somebody else; KEPT is also what could not be aborted.
+    """Where an upload stands.
+
+    COMMITTED, ABORTED and UNKNOWN are the three outcomes. In PREPARED and KEPT the upload stays in S3, and somebody
+    else ends it. An upload that could not be removed is KEPT too.
     """
 
     OPEN = "open"
     COMMITTING = "committing"
+    COMMIT_SENT = "commit sent"
     ABORTING = "aborting"
     COMMITTED = "committed"
     ABORTED = "aborted"
@@ -25,10 +27,11 @@ class State(Enum):
     KEPT = "kept"
 
 
-#: Whoever is aborting can't publish any more; whose commit is under way can turn out any way.
+#: Once an upload is aborting, nothing can publish it. Once a commit was sent, it may end in any way.
 MOVES: dict[State, frozenset[State]] = {
     State.OPEN: frozenset({State.COMMITTING, State.ABORTING, State.KEPT}),
-    State.COMMITTING: frozenset({State.COMMITTED, State.ABORTING, State.UNKNOWN, State.PREPARED, State.KEPT}),
+    State.COMMITTING: frozenset({State.COMMIT_SENT, State.ABORTING, State.PREPARED, State.KEPT}),
+    State.COMMIT_SENT: frozenset({State.COMMITTED, State.ABORTING, State.UNKNOWN, State.KEPT}),
     State.ABORTING: frozenset({State.ABORTED, State.KEPT}),
     State.COMMITTED: frozenset(),
     State.ABORTED: frozenset(),
@@ -38,82 +41,142 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 
+class Lifecycle:
+    """The state of one upload, and the error that ended it. The state changes only as `MOVES` allows."""
+
+    def __init__(self, state: State = State.OPEN) -> None:
+        self.state = state
+        self.error: BaseException | None = None
+
+    def move(self, to: State, error: BaseException | None = None) -> None:
+        """Go to state ``to`` because of ``error``, or RuntimeError if `MOVES` has no such move."""
+        if to not in MOVES[self.state]:
+            raise RuntimeError(f"an upload that is {self.state.value} can't become {to.value}")
+        self.error = error or self.error
+        self.state = to
+
+
+class Key(Enum):
+    """What S3 shows under the key."""
+
+    OURS = "our object: it has our token"
+    ANOTHER = "another object"
+    NONE = "no object"
+    NOT_TOLD = "S3 does not tell, or what it tells can't be"
+
+
+class Told(Enum):
+    """S3's answer to a question of yes or no."""
+
+    YES = "yes"
+    NO = "no"
+    NOT_TOLD = "S3 does not tell"
+
+
+class Question(Enum):
+    """What S3 must be asked before the ending is known."""
+
+    KEY = "what does the key hold?"
+    LISTED = "is the upload listed?"
+    #: Removing the upload asks this question. After that, S3 must be asked for the key again.
+    WAS_THERE = "was the upload there when it was removed?"
+
+
+class Ending(Enum):
+    """How an upload ends, and what becomes of it in S3."""
+
+    COMMITTED = "committed"
+    #: Not committed. Remove the upload, unless `Question.WAS_THERE` has removed it.
+    REMOVE = "not committed, remove"
+    #: Not committed, but S3 may still be at work on a part. Remove the upload, and remove it again a while later.
+    REMOVE_TWICE = "not committed, remove twice"
+    #: Not committed. Leave the upload in S3 as it is.
+    KEEP = "not committed, keep"
+    #: Nobody knows whether the object was published. Touch nothing more in S3.
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """S3's word that it has a part: its number, size in bytes, ETag, and checksums by the name of S3's field."""
-
-    number: int
-    size: int
-    etag: str
-    checksums: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class UploadResult:
-    """What was published.
+class Facts:
+    """All that the ending depends on. ``key``, ``listed`` and ``was_there`` are None until S3 was asked.
 
     Attributes:
-        bucket: where it is.
-        key: its name there.
-        etag: S3's entity tag, quotes included.
-        version_id: the version that was made, None in a bucket without versions.
-        size: bytes.
-        parts: of how many parts the object was made; 1 when it went in a single request.
-        checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None when no checksum was asked for. With SHA1 and
-            SHA256, of more than one part, what S3 says: of the parts' checksums, or None.
+        was_sent: a commit has been sent.
+        answer: S3's answer to it.
+        is_multipart: there is an upload. Without one, the object goes in a single request.
+        is_shared: the upload is a pending one, which somebody else may have committed, or may commit later. It is never
+            removed here.
+        is_conditional: S3 refused because of the object under the key. That object may be this upload's.
+        has_token: if the object was published, it has our token in its metadata.
+        keeps: an upload that fails stays in S3, to be resumed.
+        is_altered: S3 has received other bytes than were sent.
+        may_land: the answer to an attempt of a part was lost, and S3 may still be at work on that part.
+        key: what the key holds.
+        listed: whether S3 listed the upload after the commit was sent.
+        was_there: whether the upload was there when it was removed.
 
     """
 
-    bucket: str
-    key: str
-    etag: str
-    version_id: str | None
-    size: int
-    parts: int
-    checksum: str | None
+    was_sent: bool
+    answer: Answer
+    is_multipart: bool
+    is_shared: bool = False
+    is_conditional: bool = False
+    has_token: bool = True
+    keeps: bool = False
+    is_altered: bool = False
+    may_land: bool = False
+    key: Key | None = None
+    listed: Told | None = None
+    was_there: Told | None = None
 
 
-@dataclass(slots=True)
-class Session:
-    """State, parts and receipts of one upload."""
+def decide(facts: Facts) -> Ending | Question:
+    """The ending, or the question that must be asked first.
 
-    state: State = State.OPEN
-    size: int = 0
-    _sizes: list[int] = field(default_factory=list)
-    _receipts: dict[int, Receipt] = field(default_factory=dict)
+    If S3 said yes, or the key holds our token, the object was published. If S3 said no to the only attempt, it was not.
+    It was not published either if S3 lists the upload after the commit, the upload is there when we remove it, and the
+    key does not hold our object after that. That the key does not hold our object proves nothing alone: a consumer may
+    have taken the object.
+    """
+    if not facts.was_sent:
+        return _not_committed(facts)
+    if facts.answer is Answer.YES:
+        return Ending.COMMITTED
+    if facts.answer is Answer.NO and not facts.is_shared:
+        return _not_committed(facts)
+    if facts.key is None:
+        return Question.KEY
+    if facts.key is Key.OURS:
+        return Ending.COMMITTED
+    if facts.is_shared:
+        return _decide_shared(facts)
+    if not facts.is_multipart or facts.keeps:
+        return Ending.UNKNOWN
+    if facts.was_there is None:
+        return Question.LISTED if facts.listed is None else Question.WAS_THERE
+    was_not_committed = (
+        facts.has_token and facts.key is not Key.NOT_TOLD and facts.listed is Told.YES and facts.was_there is Told.YES
+    )
+    return _not_committed(facts) if was_not_committed else Ending.UNKNOWN
 
-    def move(self, to: State) -> None:
-        """Go to state ``to``, or RuntimeError if `MOVES` has no such move."""
-        if to not in MOVES[self.state]:
-            raise RuntimeError(f"an upload that is {self.state.value} can't become {to.value}")
-        self.state = to
 
-    def next_part(self) -> int:
-        """The number of the part that comes next, counted from 1."""
-        return len(self._sizes) + 1
+def _decide_shared(facts: Facts) -> Ending | Question:
+    """`decide` for an upload that others may have committed, if the key does not hold its object."""
+    if facts.answer is not Answer.NO:
+        return Ending.UNKNOWN
+    if not facts.is_conditional:
+        return Ending.KEEP
+    if facts.key is Key.NOT_TOLD:
+        return Ending.UNKNOWN
+    if facts.has_token:
+        return Ending.KEEP
+    if facts.listed is None:
+        return Question.LISTED
+    return Ending.KEEP if facts.listed is Told.YES else Ending.UNKNOWN
 
-    def is_full(self) -> bool:
-        """Whether S3's 10,000 parts are used up."""
-        return len(self._sizes) == MAX_PARTS
 
-    def allot(self, size: int) -> int:
-        """Number a part of ``size`` bytes that is to be sent now."""
-        self._sizes.append(size)
-        self.size += size
-        return len(self._sizes)
-
-    def record(self, receipts: Iterable[Receipt]) -> int:
-        """Keep S3's receipts; the bytes that they acknowledge."""
-        acknowledged = 0
-        for receipt in receipts:
-            self._receipts[receipt.number] = receipt
-            acknowledged += receipt.size
-        return acknowledged
-
-    def manifest(self) -> list[Receipt]:
-        """All receipts in order; RuntimeError unless they account for every part and byte that was sent."""
-        receipts = [self._receipts[number] for number in sorted(self._receipts)]
-        allotted = list(enumerate(self._sizes, start=1))
-        if [(receipt.number, receipt.size) for receipt in receipts] != allotted:
-            raise RuntimeError(f"{len(allotted)} parts were sent, but the receipts don't account for them")
-        return receipts
+def _not_committed(facts: Facts) -> Ending:
+    if facts.is_shared or (facts.is_multipart and facts.keeps and not facts.is_altered):
+        return Ending.KEEP
+    return Ending.REMOVE_TWICE if facts.may_land else Ending.REMOVE

@@ -1,63 +1,74 @@
-"""How many parts are worth having in flight, found out while a stream goes on.
+"""Finds out how many parts should be in flight, while the stream is being sent.
 
-A request to S3 carries 85 to 90 MB a second, and so many requests at once are what fills a line. Where requests are
-faster than that, as they are on the way to a store nearby, something else is the limit: the line, or mostly the
-processor. Then each part more in flight only costs: one more thread that waits for Python's lock, bytes that have left
-the processor's cache when they are sent, and memory that larger parts could use. So a stream that goes on for long
-enough tries how it fares with few:
+One request to S3 carries 85 to 90 MB a second, so only many requests at once fill a fast line. If requests are faster,
+as they are to a store nearby, something else is the limit: the line, or more often the processor. Then each further
+part in flight does harm: one more thread waits for Python's lock, bytes leave the processor's cache before they are
+sent, and the memory could make the other parts larger. So a stream that is long enough tries few parts, and compares.
+Its phases, where ``m`` is ``max_concurrency``:
 
 ```text
-parts 1 to m           m = max_concurrency: the pipeline fills, connections are made
-parts m + 1 to 2 m     how many bytes a second arrive with m parts in flight? If S3 could be what
-                       limits them, at 90 MB/s a request or less, that is all: m it is
-part 2 m + 1           the pipeline empties, down to two
-the next four          as long as parts m + 1 to 2 m: how many bytes a second arrive with two? If
-                       enough of what it was with m, and if each request is faster, two it is from
-                       then on, and parts grow to what memory leaves for two; else m it is
+phase      parts                what happens
+FILLING    1 to 2 m             The pipeline fills, and connections are made. From part m + 1 on, measure the rate of
+                                all requests together, and of each. If each has 90 MB/s or less, S3 may be the limit:
+                                go to MANY. Else go to COMPARING.
+COMPARING  2 m + 1 and 4 more   The pipeline empties down to two parts. Then measure the rates with two in flight, and
+                                parts as large as before. If two send nearly as much as m, and each request got faster,
+                                go to FEW. Else go to MANY.
+FEW        all others           Two parts are in flight, as large as memory allows.
+MANY       all others           m parts are in flight, for good.
 ```
 
-Among few, four parts in a row that are as slow as S3's, or half as fast as those that were tried, say that the way has
-changed. Then the pipeline empties once, since the large parts in it may leave no memory for many, and many it is again,
-for good.
+If requests get faster when fewer run, they had hindered each other: use few. If they don't, the producer is slow: keep
+many. Time without any request does not count. If there was much of it with many parts, keep many. The comparison can
+still err: if the producer pauses exactly while the pipeline empties, FEW may send less than MANY would, half as much at
+the worst.
 
-For S3 itself nothing is tried, and so nothing lost. Elsewhere the trial takes a few parts. That requests are faster
-when there are few shows that many were in each other's way. It is what tells a line where few are enough from a
-producer that is slow: then requests are no faster, however few there are. Time in which nothing was on its way counts
-for nothing, and much of it among many ends the trial. A producer that pauses just long enough for the pipeline to
-empty, just when it should be full, can still hide what many would have sent, half of it at the worst.
+With few parts in flight, four slow parts in a row mean that the network has slowed down. Slow means 90 MB/s or less, or
+half the rate that the comparison measured. Then the pipeline empties once, since its large parts may leave no memory
+for many, and the phase is MANY.
 
-Segments try nothing: one that is run twice must be cut into the same parts.
+Segments compare nothing: a segment that is run twice must be cut into the same parts.
 
 S3's figure: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
+from enum import Enum
 from operator import attrgetter
 
 from s3writer._upload.plan import Plan
 
-#: A request that carries more bytes a second is not limited by S3; from the page named above.
+#: If a request carries more bytes a second, S3 is not the limit; from the page named above.
 _S3_BYTES_A_SECOND = 90_000_000
-#: One part that is sent, and one that waits for its answer or for the lock.
+#: While one part is being sent, the other waits for its answer or for Python's lock.
 _FEW = 2
-#: Parts that go out together arrive together: of so few, the rate is taken over two rounds.
+#: Parts that are sent together arrive together. With few in flight, measure the rate over two such rounds.
 _ROUNDS = 2
-#: Of the rate with many, with few. Noise takes less; where connections are the limit, two of three would take more.
+#: Few parts must reach this share of the rate of many. The gap to 1 is more than noise. If connections are the limit,
+#: two of three reach less.
 _ENOUGH = 0.85
-#: How much faster a request must be among few. Noise makes less of a difference, and with three or more of which two
-#: send as much each is faster by half.
+#: With few parts, each request must be faster by this factor. The gain is more than noise. If two requests send as much
+#: as three or more did, each is faster by half.
 _FASTER = 1.25
-#: Of the rate of a request among few when they were tried, what shows that the way has changed.
+#: A request is slow at this share of the rate that each of few reached in the comparison.
 _SLOWER = 0.5
-#: The share of the time in which something must have been on its way for many to have had their chance.
+#: The comparison is fair if, with many parts, something was in flight for this share of the time.
 _BUSY = 0.95
+
+
+class Phase(Enum):
+    """Where the search for the right number of parts in flight stands."""
+
+    FILLING = "many in flight, measured"
+    COMPARING = "few in flight, measured"
+    FEW = "few in flight, until they get slow"
+    MANY = "many in flight, for good"
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A part that S3 has: its bytes, and when it began to be sent and was acknowledged, in seconds of one clock."""
+    """A part that S3 has: its size in bytes, and when its thread began and ended, in seconds of one clock."""
 
     number: int
     size: int
@@ -67,8 +78,8 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
-    """Bytes a second, of all requests together while there were any and of each, and for what share of the time there
-    were any.
+    """Bytes a second: of all requests together, while any ran, and of each request. ``busy`` is the share of the time
+    in which any ran.
     """
 
     together: float
@@ -77,83 +88,85 @@ class _Rates:
 
 
 class Pace:
-    """The sizes of the parts of one upload, and how many may be in flight, as `Plan` has them to begin with.
-
-    It is told when each part is handed over to be sent, and which have arrived.
-    """
+    """The sizes of the parts of one upload, and how many may be in flight. It starts with what `Plan` says."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = self._asked = plan
-        self.most_in_flight = plan.max_concurrency
-        #: The part that is sent when few others are in flight; infinite if there is nothing to find out any more.
-        self._trial = 2 * plan.max_concurrency + 1 if plan.adapts and plan.max_concurrency > _FEW else math.inf
+        self.plan = self._first_plan = plan
+        self.phase = Phase.FILLING if plan.adapts and plan.max_concurrency > _FEW else Phase.MANY
+        #: While rates are measured: when each part was handed over, and the parts that arrived.
         self._times: list[float] = []
         self._arrivals: list[Arrival] = []
-        self._number = 0
-        #: Among few, how many bytes a second are too slow, and how many of the last parts were, in a row.
+        self._last_number = 0
+        #: In phase FEW: a part at this rate or less, in bytes a second, is slow; and how many slow parts came in a row.
         self._slow_rate = 0.0
-        self._slow = 0
-        #: The part that is filled while no other is in flight: those before may be too large to be among many.
-        self._alone = 0
+        self._slow_parts = 0
+        #: While this part is filled, no other is in flight: the parts before it may be too large for many in flight.
+        self._lone_part = 0
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many parts may be in flight at the most."""
+        return _FEW if self.phase is Phase.COMPARING else self.plan.max_concurrency
 
     def size(self, number: int) -> int:
-        """Bytes in part ``number``, which is the next to be filled. Those of a trial are as long as those before."""
-        if self.most_in_flight < self.plan.max_concurrency:
-            number = self.plan.max_concurrency + 1
-        return self.plan.size(number)
+        """Bytes in part ``number``, which is the next to be filled. In phase COMPARING sizes don't grow."""
+        return self.plan.size(self.plan.max_concurrency + 1 if self.phase is Phase.COMPARING else number)
 
     def in_flight(self, number: int) -> int:
         """How many other parts may be in flight while part ``number`` is being filled."""
-        return 0 if number == self._alone else min(self.most_in_flight, self.plan.in_flight(number))
+        return 0 if number == self._lone_part else min(self.most_in_flight, self.plan.in_flight(number))
 
     def arrived(self, part: Arrival) -> None:
-        """S3 has a part."""
-        if self._trial < math.inf:
+        """Note that S3 has a part."""
+        if self.phase in (Phase.FILLING, Phase.COMPARING):
             self._arrivals.append(part)
-        elif self.plan is not self._asked:
-            self._look_again(part)
+        elif self.phase is Phase.FEW:
+            self._check_speed(part)
 
     def handed_over(self, number: int, now: float) -> None:
-        """Part ``number`` is being sent from now on; ``now`` in seconds of the clock of its `Arrival`."""
-        self._number = number
-        if self._trial == math.inf:
+        """Note that part ``number`` is being sent from now on, in seconds of the clock of its `Arrival`."""
+        self._last_number = number
+        if self.phase in (Phase.MANY, Phase.FEW):
             return
         self._times.append(now)
+        most = self.plan.max_concurrency
+        last_of_many = 2 * most + 1
         if len(self._times) != number:
-            self._settle(self.plan)
-        elif number == self._trial:
-            if self._rates(self.plan.max_concurrency + 1, number, 1).each > _S3_BYTES_A_SECOND:
-                self.most_in_flight = _FEW
+            self._end_with(Phase.MANY, self.plan)  # a resumed upload has not seen its first parts, and can't compare
+        elif number == last_of_many:
+            if self._rates(most + 1, number, 1).each > _S3_BYTES_A_SECOND:
+                self.phase = Phase.COMPARING
             else:
-                self._settle(self.plan)
-        elif number == self._trial + 1 + _ROUNDS * _FEW:
-            self._decide(self.plan.max_concurrency + 1, int(self._trial), number - 1)
+                self._end_with(Phase.MANY, self.plan)
+        elif number == last_of_many + _ROUNDS * _FEW + 1:
+            self._compare(most + 1, last_of_many, number - 1)
 
-    def _decide(self, first: int, trial: int, last: int) -> None:
-        many, few = self._rates(first, trial, first), self._rates(trial + 1, last, trial + 1)
-        is_faster = few.each >= _FASTER * many.each
-        if many.busy >= _BUSY and is_faster and few.together >= _ENOUGH * many.together:
+    def _compare(self, first: int, last_of_many: int, last: int) -> None:
+        many = self._rates(first, last_of_many, first)
+        few = self._rates(last_of_many + 1, last, last_of_many + 1)
+        had_their_chance = many.busy >= _BUSY
+        if had_their_chance and few.each >= _FASTER * many.each and few.together >= _ENOUGH * many.together:
             self._slow_rate = max(_S3_BYTES_A_SECOND, few.each * _SLOWER)
-            self._settle(dataclasses.replace(self.plan, max_concurrency=_FEW))
+            self._end_with(Phase.FEW, dataclasses.replace(self.plan, max_concurrency=_FEW))
         else:
-            self._settle(self.plan)
+            self._end_with(Phase.MANY, self.plan)
 
-    def _look_again(self, part: Arrival) -> None:
-        self._slow = self._slow + 1 if part.size <= self._slow_rate * (part.ended - part.began) else 0
-        if self._slow == _ROUNDS * _FEW:
-            self._settle(self._asked)
-            self._alone = self._number + 2
+    def _check_speed(self, part: Arrival) -> None:
+        is_slow = part.size <= self._slow_rate * (part.ended - part.began)
+        self._slow_parts = self._slow_parts + 1 if is_slow else 0
+        if self._slow_parts == _ROUNDS * _FEW:
+            self._end_with(Phase.MANY, self._first_plan)
+            self._lone_part = self._last_number + 2
 
-    def _settle(self, plan: Plan) -> None:
+    def _end_with(self, phase: Phase, plan: Plan) -> None:
+        self.phase = phase
         self.plan = plan
-        self.most_in_flight = plan.max_concurrency
-        self._trial = math.inf
         self._times.clear()
         self._arrivals.clear()
 
     def _rates(self, start: int, end: int, first: int) -> _Rates:
-        """From when part ``start`` was handed over until part ``end`` was; those of each from part ``first`` on. A part
-        that was on its way in between for a share of its time counts by that share.
+        """The rates between the handing over of part ``start`` and of part ``end``. Only parts from ``first`` on count
+        for the rate of each request. Of a part that was in flight before or after, the share within that time counts.
         """
         start_time, end_time = self._times[start - 1], self._times[end - 1]
         together = busy = each = seconds = 0.0

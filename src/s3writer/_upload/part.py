@@ -1,81 +1,111 @@
-"""The bytes of one part, from the first `write` until S3 has them.
+"""The bytes of one part, from the first `write` until S3 has them: a list of pieces, each copied or kept.
 
-What is written is copied once, into a buffer whose memory later parts use again: touching new memory costs more than
-copying into old. Only a large ``bytes`` object, which nobody can change, is kept as it is. Half a MiB is where that
-begins to pay: below it, the memory that the producer touches instead of using the same again, and the many short slices
-that go to the socket, cost more than the copy. Beyond two MiB the gaps that such objects leave in the producer's memory
-come to more than a writer may take.
+Copied bytes go into one memory, which later parts use again: touching new memory costs more than copying into old. A
+large ``bytes`` object, which nobody can change, may be kept instead. Keeping pays from half a MiB on. Below that, the
+new memory that the producer touches, and the many short slices that go to the socket, cost more than the copy. Above
+two MiB, the gaps that such objects leave in the producer's heap take more memory than a writer may use.
 """
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-#: How short and how long a ``bytes`` object that is kept may be.
-_KEPT_BYTES = 512 * 1024
-_MOST_KEPT_BYTES = 2 * 1024 * 1024
+#: The shortest and the longest ``bytes`` object that is kept.
+_SHORTEST_KEPT_BYTES = 512 * 1024
+_LONGEST_KEPT_BYTES = 2 * 1024 * 1024
 
 
-class PartBuffer(io.BytesIO):
-    """The bytes of one part: those that were copied, up to its position, and between them those that were kept.
+class Memory(io.BytesIO):
+    """The copied bytes: all that stand before its position.
 
-    A file of the standard library closes itself when the garbage collector comes, which may be before the writer that
-    is part of the same garbage has looked at it; this one does not.
+    ``BytesIO.__del__`` closes the buffer. If buffer and writer are collected together, that may happen before the
+    writer reads it. So this class does nothing in ``__del__``.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept: list[tuple[int, bytes]] = []
-        self._kept_bytes = 0
-        #: The most bytes that were copied into it for one part, and so the most of its memory.
-        self.most_copied = 0
 
     def __del__(self) -> None:
         pass
 
     @property
-    def size(self) -> int:
-        """All bytes that it holds."""
-        return self.tell() + self._kept_bytes
+    def touched(self) -> int:
+        """How many bytes of memory were used, by copies or by `Part.reserve`, since the last ``truncate``."""
+        with self.getbuffer() as touched:
+            return len(touched)
 
-    def make_room(self, size: int) -> None:
-        """Have memory for ``size`` more bytes to be copied, if there is so much. What is small moves with each growth,
-        and at last out of the heap; where there was more before nothing is done, since the system moves no bytes there.
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A piece that was not copied, and how many copied bytes stand before it."""
+
+    copied_before: int
+    data: bytes
+
+
+class Part:
+    """The bytes of one part."""
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+        self._kept: list[_Kept] = []
+        #: The most bytes that were copied here for any one part: how much memory the part takes.
+        self.most_copied = 0
+
+    @property
+    def put(self) -> Callable[[bytes | memoryview], int]:
+        """The method that copies bytes to the end; valid until `reserve`."""
+        return self._memory.write
+
+    @property
+    def copied(self) -> int:
+        """How many bytes were copied."""
+        return self._memory.tell()
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are, copied and kept."""
+        return self._memory.tell() + sum([len(kept.data) for kept in self._kept])
+
+    def reserve(self, size: int) -> None:
+        """Reserve memory for ``size`` more copied bytes. If there is not so much, do nothing.
+
+        A small buffer moves each time it grows, so its memory is reserved once. A buffer that was large before grows in
+        place, and needs nothing reserved.
         """
-        if self._touched() > 2 * self.tell():
+        if self._memory.touched > 2 * self.copied:
             return
         try:
-            room = bytes(self.tell() + size)
+            room = bytes(self.copied + size)
         except MemoryError:
             return
-        copied = self.getvalue()[: self.tell()]
-        super().__init__(room)
-        del room  # what somebody else holds as well, a BytesIO copies before it writes
-        self.write(copied)
+        larger = Memory(room)
+        del room  # otherwise BytesIO would copy the bytes before it writes, since somebody else holds them
+        larger.write(self._memory.getvalue()[: self.copied])
+        self._memory = larger
 
     def keep(self, view: memoryview) -> bool:
-        """Take ``view`` without a copy, or do nothing and say so: it is short, or not the whole of a ``bytes`` object,
-        or the memory for a copy is there and would lie idle beside it.
+        """Take ``view`` without a copy, or do nothing and return False.
+
+        ``view`` must be the whole of a ``bytes`` object, neither short nor very long. If the part has idle memory from
+        earlier use, a copy is better, so return False. But if that memory is more than was copied, free it and keep.
         """
         data = view.obj
-        if type(data) is not bytes or not _KEPT_BYTES <= len(data) == len(view) <= _MOST_KEPT_BYTES:
+        if type(data) is not bytes or not _SHORTEST_KEPT_BYTES <= len(data) == len(view) <= _LONGEST_KEPT_BYTES:
             return False
-        idle = self._touched() - self.tell()
-        if idle > self.tell():
-            self.truncate()
+        idle = self._memory.touched - self.copied
+        if idle > self.copied:
+            self._memory.truncate()
         elif idle:
             return False
-        self._kept.append((self.tell(), data))
-        self._kept_bytes += len(data)
+        self._kept.append(_Kept(self.copied, data))
         return True
 
     @contextlib.contextmanager
     def pieces(self, start: int = 0) -> Iterator[list[memoryview]]:
-        """The bytes from ``start`` on, in order and without a copy; all is released in the end."""
+        """The bytes from ``start`` on, in order and without a copy. All views are released in the end."""
         found: list[memoryview] = []
         left = self.size - start
         with contextlib.ExitStack() as views:
-            backwards = self._backwards(views.enter_context(self.getbuffer()))
+            backwards = self._backwards(views.enter_context(self._memory.getbuffer()))
             while left > 0:
                 with next(backwards) as view:
                     found.append(views.enter_context(view[-left:]))
@@ -83,40 +113,22 @@ class PartBuffer(io.BytesIO):
             found.reverse()
             yield found
 
-    @contextlib.contextmanager
-    def sending(self) -> Iterator[list[memoryview]]:
-        """`pieces`. If they can't be sent the buffer is emptied, since an error that is kept keeps its frames, and they
-        the buffer.
-        """
-        try:
-            with self.pieces() as pieces:
-                yield pieces
-        except BaseException:
-            self._forget()
-            with contextlib.suppress(BufferError):
-                self.truncate()
-            raise
-
     def reuse(self) -> None:
-        """Be empty, and keep the memory; BufferError if something still looks at it."""
-        self.most_copied = max(self.most_copied, self.tell())
-        self.truncate()
-        self._forget()
-
-    def _touched(self) -> int:
-        """The bytes from its beginning that were ever copied or reserved since it was cut."""
-        with self.getbuffer() as touched:
-            return len(touched)
-
-    def _forget(self) -> None:
-        self.seek(0)
+        """Become empty, but keep the memory. BufferError if a view of it is not released."""
+        self.most_copied = max(self.most_copied, self.copied)
+        self._memory.truncate()
+        self._memory.seek(0)
         self._kept.clear()
-        self._kept_bytes = 0
+
+    def clear(self) -> None:
+        """Become empty, and free the memory."""
+        self._memory = Memory()
+        self._kept = []
 
     def _backwards(self, copied: memoryview) -> Iterator[memoryview]:
-        end = self.tell()
-        for position, data in reversed(self._kept):
-            yield copied[position:end]
-            yield memoryview(data)
-            end = position
+        end = self.copied
+        for kept in reversed(self._kept):
+            yield copied[kept.copied_before : end]
+            yield memoryview(kept.data)
+            end = kept.copied_before
         yield copied[:end]

@@ -1,9 +1,9 @@
 """How large part n is, and how many parts may be in flight beside it.
 
-S3 takes at most 10,000 parts of 5 MiB to 5 GiB, of which only the last may be smaller. Small parts begin to travel
-soon and cost little memory; large ones waste less on the fixed cost of a request and make longer objects. A stream of
-unknown length wants small parts if it is going to be short and large ones if it is going to be long, so parts grow
-with their number ``n``:
+S3 takes at most 10,000 parts of 5 MiB to 5 GiB each. Only the last part may be smaller. Small parts are sent soon and
+take little memory. Large parts spend less time on the fixed cost of a request, and make longer objects possible. A
+short stream should have small parts, and a long one large parts. If the length is unknown, parts grow with their
+number ``n``:
 
 ```text
 cap      = memory // (max_concurrency + 1), in whole MiB
@@ -12,26 +12,34 @@ demanded = 168 KiB * (n - 2,000)
 size(n)  = max(part_size, min(doubled, cap), demanded)
 ```
 
-The *cap* leaves memory for one part that is being filled and the others in flight; no size exceeds the *ceiling*.
-``doubles_after`` is ``max_concurrency`` as it was given, also for a stream that goes on with fewer parts in flight (see
-`_pace`).
+No part is larger than the *ceiling*, see below. ``doubles_after`` is the ``max_concurrency`` that the caller gave, even
+if the stream goes on with fewer parts in flight (see `pace`).
 
-*Doubled* makes the fixed cost vanish, and *cap* keeps it from taking the memory that parts in flight need: it never
-starves the pipeline. *Demanded* is what the limit of 10,000 parts asks of a long stream. It leaves the first
-2,000 parts alone and then grows by 168 KiB a part, the slope at which 8,000 parts come to 5 TiB
-(168 KiB x 8,000 x 8,001 / 2 = 5.007 TiB) while the largest is 1.28 GiB. Past the cap fewer parts fit into the same
-memory, down to one, which is filled and sent in turn.
+*Doubled* makes the fixed cost of a request negligible. The *cap* limits doubled parts, so that ``max_concurrency`` of
+them and the part being filled fit into ``memory``.
 
-The *ceiling* is ``max_memory`` when the caller gave one: then that number holds for any stream, and a stream that
-needs larger parts is refused. Without one the ceiling is S3's 5 GiB, and ``memory`` is 128 MiB or two parts of
-``part_size``, whichever is more. From 33 GiB on fewer parts are in flight then, from 44 GiB on one is filled and sent
-in turn, and from 80 GiB on a part is larger than ``memory``. (With two in flight that is from 92, 99 and 135 GiB on.)
+*Demanded* makes a long stream fit into 10,000 parts. It does not affect the first 2,000 parts. After them it grows by
+168 KiB a part, so 8,000 parts hold 5 TiB (168 KiB x 8,000 x 8,001 / 2 = 5.007 TiB), and the largest has 1.28 GiB. When
+parts are larger than the cap, fewer of them fit into ``memory``. In the end no other part is in flight while one is
+being filled.
 
-With ``expected_size`` parts are equal: ``part_size``, or what makes that size fit into 8,000 parts, in whole MiB (of a
-``max_memory`` that is too small for that and the pipeline, into 10,000). A hint that was too small costs memory, and
-not the object: after 8,000 parts, so beyond that size, they double every 250 parts, up to the ceiling. Eight times
-the length is within reach if 300 GiB were expected, twice the length for 6 TiB. ``equal_parts=True`` keeps every part
-at ``part_size``, which some S3-compatible stores demand.
+If the caller gives ``max_memory``, it is the ceiling: a stream never takes more memory, and a stream that needs larger
+parts is refused. Otherwise the ceiling is S3's 5 GiB, and ``memory`` is the larger of 128 MiB and two parts of
+``part_size``. With the default settings a stream of unknown length then passes these lengths:
+
+```text
+7 in flight   2 in flight   from here on
+     33 GiB        92 GiB   fewer parts are in flight
+     44 GiB        99 GiB   no other part is in flight while one is being filled
+     80 GiB       135 GiB   one part is larger than memory
+```
+
+With ``expected_size`` all parts have one size: ``part_size``, or, if that is more, the least size in whole MiB that
+fits the stream into 8,000 parts. (If ``max_memory`` can't hold ``max_concurrency`` such parts and one more, parts are
+as large as it allows, but not smaller than 10,000 parts demand.) A hint that is too small costs memory, but the stream
+still fits: after 8,000 parts, the size doubles every 250 parts, up to the ceiling. Without ``max_memory``, a stream may
+have eight times the expected length if that was 300 GiB, and twice if it was 6 TiB. ``equal_parts=True`` keeps every
+part at ``part_size``, which some S3-compatible stores demand.
 
 Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
@@ -48,10 +56,10 @@ MAX_PART_BYTES = 5 * GIB
 MAX_PARTS = 10_000
 MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 
-#: What a small container can spare, and room for seven parts of 16 MiB beside the one being filled.
+#: A small container can spare this. It holds seven parts of 16 MiB and the one being filled.
 DEFAULT_MEMORY_BYTES = 128 * MIB
 DEFAULT_CONCURRENCY = 7
-#: A thread a part; more threads than this only wait for one another.
+#: Each part in flight has a thread; more threads than this only wait for one another.
 MAX_CONCURRENCY = 1000
 
 _UNHURRIED_PARTS = 2_000
@@ -71,7 +79,7 @@ class Plan:
     doubles_after: int
     grows: bool
 
-    #: Whether it may depend on how fast parts arrive.
+    #: Whether `Pace` may change the plan because of how fast parts arrive.
     adapts: ClassVar[bool] = True
 
     def size(self, number: int) -> int:
@@ -94,7 +102,7 @@ class Plan:
 
 
 class ExpectedPlan(Plan):
-    """Sizes in bytes of the parts of an upload of which somebody has said how long it will be."""
+    """Sizes in bytes of the parts of an upload with an ``expected_size``."""
 
     __slots__ = ()
 
@@ -112,7 +120,7 @@ def make_plan(
     expected_size: int | None = None,
     equal_parts: bool = False,
 ) -> Plan:
-    """The plan for these settings of a writer, or ValueError (TypeError) naming the one that is out of its limits."""
+    """The plan for these settings of a writer. ValueError or TypeError names a setting that is out of its limits."""
     _check("part_size", part_size, MIN_PART_BYTES, MAX_PART_BYTES, "5 MiB to 5 GiB, S3's limits")
     _check("max_concurrency", max_concurrency, 1, MAX_CONCURRENCY, f"1 to {MAX_CONCURRENCY}")
     kind, size = Plan, part_size
@@ -135,7 +143,7 @@ def make_plan(
 
 
 def _fitting(expected_size: int, parts: int) -> int:
-    """The smallest part, in whole MiB, of which ``parts`` hold that many bytes."""
+    """The smallest part size, in bytes and a multiple of 1 MiB, with which ``parts`` parts hold ``expected_size``."""
     return -(-expected_size // (parts * MIB)) * MIB
 
 

@@ -1,17 +1,23 @@
-"""What of an unfinished upload can be built upon, and whether it is what its producer would write again."""
+"""Continues an upload that was left in S3: finds the parts that can be reused, and compares them with the source."""
 
 import base64
-import contextlib
+import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from s3writer._errors import ChecksumMismatchError, NotCommittedError
-from s3writer._s3.checksums import MD5, Digest, algorithms
-from s3writer._upload.lifecycle import Receipt
+from s3writer._s3 import faults
+from s3writer._s3.body import Body
+from s3writer._s3.calls import Calls, receipt_of
+from s3writer._s3.checksums import MD5, Digest, algorithms, named
+from s3writer._s3.receipts import Receipt
+from s3writer._upload import outcome
+from s3writer._upload.jobs import run
 from s3writer._upload.plan import MIN_PART_BYTES
 
 _PIECE_BYTES = 1024 * 1024
-_MD5_BYTES = 16
+_MD5 = re.compile('"?([0-9a-fA-F]{32})"?')
 
 
 class Readable(Protocol):
@@ -21,10 +27,27 @@ class Readable(Protocol):
         """At most ``size`` bytes; none at the end."""
 
 
-def usable(parts: Iterable[Receipt]) -> list[Receipt]:
-    """The parts from number 1 on that have no gap between them, up to the first that is too small to be followed by
-    another one. All others are sent again, in place of what S3 has (see `misleading`).
+def take_over(calls: Calls, upload_id: str, token: str | None, source: Readable | None) -> tuple[Calls, list[Receipt]]:
+    """The calls for an upload that was begun elsewhere with ``token``, and its parts that can be reused.
+
+    If there is a ``source``, the parts are compared with it. Nothing in S3 is changed before they have proved equal.
     """
+    calls.arguments.refuse_late_ones()
+    calls = dataclasses.replace(calls, token=token)
+    try:
+        calls, parts = run(lambda: _list(calls, upload_id))
+    except NotCommittedError as error:
+        raise (outcome.gone(calls, upload_id) if faults.says_gone(error) else error) from error.__cause__
+    used = usable(parts)
+    if source is not None:
+        verify(used, source, *calls.address, upload_id)
+    for part in misleading(parts, used):
+        _overwrite(calls, upload_id, part)
+    return calls, used
+
+
+def usable(parts: Iterable[Receipt]) -> list[Receipt]:
+    """The parts from number 1 on, up to the first that is missing, or that is smaller than 5 MiB."""
     found: list[Receipt] = []
     for part in parts:
         if part.number != len(found) + 1 or part.size < MIN_PART_BYTES:
@@ -34,14 +57,14 @@ def usable(parts: Iterable[Receipt]) -> list[Receipt]:
 
 
 def misleading(parts: Iterable[Receipt], used: Sequence[Receipt]) -> list[Receipt]:
-    """The parts behind those that are used which a later look would take for their continuation, though they may stand
-    at another place of the stream: another writer may have cut it into parts of other sizes.
+    """Parts of 5 MiB or more after the gap. A writer with other part sizes may have sent them, so they may belong to
+    another place of the stream. A later resume could take them for ours.
     """
     return [part for part in parts if part.number > len(used) and part.size >= MIN_PART_BYTES]
 
 
 def verify(parts: Sequence[Receipt], source: Readable, bucket: str, key: str, upload_id: str) -> None:
-    """Read ``source`` as far as the parts go, or `NotCommittedError`: it holds other bytes, or nothing tells which."""
+    """Compare ``source`` with the parts. `NotCommittedError` if bytes differ, or if S3 tells no digest of a part."""
 
     def refuse(kind: type[NotCommittedError], part: Receipt, why: str) -> NotCommittedError:
         return kind(f"part {part.number} of upload {upload_id} to s3://{bucket}/{key} {why}", bucket, key, upload_id)
@@ -60,14 +83,39 @@ def verify(parts: Sequence[Receipt], source: Readable, bucket: str, key: str, up
             raise refuse(kind, part, f"holds other bytes than the source{encrypted}")
 
 
+def _list(calls: Calls, upload_id: str) -> tuple[Calls, list[Receipt]]:
+    """The calls, with the upload's own checksum algorithm if S3 tells it, and the upload's parts in order.
+
+    Ignore a part without a size, and a number that is listed twice with different content. SeaweedFS lists a part twice
+    that was sent twice.
+    """
+    found: dict[int, Receipt | None] = {}
+    algorithm, combines = calls.algorithm, True
+    for page in calls.list_parts(upload_id):
+        for part in page.get("Parts", []):
+            number, receipt = part["PartNumber"], receipt_of(part)
+            found[number] = receipt if found.get(number, receipt) == receipt else None
+        if name := page.get("ChecksumAlgorithm"):
+            algorithm = named(name)
+        combines = page.get("ChecksumType") != "COMPOSITE"
+    calls = dataclasses.replace(calls, algorithm=algorithm, combines=combines)
+    return calls, [receipt for _, receipt in sorted(found.items()) if receipt is not None]
+
+
+def _overwrite(calls: Calls, upload_id: str, part: Receipt) -> None:
+    """Replace a part in S3 by one byte."""
+    pieces = [memoryview(b"-")]
+    run(lambda: calls.upload_part(upload_id, part.number, Body(pieces), pieces, calls.start_digest()))
+
+
 def _known(part: Receipt) -> tuple[Digest, str, type[NotCommittedError]] | None:
-    """A digest to be taken of a part's bytes, what it must come to, and what is wrong if it does not. The ETag of a
-    part is an MD5, unless it is encrypted; S3's API reference, data type Object.
+    """How to verify a part: a new digest, its expected value, and the error if it differs. None if S3 tells none.
+
+    The ETag of a part is its MD5, unless the part is encrypted; S3's API reference, data type Object.
     """
     for field, value in part.checksums.items():
         if algorithm := algorithms().get(field.removeprefix("Checksum")):
             return algorithm.start(), value, ChecksumMismatchError
-    with contextlib.suppress(ValueError):
-        if len(md5 := bytes.fromhex(part.etag.strip('"'))) == _MD5_BYTES:
-            return MD5.start(), base64.b64encode(md5).decode(), NotCommittedError
+    if found := _MD5.fullmatch(part.etag):
+        return MD5.start(), base64.b64encode(bytes.fromhex(found[1])).decode(), NotCommittedError
     return None

@@ -28,8 +28,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from s3writer._file.bar import Bar
+from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._file.open import parsed
-from s3writer._file.writer import IN_FLIGHT, MultipartUploadWriter
+from s3writer._file.writer import MultipartUploadWriter
 from s3writer._s3 import client as _client
 from s3writer._s3 import faults as _faults
 from s3writer.cli import sources as _sources

@@ -12,9 +12,9 @@ from typing import IO, Any
 import click
 
 from s3writer._errors import NotCommittedError, OutcomeUnknownError, S3WriterError
-from s3writer._file.writer import IN_FLIGHT
+from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._s3 import faults as _faults
-from s3writer._upload.lifecycle import UploadResult
+from s3writer._s3.receipts import UploadResult
 from s3writer.cli.sources import ProducerError
 from s3writer.pending import PartlyCommittedError, PendingUpload
 

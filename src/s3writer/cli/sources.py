@@ -6,11 +6,11 @@ import os
 import select
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from s3writer._errors import S3WriterError
+from s3writer._file.compression import Compressor, compressor
 
 _PIECE_BYTES = 1024 * 1024
 _IDLE_SECONDS = 1.0
@@ -104,25 +104,19 @@ def produced(command: Sequence[str]) -> Iterator[Producer]:
 
 def compressed(source: Any, how: str | None) -> Any:
     """``source`` as it is, or as a file of the format ``how``; ImportError if a package is missing for that."""
-    if how == "gzip":
-        return Gzipped(source)
-    if how == "zstd":
-        import zstandard
-
-        return zstandard.ZstdCompressor().stream_reader(source)
-    return source
+    return source if how is None else Compressed(source, compressor(how))
 
 
 def _ending(code: int) -> str:
     return f"exit status {code}" if code > 0 else f"killed by signal {-code}"
 
 
-class Gzipped(io.RawIOBase):
+class Compressed(io.RawIOBase):
     """What ``source`` holds, compressed while it is read; the same bytes for the same source."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, compressor: Compressor) -> None:
         self._source = source
-        self._compressor = zlib.compressobj(wbits=31)
+        self._compressor = compressor
         self._ready = memoryview(b"")
         self._is_done = False
 

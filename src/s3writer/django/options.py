@@ -7,7 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from s3writer._s3 import client as _client
-from s3writer._s3.arguments import HEAD, Arguments
+from s3writer._s3.arguments import Arguments
+from s3writer._s3.operations import HEAD
 
 #: What the commands decide themselves: Django reads fixtures in UTF-8.
 _RESERVED = {"encoding", "errors", "newline", "compression", "progress", "on_error"}

@@ -1,17 +1,18 @@
-"""One object from many machines: each writes a segment, and one of them, the driver, publishes them all, in order.
+"""Writes one object from many machines. Each writes a segment, and one of them, the driver, publishes all in order.
 
 ```python
 with Client(scheduler).get_executor() as pool:  # Dask; or ProcessPoolExecutor()
     result = write_segments("bucket", "backups/events.jsonl", producers, executor=pool)
 ```
 
-`write_segments` does all of it on any ``concurrent.futures.Executor``. For engines without one, the pieces are here:
-`SegmentedUpload` for the driver, `SegmentWriter` for the workers, `SegmentReceipt` for the way back.
+`write_segments` does all that with any ``concurrent.futures.Executor``. If your engine has none, use the pieces: the
+driver has a `SegmentedUpload`, each worker a `SegmentWriter`, which returns a `SegmentReceipt` to the driver.
 """
 
 from s3writer.segments.driver import write_segments
-from s3writer.segments.segment import CompressingSegmentWriter, Segment, SegmentReceipt, SegmentWriter
+from s3writer.segments.segment import Segment, SegmentReceipt
 from s3writer.segments.upload import SegmentedUpload
+from s3writer.segments.writer import CompressingSegmentWriter, SegmentWriter
 
 __all__ = [
     "CompressingSegmentWriter",
@@ -21,3 +22,6 @@ __all__ = [
     "SegmentedUpload",
     "write_segments",
 ]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -13,21 +13,30 @@ from s3writer._errors import ConnectionFailedError, NotCommittedError, ObjectToo
 from s3writer._file.compression import compressor
 from s3writer._log import facts, warn
 from s3writer._s3.client import client_of
-from s3writer._upload.lifecycle import UploadResult
+from s3writer._s3.receipts import UploadResult
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIN_PART_BYTES, make_plan
-from s3writer.segments.joints import Glue
+from s3writer.pending import checked, publish
+from s3writer.segments.joints import Joiner
 from s3writer.segments.part_numbers import LEAST, MAX_SEGMENTS, Numbers
-from s3writer.segments.segment import CompressingSegmentWriter, Segment, SegmentReceipt, SegmentWriter, check_encoding
-from s3writer.segments.upload import SegmentedUpload, as_bytes, first_part_size
+from s3writer.segments.segment import Segment, SegmentReceipt
+from s3writer.segments.upload import (
+    SegmentedUpload,
+    as_bytes,
+    calls_of,
+    first_part_size,
+    pending_of,
+    segment_at,
+)
+from s3writer.segments.writer import CompressingSegmentWriter, SegmentWriter, check_encoding
 
 #: Each segment that waits for its turn takes up to 10 MiB of the driver's memory.
 DEFAULT_WINDOW = 32
-#: So long the driver waits for segments that are under way when one has failed; they fail at their next part.
+#: When a segment has failed, the driver waits so long for the running ones. They fail at their next part.
 _PATIENCE_SECONDS = 10.0
-#: And so long for those of which it can't know.
+#: Then it waits so long for segments that may run although their futures say that they don't.
 _LATE_SECONDS = 1.0
-#: Executors of which a future that could be cancelled was not running. Dask's can be cancelled at any time.
-_FRANK = (ProcessPoolExecutor, ThreadPoolExecutor)
+#: Executors whose future can be cancelled only while it is not running. Dask's can be cancelled at any time.
+_FUTURES_TELL = (ProcessPoolExecutor, ThreadPoolExecutor)
 
 Producer = Callable[[SegmentWriter], object]
 
@@ -55,34 +64,35 @@ def write_segments(
     commit_token: bool = True,
     **s3_arguments: Any,
 ) -> UploadResult:
-    """Write the object ``key`` in ``bucket`` with all workers of ``executor``; what was published.
+    """Write the object ``key`` in ``bucket`` with all workers of ``executor``. Returns the result.
 
-    The object is what the producers write, laid end to end in their order. If one of them raises, or its worker dies
-    (and the executor does not run it again), or this process is interrupted before the commit, nothing is published,
-    and the upload is aborted.
+    The object consists of the bytes that the producers write, in the order of the producers. Nothing is published, and
+    the upload is aborted, if a producer raises, if its worker dies and the executor does not run it again, or if this
+    process is interrupted before the commit.
 
     Parameters:
-        producers: callables that the executor can pickle. Each is called on a worker, perhaps more than once, with a
-            `SegmentWriter`, which takes bytes and text as any writer does; what it wraps around that, it must close.
-            They are taken from the iterable as they are needed.
+        producers: callables that the executor can pickle. A worker calls each, perhaps more than once, with a
+            `SegmentWriter`, which takes bytes and text as any writer does. A producer that wraps the writer must close
+            the wrapper. An iterator is read as producers are needed.
         executor: its ``submit`` returns a ``concurrent.futures.Future``.
-        client: makes a boto3 S3 client, with ``request_checksum_calculation="when_required"``; called once in each
-            process if it can be hashed, else for each segment. The executor pickles it too. None: the client that
-            writers share.
-        header, footer: what stands before and behind all segments.
-        separator: what stands between two segments that are not empty.
-        compression: "gzip", "bz2", "xz" or "zstd", for each segment by itself; the object is unpacked as a whole.
-        window: so many segments are under way or wait for one before them, each in up to 10 MiB of this process's
-            memory; the parts that are made of them take 130 MiB more. More workers than that have nothing to do.
-        progress: called with a number of bytes when a segment's parts, or those that join segments, are in S3.
-        encoding, max_concurrency, max_memory: of each segment's writer. Memory is that of its worker, and 10 MiB more
-            for a segment's ends. None: 128 MiB, and more only where a segment is long for its share of part numbers,
-            so that its parts must be large.
+        client: a callable that makes a boto3 S3 client with ``request_checksum_calculation="when_required"``. It is
+            called once in each process if it can be hashed, else for each segment. The executor pickles it too. None:
+            the client that writers share.
+        header, footer: bytes or text before and after all segments.
+        separator: bytes or text between two segments that are not empty.
+        compression: "gzip", "bz2", "xz" or "zstd". Each segment is compressed by itself, but the object can be unpacked
+            as a whole.
+        window: how many segments may be running, or waiting for an earlier one. Each takes up to 10 MiB of this
+            process's memory; the parts that join them take 130 MiB more. More workers than this are idle.
+        progress: called with a number of bytes when a segment's parts, or the parts that join segments, are in S3.
+        encoding, max_concurrency, max_memory: options of each segment's writer. ``max_memory`` is memory of the worker,
+            which needs 10 MiB more for a segment's ends. None: 128 MiB, and more only if a segment is so long for its
+            share of part numbers that its parts must be large.
         part_size, expected_size, checksum, exclusive, commit_token, **s3_arguments: as in `SegmentedUpload.begin`.
 
-    Raises TypeError or ValueError for an impossible parameter, before S3 is asked; what a producer has raised, or the
-    executor if a worker died; and what `PendingUpload.commit` raises, but that the upload is aborted then. Whatever
-    could not be aborted is named in a note and in the log.
+    Raises TypeError or ValueError for an impossible parameter, before S3 is asked. Raises the exception of a producer,
+    or of the executor if a worker died. Raises as `PendingUpload.commit` does, but aborts the upload. If the upload
+    could not be aborted, a note and the log name it.
 
     """
     if not hasattr(executor, "submit"):
@@ -121,14 +131,13 @@ def write_segments(
         **s3_arguments,
     )
     try:
-        store = upload._store(s3, secrets)
-        with Glue(store, upload.upload_id, between, progress) as glue:
-            glue.add(first)
-            run.write(upload, producers, how_many, glue)
-            glue.add(last)
-            glue.add(empty if glue.is_empty else b"")
-            pending = upload._pending(glue.finish())
-        return pending._publish(pending._checked(s3, secrets), glue.checksum)
+        with Joiner(calls_of(upload, s3, secrets), upload.upload_id, between, progress) as joiner:
+            joiner.add(first)
+            run.write(upload, producers, how_many, joiner)
+            joiner.add(last)
+            joiner.add(empty if joiner.is_empty else b"")
+            pending = pending_of(upload, joiner.finish())
+        return publish(pending, checked(pending, s3, secrets), joiner.checksum)
     except BaseException as error:
         try:
             _give_up(upload, run, error, s3, secrets)
@@ -140,7 +149,7 @@ def write_segments(
 
 @dataclass(frozen=True)
 class _Call:
-    """What a worker does, as the executor pickles it. Executors log its repr."""
+    """The function that the executor pickles and a worker calls. Its repr hides secrets, since executors log it."""
 
     client: Callable[[], Any] | None = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
@@ -160,7 +169,7 @@ class _Call:
 
 
 class _Run:
-    """The segments that an executor is at work on, and those that wait for one before them."""
+    """The segments that an executor is working on, and those that wait for an earlier one."""
 
     def __init__(self, executor: Executor, call: _Call, window: int) -> None:
         self._executor = executor
@@ -173,13 +182,15 @@ class _Run:
         self._ready: dict[int, SegmentReceipt] = {}
         self._ended: SimpleQueue[object] = SimpleQueue()
 
-    def write(self, upload: SegmentedUpload, producers: Iterable[Producer], how_many: int | None, glue: Glue) -> None:
-        """Have all segments written, and ``glue`` take them."""
+    def write(
+        self, upload: SegmentedUpload, producers: Iterable[Producer], how_many: int | None, joiner: Joiner
+    ) -> None:
+        """Have all segments written, and ``joiner`` take them."""
         for number, producer in enumerate(producers):
-            self._take_until(self._window - 1, glue)
+            self._take_until(self._window - 1, joiner)
             to_come = None if how_many is None else how_many - number
             if self._numbers.should_wait(to_come):
-                self._take_until(0, glue)
+                self._take_until(0, joiner)
                 self._numbers.begin_anew()
             share = self._numbers.share(to_come)
             if share < LEAST:
@@ -190,30 +201,30 @@ class _Run:
                     upload.bucket,
                     upload.key,
                 )
-            self._start(upload._segment(number, self._numbers.take(share), share), producer)
-        self._take_until(0, glue)
+            self._start(segment_at(upload, number, self._numbers.take(share), share), producer)
+        self._take_until(0, joiner)
 
     def give_up(self) -> None:
-        """Begin no segment any more."""
+        """Cancel all segments that have not begun."""
         for number, future in list(self._futures.items()):
-            if future.cancel() and isinstance(self._executor, _FRANK):
+            if future.cancel() and isinstance(self._executor, _FUTURES_TELL):
                 del self._futures[number]
 
     def wait(self) -> bool:
-        """Wait for the segments that are under way, but not for ever; whether some may be so even then."""
+        """Wait for the running segments, some 11 seconds at the most. Returns whether some may still be running."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         cancelled = self._is_submitting or any(future.cancelled() for future in self._futures.values())
+        self._forget_done()
         while self._futures and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
                 self._ended.get(timeout=left)
-            for number in self._done():
-                del self._futures[number]
+            self._forget_done()
         time.sleep(_LATE_SECONDS)
         return cancelled or self.is_under_way
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a segment may be."""
+        """Whether a segment may be running."""
         return bool(self._futures) or self._is_submitting
 
     def _start(self, segment: Segment, producer: Producer) -> None:
@@ -227,25 +238,29 @@ class _Run:
         future.add_done_callback(self._ended.put)
 
     def _done(self) -> list[int]:
-        """The numbers of the segments that have ended, and were not looked at yet."""
+        """The numbers of the segments that have ended, and whose results nobody has taken."""
         return [number for number, future in self._futures.items() if future.done()]
 
-    def _take_until(self, most: int, glue: Glue) -> None:
-        """Take the segments that have ended, and wait until at most ``most`` are under way. Raises what a segment has
-        raised, or its executor.
+    def _forget_done(self) -> None:
+        for number in self._done():
+            del self._futures[number]
+
+    def _take_until(self, most: int, joiner: Joiner) -> None:
+        """Take the segments that have ended, and wait until at most ``most`` were not taken. Raises the exception of a
+        segment or of the executor.
         """
         while self._started - self._taken > most or not self._ended.empty():
             self._ended.get()
             for number in self._done():
                 self._ready[number] = self._futures.pop(number).result()
             while self._taken in self._ready:
-                glue.take(self._ready.pop(self._taken))
+                joiner.take(self._ready.pop(self._taken))
                 self._taken += 1
-                self._numbers.use(glue.last_number)
+                self._numbers.use(joiner.last_number)
 
 
 def _give_up(upload: SegmentedUpload, run: _Run, error: BaseException, client: Any, secrets: Mapping[str, Any]) -> None:
-    """Abort, and once more when the segments that are under way have noticed: S3 may store a part after an abort."""
+    """Abort now, and again when the running segments have failed: S3 may store a part after an abort."""
     try:
         run.give_up()
     finally:
@@ -262,7 +277,7 @@ def _give_up(upload: SegmentedUpload, run: _Run, error: BaseException, client: A
 
 
 def _remove(upload: SegmentedUpload, error: BaseException, client: Any, secrets: Mapping[str, Any]) -> None:
-    """Abort after ``error``, which is told what came of that."""
+    """Abort the upload because of ``error``, which gets a note of the outcome."""
     try:
         was_there = upload.abort(client=client, **secrets)
     except NotCommittedError as left:
@@ -277,7 +292,7 @@ def _remove(upload: SegmentedUpload, error: BaseException, client: Any, secrets:
 
 
 def _is_about(error: BaseException, upload: SegmentedUpload) -> TypeGuard[S3WriterError]:
-    """Whether ``error`` speaks of this object: a producer may have failed to write another one."""
+    """Whether ``error`` is about this object. A producer may have failed to write another one."""
     return isinstance(error, S3WriterError) and (error.bucket, error.key) == (upload.bucket, upload.key)
 
 
@@ -287,7 +302,7 @@ def _tell(upload: SegmentedUpload, error: BaseException, message: str) -> None:
 
 
 def _callables(producers: Iterable[Producer]) -> Iterable[Producer]:
-    """``producers``, each of which can be called: those of a list are checked now, others when they come."""
+    """``producers``, checked to be callable: those of a list now, those of an iterator when they come."""
 
     def checked() -> Iterable[Producer]:
         for number, producer in enumerate(producers):
@@ -301,7 +316,7 @@ def _callables(producers: Iterable[Producer]) -> Iterable[Producer]:
 
 
 def _packed(name: str, given: bytes | str, encoding: str | None, compression: str | None) -> bytes:
-    """A header, separator or footer as it is in the object."""
+    """A header, separator or footer as it will stand in the object: encoded and compressed."""
     data = as_bytes(name, given.encode(encoding or "utf-8") if isinstance(given, str) else given)
     return _compressed(data, compression) if data else b""
 

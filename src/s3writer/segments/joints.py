@@ -1,38 +1,42 @@
-"""Parts made of what segments leave over: the ends of neighbours, joined until they are large enough."""
+"""Joins the ends of neighbouring segments until they are large enough, and sends them as parts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from s3writer._upload.lifecycle import Receipt
+from s3writer._s3.body import Body, watch
+from s3writer._s3.calls import Calls
+from s3writer._s3.checksums import Digest
+from s3writer._s3.receipts import Receipt
+from s3writer._upload.cleanup import STOP_SECONDS
+from s3writer._upload.jobs import Jobs
 from s3writer._upload.plan import MIB
-from s3writer._upload.sender import Sender
-from s3writer._upload.upload import STOP_SECONDS
-from s3writer.segments.segment import SegmentReceipt, SegmentStore
+from s3writer.segments.segment import SegmentReceipt
 
-#: Short segments are joined up to this size, and then by one more. 10,000 parts of it are 156 GiB.
+#: Short segments are joined until they have this size or more. 10,000 parts of this size are 156 GiB.
 _ENOUGH_BYTES = 16 * MIB
 _IN_FLIGHT = 4
 
 
-class Glue:
-    """Takes segments in their order, and bytes that stand between them.
+class Joiner:
+    """Takes segments in order, and the bytes between them. Sends the parts that join them.
 
-    The head of a segment with parts of its own is 5 MiB long, so that what is joined before these is never too small.
+    A segment with parts of its own has a head of 5 MiB. So the part before its own parts is never too small.
     """
 
     def __init__(
         self,
-        store: SegmentStore,
+        calls: Calls,
         upload_id: str,
         separator: bytes,
         progress: Callable[[int], object] | None = None,
     ) -> None:
-        self._store = store
+        self._calls = calls
+        watch(calls.client)
         self._upload_id = upload_id
         self._separator = separator
         self._progress = progress
-        self._sender: Sender[Receipt] = Sender()
+        self._jobs: Jobs[Receipt] = Jobs()
         self._ends: list[bytes] = []
         self._held = 0
         self._follows = False
@@ -45,13 +49,13 @@ class Glue:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let no part be sent any more."""
-        self._sender.stop(STOP_SECONDS if exc else 0.0)
+        """Stop the parts in flight. After an exception, wait for them."""
+        self._jobs.stop(STOP_SECONDS if exc else 0.0)
 
     @property
     def checksum(self) -> str | None:
-        """The whole object's, once all is there: "NAME:base64"."""
-        return self._store.whole_checksum(self._in_order())
+        """The whole object's checksum, "NAME:base64"; for use after `finish`."""
+        return self._calls.whole_checksum(self._in_order())
 
     @property
     def is_empty(self) -> bool:
@@ -71,30 +75,36 @@ class Glue:
         self.add(receipt.head)
         if receipt.parts:
             self._send()
-            self._keep(receipt.parts)
+            self._record(receipt.parts)
         self.add(receipt.tail)
         if self._held >= _ENOUGH_BYTES:
             self._send()
 
     def finish(self) -> list[Receipt]:
-        """Send what is left over as the last part; all parts, once S3 has them."""
+        """Send the rest as the last part, and wait until S3 has all parts. Returns their receipts."""
         if self._held or self.is_empty:
             self._send()
         self._collect(0)
         return self._in_order()
 
     def _send(self) -> None:
-        """Make a part of what is held, under the next number: each segment has left one free before its own parts."""
+        """Send the held bytes as a part with the next number. Each segment leaves one free before its own parts."""
         pieces, self._ends, self._held = [memoryview(end) for end in self._ends], [], 0
         self.last_number = number = self.last_number + 1
-        store, upload_id, check, digest = self._store, self._upload_id, self._sender.check, self._store.start_digest()
+        digest = self._calls.start_digest()
         self._collect(_IN_FLIGHT - 1)
-        self._sender.start(lambda: store.upload_part(upload_id, number, pieces, digest, check))
+        self._jobs.add(lambda: self._send_part(number, pieces, digest)).start()
+
+    def _send_part(self, number: int, pieces: Sequence[memoryview], digest: Digest | None) -> Receipt:
+        """Send one part; in its thread."""
+        return self._calls.upload_part(self._upload_id, number, Body(pieces, self._jobs.check), pieces, digest)
 
     def _collect(self, most: int) -> None:
-        self._keep(self._sender.wait(most))
+        """Wait until at most ``most`` parts are in flight, and record those that have arrived."""
+        self._jobs.wait(most)
+        self._record(self._jobs.take())
 
-    def _keep(self, parts: Iterable[Receipt]) -> None:
+    def _record(self, parts: Iterable[Receipt]) -> None:
         for part in parts:
             self._parts[part.number] = part
             self.last_number = max(self.last_number, part.number)

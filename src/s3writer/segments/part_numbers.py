@@ -1,20 +1,20 @@
-"""S3's 10,000 part numbers, divided among segments before anybody knows how long they will be.
+"""Divides S3's 10,000 part numbers among segments before anybody knows how long these will be.
 
-Each segment gets a block of consecutive numbers, behind that of the segment before it: the first is for the bytes that
-stand before its own parts, the others are for those parts. The last number of all is left for what stands behind the
-last segment. How many a segment uses shows when it has ended; what it leaves unused is a gap.
+Each segment gets a block of consecutive numbers, after the block of the segment before it. The first number of a block
+is for the bytes before the segment's own parts, and the others are for these parts. The last of all numbers is for the
+bytes after the last segment. A segment may use fewer numbers than it has; then there is a gap.
 
-If it is known how many segments will come, each gets its share of what is free. Otherwise it gets the share that it
-would have if as many were to come as four windows hold: numbers grow scarce slowly, and never run out all at once.
-When few are left and more lie unused behind, it is best to wait until no segment is under way: then numbers go on from
-the last one that was used, and what short segments have left unused is used again.
+If the number of segments is known, each gets an even share of the free numbers. Otherwise it gets the share that it
+would have if four more windows of segments were to come. So blocks get smaller, but numbers never run out all at once.
+If few numbers are free, and more were left unused, wait until no segment is running. Then continue after the last
+number that was used, so that the numbers which short segments left unused are used again.
 """
 
 from s3writer._upload.plan import MAX_PARTS
 
-#: All but the last one.
+#: How many numbers segments can have: all but the last.
 NUMBERS = MAX_PARTS - 1
-#: One number for what stands before a segment's own parts, and one for a part.
+#: The smallest block: one number for the bytes before a segment's own parts, and one for a part.
 LEAST = 2
 MAX_SEGMENTS = NUMBERS // LEAST
 
@@ -23,7 +23,7 @@ _FEW = 8
 
 
 class Numbers:
-    """The blocks of one object's segments; ``window`` of them are under way at once."""
+    """The blocks of one object's segments, of which ``window`` may be running at once."""
 
     def __init__(self, window: int) -> None:
         self._window = window
@@ -31,7 +31,7 @@ class Numbers:
         self._used = 0
 
     def share(self, to_come: int | None) -> int:
-        """How many numbers the next segment gets, of so many ``to_come``; fewer than `LEAST` are none."""
+        """How many numbers the next segment gets if ``to_come`` segments will come. Fewer than `LEAST` are too few."""
         free = NUMBERS + 1 - self._next
         if to_come is None:
             share = max(free // (_WINDOWS_AHEAD * self._window), min(_FEW, free // self._window))
@@ -40,12 +40,12 @@ class Numbers:
         return min(free, max(LEAST, share))
 
     def should_wait(self, to_come: int | None) -> bool:
-        """Whether to `begin_anew` before the next segment, once those that are under way have ended."""
+        """Whether to wait until all running segments have ended, and then `begin_anew`, before the next one."""
         free, unused = NUMBERS + 1 - self._next, self._next - 1 - self._used
         return self.share(to_come) < _FEW and unused > free
 
     def take(self, share: int) -> int:
-        """Give away a block; its first number."""
+        """Give away a block. Returns its first number."""
         first = self._next
         self._next += share
         return first
@@ -55,5 +55,5 @@ class Numbers:
         self._used = number
 
     def begin_anew(self) -> None:
-        """Go on behind the last number that was used; for when no segment is under way."""
+        """Continue after the last number that was used. No segment may be running."""
         self._next = self._used + 1

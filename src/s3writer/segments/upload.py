@@ -1,22 +1,29 @@
-"""An upload whose parts come from the writers of its segments, as the driver begins it and commits it."""
+"""The driver's side: an upload whose parts come from the writers of its segments."""
 
 import dataclasses
 import json
-import uuid
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3writer._errors import NotCommittedError, S3WriterError, add_note
+from s3writer._errors import NotCommittedError, add_note
+from s3writer._s3 import faults
 from s3writer._s3.arguments import Arguments, check_address
-from s3writer._s3.calls import Store, says_gone
+from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import best, named
-from s3writer._upload.lifecycle import Receipt, UploadResult
+from s3writer._s3.receipts import Receipt, UploadResult
+from s3writer._upload import outcome
+from s3writer._upload.beginning import Beginning
 from s3writer._upload.plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
-from s3writer.pending import PendingUpload, check_customer_key
-from s3writer.segments.joints import Glue
+from s3writer.pending import PendingUpload, check_customer_key, checked, commit
+from s3writer.segments.joints import Joiner
 from s3writer.segments.part_numbers import MAX_SEGMENTS, NUMBERS
-from s3writer.segments.segment import Segment, SegmentReceipt, SegmentStore, chosen_for_segments
+from s3writer.segments.segment import Segment, SegmentReceipt
+from s3writer.segments.writer import chosen_for_segments
+
+#: After an interrupt, how long to wait for the id of the upload that is being begun.
+_PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class SegmentedUpload:
     """An upload whose parts come from the writers of its segments. Plain data: it pickles, goes to JSON and back, and
     holds no secret.
 
-    Until it is committed or aborted S3 stores and bills its parts, unseen.
+    Until it is committed or aborted, S3 stores and bills its parts, and no listing of objects shows them.
 
     Attributes:
         bucket: where the object will be.
@@ -34,9 +41,9 @@ class SegmentedUpload:
         part_size: bytes in a segment's first part; later ones grow.
         expected_size: bytes of the whole object, None if nobody knows.
         checksum: the name of the CRC of the whole object, or None.
-        token: what the object will have as ``s3writer-token`` in its metadata, or None.
+        token: the ``s3writer-token`` that the object will have in its metadata, or None.
         exclusive: publish only if the key does not exist.
-        s3_arguments: those that parts and the commit need, without the key of SSE-C.
+        s3_arguments: those that parts and the commit need, without the SSE-C key.
 
     """
 
@@ -73,8 +80,8 @@ class SegmentedUpload:
             client: a boto3 S3 client with ``request_checksum_calculation="when_required"``; None: the one that writers
                 share.
             part_size: bytes, 5 MiB to 5 GiB, in each segment's first part.
-            expected_size: bytes of the whole object; makes three quarters of a segment's parts of one size, which does
-                for an even share. Without it parts grow, and an object of 7 TiB fits if its segments are of one size.
+            expected_size: bytes of the whole object. Three quarters of a segment's parts then have one size, and hold
+                an even share of the object. Without it parts grow, and 7 TiB fit if the segments are equally long.
             checksum: "auto", "CRC64NVME", "CRC32C", "CRC32", or None, which also leaves out the MD5 of each part.
             exclusive, commit_token, **s3_arguments: as for a `MultipartUploadWriter`.
 
@@ -88,8 +95,8 @@ class SegmentedUpload:
         algorithm = best() if checksum == "auto" else None if checksum is None else named(checksum)
         if algorithm and not algorithm.crc:
             raise ValueError(f"checksum={checksum!r} can't be combined from parts: take one of the CRCs")
-        token = uuid.uuid4().hex if commit_token else None
-        store = Store(s3, bucket, key, arguments=arguments, exclusive=exclusive, token=token)
+        token = os.urandom(16).hex() if commit_token else None
+        calls = Calls(s3, bucket, key, arguments, exclusive=exclusive, token=token)
         settled: dict[str, Any] = {
             "segments": segments,
             "part_size": first_part_size(part_size, expected_size, segments),
@@ -99,21 +106,22 @@ class SegmentedUpload:
             "exclusive": exclusive,
             "s3_arguments": arguments.for_commit(),
         }
-        upload_id = None
+        beginning = Beginning(calls)
         try:
-            upload_id = store.create()
-            return cls(bucket, key, upload_id, **settled)
-        except S3WriterError:
+            return cls(bucket, key, beginning.begin(), **settled)
+        except NotCommittedError:
             raise
         except BaseException as interrupt:
-            left = f"upload {upload_id} of {store.url} has begun: abort it" if upload_id else store.lost_upload
-            add_note(interrupt, left)
+            upload_id = beginning.find_id(_PATIENCE_SECONDS)
+            left = f"upload {upload_id} of {calls.url} has begun: abort it" if upload_id else beginning.lost
+            if left:
+                add_note(interrupt, left)
             raise
 
     def segment(self, number: int) -> Segment:
-        """Where segment ``number``, counted from 0, goes; ValueError if there is none of that number."""
+        """The segment ``number``, counted from 0. ValueError if there is no such segment."""
         _check_number("number", number, 0, self.segments - 1)
-        return self._segment(number, 1 + number * self._share, self._share)
+        return segment_at(self, number, 1 + number * self._share, self._share)
 
     @property
     def _share(self) -> int:
@@ -130,19 +138,19 @@ class SegmentedUpload:
         footer: bytes = b"",
         **s3_arguments: Any,
     ) -> UploadResult:
-        """Send what lies between the segments' own parts, and publish the object; what was published.
+        """Send the bytes between the segments' own parts, and publish the object. Returns the result.
 
         Parameters:
             receipts: those of all segments, in any order.
             client: as in `begin`.
-            header, footer: what stands before and behind all segments, as it is to be in the object: compressed, if the
-                segments are.
-            separator: what stands between two segments that are not empty.
+            header, footer: bytes before and after all segments. They are not compressed here: if the segments are
+                compressed, give compressed bytes.
+            separator: bytes between two segments that are not empty, as for ``header``.
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if there is one.
 
-        Raises ValueError (TypeError) if a receipt is missing, double, or of another upload, or if a parameter is
-        impossible; `S3WriterError` if the upload was committed before; and what `PendingUpload.commit` raises. The
-        upload is left as it was then.
+        Raises ValueError (TypeError) for an impossible parameter, and if a receipt is missing, comes twice with
+        different parts, or is of another upload. Raises `S3WriterError` if the upload was committed before, and as
+        `PendingUpload.commit` does. In all these cases the upload is not aborted.
 
         """
         header, separator, footer = (
@@ -150,22 +158,22 @@ class SegmentedUpload:
         )
         ordered = self._in_order(receipts)
         check_customer_key(self.key, self.s3_arguments, s3_arguments)
-        store = self._store(client, s3_arguments)
+        calls = calls_of(self, client, s3_arguments)
         try:
-            with Glue(store, self.upload_id, separator) as glue:
-                glue.add(header)
+            with Joiner(calls, self.upload_id, separator) as joiner:
+                joiner.add(header)
                 for receipt in ordered:
-                    glue.take(receipt)
-                glue.add(footer)
-                parts = glue.finish()
+                    joiner.take(receipt)
+                joiner.add(footer)
+                parts = joiner.finish()
         except NotCommittedError as error:
-            raise (store.gone(self.upload_id) if says_gone(error) else error) from error.__cause__
-        pending = self._pending(parts)
-        return pending._commit(pending._checked(client, s3_arguments), glue.checksum)
+            raise (outcome.gone(calls, self.upload_id) if faults.says_gone(error) else error) from error.__cause__
+        pending = pending_of(self, parts)
+        return commit(pending, checked(pending, client, s3_arguments), joiner.checksum)
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
-        return self._pending(()).abort(client=client, **s3_arguments)
+        return pending_of(self, ()).abort(client=client, **s3_arguments)
 
     def to_json(self) -> str:
         """All of it as a JSON object, for `from_json`."""
@@ -173,7 +181,7 @@ class SegmentedUpload:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "SegmentedUpload":
-        """What `to_json` has made; else ValueError."""
+        """Read what `to_json` has made. ValueError for anything else."""
         try:
             upload = cls(**json.loads(text))
             check_address(upload.bucket, upload.key)
@@ -183,41 +191,6 @@ class SegmentedUpload:
             return upload
         except (TypeError, ValueError) as error:
             raise ValueError(f"this is no SegmentedUpload: {error}") from error
-
-    def _segment(self, number: int, first: int, share: int) -> Segment:
-        """The segment that has ``share`` part numbers from ``first`` on."""
-        return Segment(
-            self.bucket,
-            self.key,
-            self.upload_id,
-            number,
-            first,
-            share - 1,
-            self.part_size,
-            0 if self.expected_size is None else steady_parts(share - 1),
-            self.checksum,
-            self.s3_arguments,
-        )
-
-    def _pending(self, parts: Iterable[Receipt]) -> PendingUpload:
-        plain = tuple(dataclasses.replace(part, checksums={}) for part in parts)
-        return PendingUpload(
-            self.bucket,
-            self.key,
-            self.upload_id,
-            sum(part.size for part in plain),
-            plain,
-            None,
-            self.token,
-            self.exclusive,
-            self.s3_arguments,
-        )
-
-    def _store(self, client: Any, s3_arguments: Mapping[str, Any]) -> SegmentStore:
-        s3, arguments = _client_and_arguments(client, {**self.s3_arguments, **s3_arguments})
-        arguments.refuse_late_ones()
-        algorithm = named(self.checksum) if self.checksum else None
-        return SegmentStore(s3, self.bucket, self.key, arguments=arguments, algorithm=algorithm, token=self.token)
 
     def _in_order(self, receipts: Iterable[SegmentReceipt]) -> list[SegmentReceipt]:
         found: dict[int, SegmentReceipt] = {}
@@ -233,6 +206,46 @@ class SegmentedUpload:
         return [receipt for _, receipt in sorted(found.items())]
 
 
+def segment_at(upload: SegmentedUpload, number: int, first: int, share: int) -> Segment:
+    """The segment that has ``share`` part numbers from ``first`` on."""
+    return Segment(
+        upload.bucket,
+        upload.key,
+        upload.upload_id,
+        number,
+        first,
+        share - 1,
+        upload.part_size,
+        0 if upload.expected_size is None else steady_parts(share - 1),
+        upload.checksum,
+        upload.s3_arguments,
+    )
+
+
+def pending_of(upload: SegmentedUpload, parts: Iterable[Receipt]) -> PendingUpload:
+    """A `PendingUpload` with these parts, without their checksums: S3 takes none if part numbers have gaps."""
+    plain = tuple(dataclasses.replace(part, checksums={}) for part in parts)
+    return PendingUpload(
+        upload.bucket,
+        upload.key,
+        upload.upload_id,
+        sum(part.size for part in plain),
+        plain,
+        None,
+        upload.token,
+        upload.exclusive,
+        upload.s3_arguments,
+    )
+
+
+def calls_of(upload: SegmentedUpload, client: Any, s3_arguments: Mapping[str, Any]) -> Calls:
+    """The calls that send parts of ``upload``."""
+    s3, arguments = _client_and_arguments(client, {**upload.s3_arguments, **s3_arguments})
+    arguments.refuse_late_ones()
+    algorithm = named(upload.checksum) if upload.checksum else None
+    return Calls(s3, upload.bucket, upload.key, arguments, algorithm, token=upload.token, has_gaps=True)
+
+
 def _client_and_arguments(client: Any, s3_arguments: Mapping[str, Any]) -> tuple[Any, Arguments]:
     s3 = chosen_for_segments(client)
     return s3, Arguments(s3.meta.service_model, s3_arguments)
@@ -244,21 +257,21 @@ def _check_number(name: str, value: int, least: int, most: int) -> None:
 
 
 def as_bytes(name: str, given: Any) -> bytes:
-    """What stands before, between or behind segments; TypeError if it is no buffer."""
+    """A header, separator or footer as ``bytes``. TypeError if it is no buffer."""
     if not isinstance(given, (bytes, bytearray, memoryview)):
         raise TypeError(f"{name} must be bytes, not {type(given).__name__}")
     return bytes(given)
 
 
 def steady_parts(parts: int) -> int:
-    """How many of a segment's parts are of one size, if it is known how long the object will be."""
+    """With an ``expected_size``: how many of a segment's parts have one size."""
     return 3 * parts // 4
 
 
 def first_part_size(part_size: int, expected_size: int | None, segments: int) -> int:
-    """Bytes in the first part of a segment, so that the steady ones hold its even share of ``expected_size``.
+    """Bytes in the first part of a segment. The segment's steady parts then hold an even share of ``expected_size``.
 
-    ValueError if all of its parts can't hold that.
+    ValueError if even the largest parts can't hold that share.
     """
     make_plan(part_size=part_size, max_concurrency=1, expected_size=expected_size)
     parts = NUMBERS // segments - 1

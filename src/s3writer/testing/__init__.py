@@ -26,3 +26,5 @@ forked child writes into a copy of its own, a spawned one to the network.
 from s3writer.testing.memory_s3 import MemoryS3
 
 __all__ = ["MemoryS3"]
+
+MemoryS3.__module__ = __name__

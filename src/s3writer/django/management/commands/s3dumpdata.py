@@ -10,8 +10,8 @@ from django.core.serializers import get_public_serializer_formats
 
 import s3writer
 from s3writer._file.bar import Bar
+from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._file.compression import SUFFIXES
-from s3writer._file.writer import IN_FLIGHT
 from s3writer.django.options import writer_options
 
 #: The exit status that the command line ``s3writer`` has for it, too.

@@ -1,10 +1,7 @@
 """``manage.py s3loaddata s3://bucket/key.jsonl.gz``: loaddata that streams from S3."""
 
-import bz2
 import contextlib
-import gzip
 import io
-import lzma
 from collections.abc import Callable
 from typing import Any
 
@@ -12,57 +9,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.core.management.commands import loaddata
 
+from s3writer._file.compression import FORMATS
 from s3writer._file.open import SCHEME, parsed
 from s3writer._s3.faults import said
 from s3writer.django.options import read_arguments
 
-_PIECE_BYTES = 1024 * 1024
-
-
-class _Zstd(io.RawIOBase):
-    """What ``source`` holds, unpacked frame by frame; EOFError if it ends within one."""
-
-    def __init__(self, source: Any) -> None:
-        import zstandard
-
-        self._new_frame = zstandard.ZstdDecompressor().decompressobj
-        self._source = source
-        self._frame = self._new_frame()
-        self._is_within = True
-        self._packed = b""
-        self._ready = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any, /) -> int:
-        while not self._ready:
-            self._packed = self._packed or self._source.read(_PIECE_BYTES)
-            if not self._packed:
-                if self._is_within:
-                    raise EOFError("the zstd stream ends before its end")
-                return 0
-            self._unpack()
-        size = min(len(target), len(self._ready))
-        target[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
-
-    def _unpack(self) -> None:
-        if self._frame.eof:
-            self._frame = self._new_frame()
-        self._ready = memoryview(self._frame.decompress(self._packed))
-        self._packed = self._frame.unused_data
-        self._is_within = not self._frame.eof
-
-
 #: What reads each of the formats, by the last part of a name.
 _READERS: dict[str | None, Callable[[Any], Any]] = {
     None: io.BufferedReader,
-    "gz": lambda body: gzip.GzipFile(fileobj=body),
-    "bz2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
-    "zst": lambda body: io.BufferedReader(_Zstd(body)),
+    **{format.suffix.removeprefix("."): format.read for format in FORMATS.values()},
 }
 
 

@@ -1,0 +1,63 @@
+"""S3's answers as plain data."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """S3's word that it has a part: its number, size in bytes, ETag, and checksums by the name of S3's field."""
+
+    number: int
+    size: int
+    etag: str
+    checksums: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """What was published.
+
+    Attributes:
+        bucket: the bucket that holds the object.
+        key: the object's name there.
+        etag: S3's entity tag, quotes included.
+        version_id: the version that was made; None in a bucket without versions.
+        size: bytes.
+        parts: the number of parts; 1 if the object was sent in a single request.
+        checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None if the writer had ``checksum=None``. With SHA1
+            or SHA256, and more than one part, it is the one that S3 answers, a checksum of the parts' checksums, or
+            None.
+
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    version_id: str | None
+    size: int
+    parts: int
+    checksum: str | None
+
+
+class Answer(Enum):
+    """What S3 answered to a commit."""
+
+    YES = "yes"
+    #: S3 refused the only attempt. The commit did nothing.
+    NO = "no"
+    #: Nobody knows what S3 did: the connection broke, S3 failed, a gateway answered, or an attempt was repeated.
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAnswer:
+    """The outcome of the call that publishes: with `Answer.YES` a ``result``, else an ``error`` that says why not.
+
+    ``checksum`` is the whole object's, "NAME:base64", or None if nobody knows it.
+    """
+
+    answer: Answer
+    checksum: str | None
+    result: UploadResult | None = None
+    error: Exception | None = None

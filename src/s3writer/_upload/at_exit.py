@@ -1,0 +1,79 @@
+"""The interpreter's exit: gives up uploads that were never closed, and waits for removals that are running.
+
+Python prints an exception of an exit callback without its notes. So each upload that may be left gets a line in the
+log. An interrupt ends the wait for one upload only, and is raised when all uploads are done.
+"""
+
+import atexit
+import contextlib
+import os
+import time
+import weakref
+from typing import Any, Protocol
+
+from s3writer._upload.jobs import Job
+
+#: After this time, no further upload is removed: many uploads must not each wait for a server that hangs.
+EXIT_SECONDS = 60.0
+
+
+class Upload(Protocol):
+    """An upload that has begun, and has not ended."""
+
+    def end_at_exit(self, *, has_time: bool) -> None:
+        """Give it up, if there is time, and say what became of it."""
+
+
+_under_way: "weakref.WeakSet[Upload]" = weakref.WeakSet()
+#: Uploads of finalisers that could start no thread. Nobody else holds a reference to them.
+_orphans: list[Upload] = []
+_removals: "weakref.WeakSet[Job[Any]]" = weakref.WeakSet()
+
+
+def watch(upload: Upload) -> None:
+    """Give ``upload`` up at exit, if it has not ended by then."""
+    _under_way.add(upload)
+
+
+def adopt(upload: Upload) -> None:
+    """Hold ``upload`` until the exit."""
+    _orphans.append(upload)
+
+
+def wait_for(removal: Job[Any]) -> None:
+    """Wait at exit for ``removal``, a started job that removes an upload."""
+    _removals.add(removal)
+
+
+def _end_all() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
+    interrupt: BaseException | None = None
+    for removal in list(_removals):
+        try:
+            removal.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException as error:
+            interrupt = error
+    for upload in _left():
+        try:
+            upload.end_at_exit(has_time=time.monotonic() < deadline)
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+
+
+def _left() -> list[Upload]:
+    """The uploads to be ended. Other threads may still begin some."""
+    while True:
+        with contextlib.suppress(RuntimeError):  # the set has changed meanwhile
+            return [*_under_way, *_orphans]
+
+
+def _after_fork() -> None:
+    """A forked child has neither its parent's uploads nor the threads that remove them."""
+    for held in (_under_way, _removals, _orphans):
+        held.clear()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,302 @@
+"""Gives an upload up: removes it from S3, or keeps it there, and names what may be left.
+
+All that give up an upload call this module: a writer, a finaliser, the interpreter's exit, a `PendingUpload`, a sweep.
+
+Before it tries to remove the upload, it adds a note to the propagating error: the upload may be left. Once the upload
+is gone, it drops the note. So the error says the truth even if an interrupt comes in between.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from s3writer._errors import NotCommittedError, S3WriterError, add_note, drop_note
+from s3writer._log import facts, log_end, warn
+from s3writer._s3 import faults
+from s3writer._s3.calls import Calls, lost_upload
+from s3writer._s3.receipts import Answer
+from s3writer._upload import at_exit
+from s3writer._upload.jobs import Job
+from s3writer._upload.lifecycle import Ending, Facts, Lifecycle, State, decide
+from s3writer._upload.pipeline import Pipeline
+
+#: How long a writer waits until its upload is removed, even if the server hangs.
+ABORT_SECONDS = 60.0
+#: How long to wait for parts in flight to stop. A part stops before its next slice.
+STOP_SECONDS = 30.0
+#: If the answer to a part was lost, S3 may still be at work on it. So the upload is removed again after this time.
+LATE_SECONDS = 1.0
+#: If a part arrives after an abort, the upload must be aborted again; S3's API reference, AbortMultipartUpload.
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.2
+
+_INTERRUPTED = "aborting was interrupted"
+
+
+def remove(calls: Calls, upload_id: str, is_sending: Callable[[], object] = bool) -> bool:
+    """Abort the upload until S3 does not show it any more. Returns whether S3 knew it. Call this in a job's thread.
+
+    ``is_sending`` says whether parts are in flight. Raises `NotCommittedError` with the upload's id if the upload may
+    be left.
+    """
+    was_there, reason = False, ""
+    for attempt in range(_ATTEMPTS):
+        time.sleep(attempt * _PAUSE_SECONDS)
+        was_sending = is_sending()
+        try:
+            was_there |= calls.abort(upload_id)
+            if not calls.shows(upload_id) and not was_sending:
+                return was_there
+            reason = "S3 shows it even now"
+        except NotCommittedError as error:
+            reason = faults.said(error.__cause__)
+    raise left_behind(calls, upload_id, reason)
+
+
+def remove_now(calls: Calls, upload_id: str) -> bool:
+    """`remove` in another thread; wait for it without a limit."""
+    return _wait_for(Job(lambda: remove(calls, upload_id)), calls, upload_id, None)
+
+
+def left_behind(calls: Calls, upload_id: str | None, reason: str) -> NotCommittedError:
+    """The error for an upload that may be left in S3."""
+    if upload_id is None:
+        return NotCommittedError(lost_upload(calls), *calls.address)
+    return NotCommittedError(
+        f"upload {upload_id} of {calls.url} could not be aborted, S3 stores and bills its parts until it is: {reason}",
+        *calls.address,
+        upload_id,
+    )
+
+
+class Cleanup:
+    """Gives one upload up. ``keeps`` says whether an upload that fails stays in S3, to be resumed."""
+
+    def __init__(self, pipeline: Pipeline, lifecycle: Lifecycle, *, keeps: bool) -> None:
+        #: The sentence that names what is left in S3.
+        self.told: str | None = None
+        self._pipeline = pipeline
+        self._lifecycle = lifecycle
+        self._keeps = keeps
+        self._began = time.monotonic()
+        self._removal: Job[bool] | None = None
+        self._abandonment: Job[None] | None = None
+
+    def facts(self, answer: Answer = Answer.NOTHING, *, was_sent: bool = False, keeps: bool | None = None) -> Facts:
+        """The facts for `decide`, as far as they are known here."""
+        return Facts(
+            was_sent=was_sent,
+            answer=answer,
+            is_multipart=self._pipeline.beginning.has_begun,
+            has_token=self._pipeline.calls.token is not None,
+            keeps=self._keeps if keeps is None else keeps,
+            is_altered=self._pipeline.is_altered,
+            may_land=self._pipeline.may_land,
+        )
+
+    def give_up(self, error: BaseException | None) -> None:
+        """Keep or remove the upload, as ``keeps`` says. The propagating ``error`` gets a note of what may be left."""
+        if self._keeps and self._pipeline.upload_id is not None and self._lifecycle.state is not State.ABORTING:
+            self.keep(error)
+        else:
+            self.remove(error)
+
+    def keep(self, error: BaseException | None) -> None:
+        """Leave the upload in S3. Wait for the parts in flight, so that none arrives while somebody resumes the upload.
+        If S3 has received other bytes than were sent, remove the upload instead.
+        """
+        said = self._say_first(error, self.kept())
+        self._enter(State.KEPT, error)
+        self._pipeline.jobs.stop(STOP_SECONDS)
+        if decide(self.facts()) is Ending.KEEP:
+            self._finish(State.KEPT.value)
+            self.tell_kept(error)
+        else:
+            self._strike_out(error, said)
+            self.remove(error)
+
+    def remove(self, error: BaseException | None) -> None:
+        """Remove the upload. If it may be left, note that on ``error``; without one, raise `NotCommittedError`."""
+        beginning = self._pipeline.beginning
+        left = left_behind(self._pipeline.calls, beginning.upload_id, _INTERRUPTED) if beginning.has_begun else None
+        said = self._say_first(error, left)
+        self._enter(State.ABORTING, error)
+        try:
+            self.find_out()
+        except NotCommittedError as left:
+            self._strike_out(error, said)
+            self.told = str(left.strerror)
+            self.end(State.KEPT, error, "left behind")
+            if error is None:
+                raise
+            self._tell(error, left)
+            return
+        self._strike_out(error, said)
+        if (lost := beginning.lost) and error is not None:
+            add_note(error, lost)
+        elif lost:  # pragma: no cover
+            warn(lost, self._extra())
+        self.end(State.ABORTED, error)
+
+    def find_out(self) -> bool:
+        """Remove the upload, but don't end yet. Returns whether S3 knew it. `NotCommittedError` if it may be left."""
+        if not self._pipeline.beginning.has_begun:
+            return False
+        self._removal = Job(self._remove)
+        return _wait_for(self._removal, self._pipeline.calls, self._pipeline.upload_id, ABORT_SECONDS)
+
+    def end_interrupted(self, interrupt: BaseException | None) -> None:
+        """End after ``interrupt``, which came while the upload was being removed. It gets a note of what may be left.
+        If a finaliser's thread removes the upload, wait for that thread.
+        """
+        removal = self._removal
+        if self._abandonment is not None:
+            self._abandonment.wait(ABORT_SECONDS)
+        elif not self._pipeline.beginning.has_begun or (removal and removal.is_done and removal.error is None):
+            self.end(State.ABORTED, interrupt)
+        else:
+            self._lifecycle.move(State.KEPT, interrupt)
+            self._tell(interrupt, left_behind(self._pipeline.calls, self._pipeline.upload_id, _INTERRUPTED))
+
+    def abandon(self) -> bool:
+        """`give_up` in another thread, without waiting; for finalisers. False if no thread can be had.
+
+        A finaliser may run while its thread holds locks of botocore or urllib3 that the calls need. Another thread can
+        wait for these locks. While the interpreter shuts down, do nothing.
+        """
+        if not self._pipeline.beginning.has_begun:
+            self.remove(None)
+            return True
+        return sys.is_finalizing() or self._start_abandonment(elsewhere=True) is not None
+
+    def abandon_at_exit(self) -> None:
+        """`give_up`, and wait for that, while the thread that owns the upload may be at work on it."""
+        job = self._start_abandonment(elsewhere=False)
+        if job is not None and not job.wait(ABORT_SECONDS):
+            reason = f"it took more than {ABORT_SECONDS:.0f} seconds"
+            warn(str(left_behind(self._pipeline.calls, self._pipeline.upload_id, reason).strerror), self._extra())
+
+    def _start_abandonment(self, *, elsewhere: bool) -> Job[None] | None:
+        """`give_up_quietly` in a job; None if it could not be started."""
+        self._enter(State.KEPT if self._keeps and self._pipeline.upload_id else State.ABORTING, None)
+        job = self._abandonment = Job(self.give_up_quietly, "s3writer-abort")
+        if not job.start(elsewhere=elsewhere):
+            return None
+        at_exit.wait_for(job)
+        return job
+
+    def give_up_quietly(self) -> None:
+        """`give_up`, and log what may be left."""
+        try:
+            self.give_up(None)
+        except NotCommittedError as left:
+            warn(str(left.strerror), self._extra())
+
+    def end(
+        self, state: State, error: BaseException | None = None, outcome: str = "", parts: int | None = None
+    ) -> None:
+        """Move to ``state`` because of ``error``, free all memory, and log the ending."""
+        self._lifecycle.move(state, error)
+        self._finish(outcome or state.value, parts)
+
+    def kept(self) -> NotCommittedError:
+        """The error for an upload that was kept. It says how to resume the upload."""
+        calls = self._pipeline.calls
+        options = "".join(f", {name}={value!r}" for name, value in self._resume_options().items())
+        return NotCommittedError(
+            f"upload {self._pipeline.upload_id} to {calls.url} was kept: go on, with the part sizes as before, with "
+            f"MultipartUploadWriter.resume({calls.bucket!r}, {calls.key!r}, {self._pipeline.upload_id!r}{options})",
+            *calls.address,
+            self._pipeline.upload_id,
+        )
+
+    def tell_kept(self, error: BaseException | None) -> None:
+        """Tell ``error`` and the log that the upload was kept. The record's ``s3_resume`` holds `resume`'s options."""
+        self._tell(error, self.kept(), resume=self._resume_options())
+
+    def _remove(self) -> bool:
+        """Wait for the parts in flight, and remove the upload. Returns whether S3 knew it. Runs in a job's thread."""
+        pipeline, calls = self._pipeline, self._pipeline.calls
+        pipeline.jobs.stop(STOP_SECONDS)
+        upload_id = pipeline.beginning.find_id(STOP_SECONDS)
+        if upload_id is None:
+            return False
+        was_there = remove(calls, upload_id, lambda: pipeline.jobs.stop(0))
+        if decide(self.facts(keeps=False)) is Ending.REMOVE_TWICE:
+            time.sleep(LATE_SECONDS)
+            was_there |= remove(calls, upload_id)
+            warn(
+                f"upload {upload_id} of {calls.url} was aborted after the answer to a part was lost; should S3 store "
+                "that part even now, the upload must be aborted again",
+                self._extra(),
+            )
+        return was_there
+
+    def _finish(self, outcome: str, parts: int | None = None) -> None:
+        ledger = self._pipeline.ledger
+        self._pipeline.let_go()
+        log_end(
+            outcome,
+            *self._pipeline.calls.address,
+            self._pipeline.upload_id,
+            size=ledger.size,
+            parts=ledger.parts if parts is None else parts,
+            began=self._began,
+        )
+
+    def _say_first(self, error: BaseException | None, left: NotCommittedError | None) -> bool:
+        """Let ``error`` say what may be left, before anything is tried; whether it did not say so already."""
+        self.told = str(left.strerror) if left else None
+        return error is not None and self.told is not None and add_note(error, self.told)
+
+    def _strike_out(self, error: BaseException | None, said: bool) -> None:
+        """Take back what ``error`` has said first."""
+        if error is not None and self.told is not None and said:
+            drop_note(error, self.told)
+        self.told = None
+
+    def _enter(self, state: State, error: BaseException | None) -> None:
+        """Move to ``state``, unless a finaliser has done so."""
+        if self._lifecycle.state is not state:
+            self._lifecycle.move(state, error)
+
+    def _tell(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
+        """Tell ``error`` and the log which upload is left."""
+        self.told = str(left.strerror)
+        if error is not None:
+            add_note(error, self.told)
+        if isinstance(error, S3WriterError) and (error.bucket, error.key) == (left.bucket, left.key):
+            error.upload_id = left.upload_id
+        warn(self.told, self._extra(**others))
+
+    def _resume_options(self) -> dict[str, Any]:
+        """The options that `resume` needs for this upload, except secrets."""
+        calls = self._pipeline.calls
+        exclusive = {"exclusive": True} if calls.exclusive else {}
+        checksum = calls.algorithm.name if calls.algorithm else None
+        return {"token": calls.token, "checksum": checksum, **exclusive, **calls.arguments.for_commit()}
+
+    def _extra(self, **others: Any) -> dict[str, Any]:
+        return facts(*self._pipeline.calls.address, self._pipeline.upload_id, **others)
+
+
+def _wait_for(removal: Job[bool], calls: Calls, upload_id: str | None, timeout: float | None) -> bool:
+    """Start a job that removes an upload, and wait for it. Returns whether S3 knew the upload.
+
+    Raises `NotCommittedError` with the upload's id if the upload may be left. An interrupt gets a note that says so.
+    """
+    try:
+        removal.start()
+        at_exit.wait_for(removal)
+        if not removal.wait(timeout):
+            raise left_behind(calls, upload_id, f"it took more than {timeout:.0f} seconds")
+        return removal.outcome()
+    except NotCommittedError:
+        raise
+    except BaseException as interrupt:
+        is_its_own = interrupt is removal.error and not removal.was_cancelled
+        if is_its_own and isinstance(interrupt, Exception):  # pragma: no cover
+            raise left_behind(calls, upload_id, faults.said(interrupt)) from interrupt
+        add_note(interrupt, str(left_behind(calls, upload_id, _INTERRUPTED).strerror))
+        raise

@@ -1,0 +1,58 @@
+"""Checks the settings of a writer, and makes an upload with them."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from s3writer._s3 import client as clients
+from s3writer._s3.arguments import Arguments, check_address
+from s3writer._s3.calls import Calls, algorithm_for
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._upload.upload import Upload
+
+
+def new_upload(
+    bucket: str,
+    key: str,
+    *,
+    client: Any = None,
+    part_size: int = MIN_PART_BYTES,
+    max_concurrency: int = DEFAULT_CONCURRENCY,
+    max_memory: int | None = None,
+    checksum: str | None = "auto",
+    exclusive: bool = False,
+    expected_size: int | None = None,
+    equal_parts: bool = False,
+    progress: Callable[[int], object] | None = None,
+    on_error: str = "abort",
+    commit_token: bool = True,
+    s3_arguments: Mapping[str, Any],
+    own_names: frozenset[str] = frozenset(),
+) -> Upload:
+    """An upload with these settings of a `MultipartUploadWriter`. TypeError or ValueError names an impossible setting.
+
+    ``own_names`` are the writer's parameters: an error about an unknown name suggests one of them.
+    """
+    check_address(bucket, key)
+    plan = make_plan(
+        part_size=part_size,
+        max_concurrency=max_concurrency,
+        max_memory=max_memory,
+        expected_size=expected_size,
+        equal_parts=equal_parts,
+    )
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable, not {type(progress).__name__}")
+    if on_error not in ("abort", "keep"):
+        raise ValueError(f"on_error={on_error!r} is neither 'abort' nor 'keep'")
+    s3 = clients.chosen(client)
+    calls = Calls(
+        s3,
+        bucket,
+        key,
+        Arguments(s3.meta.service_model, s3_arguments, own_names),
+        algorithm_for(checksum, s3, is_ours=client is None),
+        exclusive=exclusive,
+        token=os.urandom(16).hex() if commit_token else None,
+    )
+    return Upload(calls, plan, keeps=on_error == "keep", progress=progress)

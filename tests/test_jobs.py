@@ -1,0 +1,257 @@
+"""Work in threads, and the one place where its owner waits."""
+
+import contextvars
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from s3writer import NotCommittedError
+from s3writer._upload.jobs import (
+    _IDLE_SECONDS,
+    Job,
+    Jobs,
+    Stopped,
+    _free_inbox,
+    is_worker_of,
+    run,
+    working_for,
+)
+
+
+def start(jobs: Jobs[Any], work: Callable[[], Any]) -> None:
+    """Have a thread do it, and wait until it has begun: nobody can cancel it any more."""
+    begun = threading.Event()
+
+    def begin() -> Any:
+        begun.set()
+        return work()
+
+    jobs.add(begin).start()
+    assert begun.wait(30)
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for thread in threading.enumerate():
+        if thread.name.startswith("s3writer"):
+            thread.join(30)  # one that waits for another job would do it
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_results_come_back_to_the_owner() -> None:
+    jobs: Jobs[int] = Jobs()
+    for number in range(5):
+        start(jobs, partial(int, number))
+    jobs.wait(0)
+    assert sorted(jobs.take()) == [0, 1, 2, 3, 4]
+    assert (jobs.in_flight, jobs.take()) == (0, [])
+
+
+def test_wait_returns_once_few_enough_are_running() -> None:
+    jobs: Jobs[str] = Jobs()
+    gate = threading.Event()
+
+    def slow() -> str:
+        gate.wait(30)
+        return "slow"
+
+    start(jobs, slow)
+    start(jobs, lambda: "fast")
+    jobs.wait(1)
+    assert (jobs.take(), jobs.in_flight) == (["fast"], 1)
+    gate.set()
+    jobs.wait(0)
+    assert jobs.take() == ["slow"]
+
+
+def test_the_first_failure_is_raised_to_the_owner_each_time_it_asks() -> None:
+    def fail() -> int:
+        raise LookupError("first")
+
+    jobs: Jobs[int] = Jobs()
+    start(jobs, fail)
+    jobs.wait(0)
+    for _ in range(2):
+        with pytest.raises(LookupError, match="first"):
+            jobs.take()
+    assert [str(failure) for failure in jobs.failures] == ["first"]
+    assert jobs.in_flight == 0
+
+
+def test_a_failure_ends_the_wait_for_others() -> None:
+    jobs: Jobs[bool] = Jobs()
+    gate = threading.Event()
+    start(jobs, lambda: gate.wait(30))
+    start(jobs, lambda: bool(1 // 0))
+    jobs.wait(0)
+    with pytest.raises(ZeroDivisionError):
+        jobs.take()
+    gate.set()
+    assert jobs.stop(30) == 0
+
+
+def test_stop_makes_jobs_stop_at_their_next_check_and_waits_for_them() -> None:
+    jobs: Jobs[int] = Jobs()
+    checked = threading.Event()
+
+    def work() -> int:
+        while True:
+            jobs.check()
+            checked.set()
+            time.sleep(0.001)
+
+    start(jobs, work)
+    assert checked.wait(30)
+    assert jobs.stop(30) == 0
+    with pytest.raises(Stopped):
+        jobs.take()
+
+
+def test_stop_tells_how_many_would_not_stop_in_time_and_leaves_out_what_was_never_started() -> None:
+    jobs: Jobs[bool] = Jobs()
+    gate = threading.Event()
+    start(jobs, lambda: gate.wait(30))
+    jobs.add(lambda: True)
+    assert jobs.stop(0) == 1
+    gate.set()
+    assert jobs.stop(30) == 0
+    assert jobs.in_flight == 1
+    jobs.let_go()
+    assert jobs.in_flight == 0
+
+
+def test_where_no_thread_is_to_be_had_the_job_runs_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch)
+    assert run(lambda: threading.current_thread().name) == threading.current_thread().name
+    job: Job[int] = Job(lambda: 1)
+    assert not job.start(elsewhere=True)
+    assert job.cancel()
+    assert (job.is_done, type(job.error)) == (True, Stopped)
+
+
+def test_an_error_of_this_package_comes_without_the_frames_of_its_thread() -> None:
+    def fail() -> None:
+        raise NotCommittedError("refused", "bucket", "key")
+
+    with pytest.raises(NotCommittedError) as caught:
+        run(fail)
+    assert [entry.name for entry in caught.traceback][-1] == "outcome"
+
+
+def test_a_failure_sounds_the_alarm_and_a_result_does_not() -> None:
+    alarms: list[bool] = []
+    jobs: Jobs[int] = Jobs()
+    jobs.alarm = lambda: alarms.append(bool(jobs.failures))
+    start(jobs, lambda: 1)
+    jobs.wait(0)
+    assert jobs.take() == [1]
+    assert alarms == []
+    start(jobs, lambda: 1 // 0)
+    jobs.stop(10)
+    for thread in threading.enumerate():
+        if thread.name == "s3writer-part":
+            thread.join(30)
+    assert alarms == [True]
+
+
+def test_a_job_that_was_stopped_keeps_nothing_of_what_it_was_at() -> None:
+    jobs: Jobs[int] = Jobs()
+    goes_on = threading.Event()
+
+    def work() -> int:
+        goes_on.wait(30)
+        jobs.check()
+        return 1
+
+    start(jobs, work)
+    jobs.stop(0)
+    goes_on.set()
+    jobs.stop(30)
+    (stopped,) = jobs.failures
+    assert (type(stopped), stopped.__traceback__, jobs.in_flight) == (Stopped, None, 0)
+
+
+def test_a_job_that_is_done_holds_nothing_of_its_work() -> None:
+    bytes_of_a_part = bytearray(1)
+    view = memoryview(bytes_of_a_part)
+    job: Job[int] = Job(partial(len, view))
+    del view
+    job.start()
+    assert job.wait(30)
+    for thread in threading.enumerate():
+        if thread.name.startswith("s3writer"):
+            thread.join(30)
+    assert job.outcome() == 1
+    bytes_of_a_part.append(0)  # BufferError as long as there is a view
+
+
+def test_a_thread_that_has_waited_long_enough_still_does_the_job_that_is_on_its_way() -> None:
+    while (inbox := _free_inbox()) is None:
+        run(bool)
+    time.sleep(3 * _IDLE_SECONDS)
+    job: Job[int] = Job(lambda: 7)
+    inbox.put(job)
+    assert job.wait(10)
+    assert job.outcome() == 7
+
+
+def test_run_gives_up_after_its_timeout() -> None:
+    release = threading.Event()
+    with pytest.raises(TimeoutError):
+        run(lambda: release.wait(30), 0.05)
+    release.set()
+    assert run(lambda: release.wait(30), 30)
+
+
+def test_a_job_sees_the_context_variables_of_whoever_started_it() -> None:
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
+    request.set("mine")
+    assert run(request.get) == "mine"
+
+
+def test_a_thread_knows_for_whom_it_does_a_job() -> None:
+    mine, other = object(), object()
+    with working_for(mine):
+        assert run(lambda: (is_worker_of(mine), is_worker_of(other))) == (True, False)
+        assert not is_worker_of(mine)
+    assert run(lambda: is_worker_of(mine)) is False
+
+
+def test_a_forked_child_leaves_no_work_to_a_thread_that_only_its_parent_has() -> None:
+    script = """
+import os, threading
+from s3writer._upload.jobs import run
+run(bool)
+while "s3writer-idle" not in [thread.name for thread in threading.enumerate()]:
+    run(bool)
+if (child := os.fork()) == 0:
+    os._exit(run(lambda: 7, 20))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("7\n", "")
+
+
+def test_python_s_own_queue_does_as_well() -> None:
+    script = """
+import queue
+queue.SimpleQueue = queue._PySimpleQueue
+from s3writer._upload.jobs import Jobs
+jobs = Jobs()
+for number in range(3):
+    jobs.add(lambda: 1 // (number % 2)).start()
+jobs.wait(0)
+print(len(jobs.failures), jobs.stop(10))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stderr == ""
+    assert ended.stdout.endswith(" 0\n")
