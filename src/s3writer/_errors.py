@@ -23,9 +23,9 @@ OSError
 Every error survives pickling, ``errno`` included. Its notes say what went wrong during the cleanup.
 """
 
-import copyreg
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 
@@ -46,7 +46,7 @@ class S3WriterError(OSError):
         self.upload_id = upload_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return copyreg.__newobj__, (type(self),), (self.strerror, self.__dict__)  # type: ignore[attr-defined]
+        return type(self).__new__, (type(self),), (self.strerror, self.__dict__)
 
     def __setstate__(self, state: Any) -> None:
         """Restore what ``__reduce__`` saved: the message, and the attributes with the notes."""
@@ -73,6 +73,15 @@ def drop_note(error: BaseException, note: str) -> None:
     notes.remove(note)
     if not notes:
         vars(error).pop("__notes__")
+
+
+def say_first(error: BaseException | None, note: str) -> Callable[[], None]:
+    """Add ``note`` to ``error`` before something is tried. Returns a function to call once it turned out well: it takes
+    the note back, unless the note was there before. Without an ``error``, or with an empty note, do nothing.
+    """
+    if error is not None and note and add_note(error, note):
+        return partial(drop_note, error, note)
+    return lambda: None
 
 
 class NotCommittedError(S3WriterError):

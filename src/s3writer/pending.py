@@ -27,7 +27,7 @@ from s3writer._errors import (
     PreconditionFailedError,
     S3WriterError,
     add_note,
-    drop_note,
+    say_first,
 )
 from s3writer._log import log_end
 from s3writer._s3 import client as clients
@@ -191,11 +191,10 @@ def publish(pending: PendingUpload, calls: Calls, checksum: str | None = None) -
             return result
     except BaseException as interrupt:
         said = str(inquiry.unknown(_facts(attempt), "it was interrupted"))
-        is_said_first = attempt.is_under_way and add_note(interrupt, said)
+        strike_out = say_first(interrupt if attempt.is_under_way else None, said)
         attempt.end()
         _tell_interrupt(interrupt, calls, attempt, inquiry)
-        if is_said_first:
-            drop_note(interrupt, said)
+        strike_out()
         raise
     refusal = attempt.answer.error
     if ending is Ending.UNKNOWN:

@@ -85,7 +85,7 @@ def said(error: BaseException | None) -> str:
     """The message of ``error`` in one line, without user name and password in a URL."""
     try:
         text = str(error)
-    except Exception:  # of an exception that somebody's event handler has raised  # pragma: no cover
+    except Exception:  # a user's event handler may raise an exception whose text can't be made
         text = ""
     return redacted(" ".join(text.split()) or type(error).__name__).rstrip(".")
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from s3writer._errors import NotCommittedError, S3WriterError, add_note, drop_note
-from s3writer._log import facts, log_end, warn
+from s3writer._errors import NotCommittedError, S3WriterError, add_note, say_first
+from s3writer._log import log_end, warn
 from s3writer._s3 import faults
 from s3writer._s3.calls import Calls, lost_upload
 from s3writer._s3.receipts import Answer
@@ -74,8 +74,8 @@ class Cleanup:
     """Gives one upload up. ``keeps`` says whether an upload that fails stays in S3, to be resumed."""
 
     def __init__(self, pipeline: Pipeline, lifecycle: Lifecycle, *, keeps: bool) -> None:
-        #: The sentence that names what is left in S3.
-        self.told: str | None = None
+        #: The sentence that names what is left in S3; empty if nothing is.
+        self.told = ""
         self._pipeline = pipeline
         self._lifecycle = lifecycle
         self._keeps = keeps
@@ -106,37 +106,39 @@ class Cleanup:
         """Leave the upload in S3. Wait for the parts in flight, so that none arrives while somebody resumes the upload.
         If S3 has received other bytes than were sent, remove the upload instead.
         """
-        said = self._say_first(error, self.kept())
-        self._enter(State.KEPT, error)
+        self.told = str(self._kept().strerror)
+        strike_out = say_first(error, self.told)
+        self._lifecycle.enter(State.KEPT, error)
         self._pipeline.jobs.stop(STOP_SECONDS)
         if decide(self.facts()) is Ending.KEEP:
             self._finish(State.KEPT.value)
             self.tell_kept(error)
         else:
-            self._strike_out(error, said)
+            strike_out()
             self.remove(error)
 
     def remove(self, error: BaseException | None) -> None:
         """Remove the upload. If it may be left, note that on ``error``; without one, raise `NotCommittedError`."""
         beginning = self._pipeline.beginning
-        left = left_behind(self._pipeline.calls, beginning.upload_id, _INTERRUPTED) if beginning.has_begun else None
-        said = self._say_first(error, left)
-        self._enter(State.ABORTING, error)
+        self.told = str(self._left(_INTERRUPTED).strerror) if beginning.has_begun else ""
+        strike_out = say_first(error, self.told)
+        self._lifecycle.enter(State.ABORTING, error)
         try:
             self.find_out()
         except NotCommittedError as left:
-            self._strike_out(error, said)
+            strike_out()
             self.told = str(left.strerror)
             self.end(State.KEPT, error, "left behind")
             if error is None:
                 raise
             self._tell(error, left)
             return
-        self._strike_out(error, said)
+        strike_out()
+        self.told = ""
         if (lost := beginning.lost) and error is not None:
             add_note(error, lost)
-        elif lost:  # pragma: no cover
-            warn(lost, self._extra())
+        elif lost:
+            warn(lost, self._pipeline.facts())
         self.end(State.ABORTED, error)
 
     def find_out(self) -> bool:
@@ -157,7 +159,7 @@ class Cleanup:
             self.end(State.ABORTED, interrupt)
         else:
             self._lifecycle.move(State.KEPT, interrupt)
-            self._tell(interrupt, left_behind(self._pipeline.calls, self._pipeline.upload_id, _INTERRUPTED))
+            self._tell(interrupt, self._left(_INTERRUPTED))
 
     def abandon(self) -> bool:
         """`give_up` in another thread, without waiting; for finalisers. False if no thread can be had.
@@ -174,12 +176,11 @@ class Cleanup:
         """`give_up`, and wait for that, while the thread that owns the upload may be at work on it."""
         job = self._start_abandonment(elsewhere=False)
         if job is not None and not job.wait(ABORT_SECONDS):
-            reason = f"it took more than {ABORT_SECONDS:.0f} seconds"
-            warn(str(left_behind(self._pipeline.calls, self._pipeline.upload_id, reason).strerror), self._extra())
+            warn(str(self._left(f"it took more than {ABORT_SECONDS:.0f} seconds").strerror), self._pipeline.facts())
 
     def _start_abandonment(self, *, elsewhere: bool) -> Job[None] | None:
         """`give_up_quietly` in a job; None if it could not be started."""
-        self._enter(State.KEPT if self._keeps and self._pipeline.upload_id else State.ABORTING, None)
+        self._lifecycle.enter(State.KEPT if self._keeps and self._pipeline.upload_id else State.ABORTING, None)
         job = self._abandonment = Job(self.give_up_quietly, "s3writer-abort")
         if not job.start(elsewhere=elsewhere):
             return None
@@ -191,7 +192,7 @@ class Cleanup:
         try:
             self.give_up(None)
         except NotCommittedError as left:
-            warn(str(left.strerror), self._extra())
+            warn(str(left.strerror), self._pipeline.facts())
 
     def end(
         self, state: State, error: BaseException | None = None, outcome: str = "", parts: int | None = None
@@ -200,20 +201,9 @@ class Cleanup:
         self._lifecycle.move(state, error)
         self._finish(outcome or state.value, parts)
 
-    def kept(self) -> NotCommittedError:
-        """The error for an upload that was kept. It says how to resume the upload."""
-        calls = self._pipeline.calls
-        options = "".join(f", {name}={value!r}" for name, value in self._resume_options().items())
-        return NotCommittedError(
-            f"upload {self._pipeline.upload_id} to {calls.url} was kept: go on, with the part sizes as before, with "
-            f"MultipartUploadWriter.resume({calls.bucket!r}, {calls.key!r}, {self._pipeline.upload_id!r}{options})",
-            *calls.address,
-            self._pipeline.upload_id,
-        )
-
     def tell_kept(self, error: BaseException | None) -> None:
         """Tell ``error`` and the log that the upload was kept. The record's ``s3_resume`` holds `resume`'s options."""
-        self._tell(error, self.kept(), resume=self._resume_options())
+        self._tell(error, self._kept(), resume=_resume_options(self._pipeline.calls))
 
     def _remove(self) -> bool:
         """Wait for the parts in flight, and remove the upload. Returns whether S3 knew it. Runs in a job's thread."""
@@ -229,7 +219,7 @@ class Cleanup:
             warn(
                 f"upload {upload_id} of {calls.url} was aborted after the answer to a part was lost; should S3 store "
                 "that part even now, the upload must be aborted again",
-                self._extra(),
+                pipeline.facts(),
             )
         return was_there
 
@@ -245,21 +235,19 @@ class Cleanup:
             began=self._began,
         )
 
-    def _say_first(self, error: BaseException | None, left: NotCommittedError | None) -> bool:
-        """Let ``error`` say what may be left, before anything is tried; whether it did not say so already."""
-        self.told = str(left.strerror) if left else None
-        return error is not None and self.told is not None and add_note(error, self.told)
+    def _left(self, reason: str) -> NotCommittedError:
+        return left_behind(self._pipeline.calls, self._pipeline.upload_id, reason)
 
-    def _strike_out(self, error: BaseException | None, said: bool) -> None:
-        """Take back what ``error`` has said first."""
-        if error is not None and self.told is not None and said:
-            drop_note(error, self.told)
-        self.told = None
-
-    def _enter(self, state: State, error: BaseException | None) -> None:
-        """Move to ``state``, unless a finaliser has done so."""
-        if self._lifecycle.state is not state:
-            self._lifecycle.move(state, error)
+    def _kept(self) -> NotCommittedError:
+        """The error for an upload that was kept. It says how to resume the upload."""
+        calls, upload_id = self._pipeline.calls, self._pipeline.upload_id
+        options = "".join(f", {name}={value!r}" for name, value in _resume_options(calls).items())
+        return NotCommittedError(
+            f"upload {upload_id} to {calls.url} was kept: go on, with the part sizes as before, with "
+            f"MultipartUploadWriter.resume({calls.bucket!r}, {calls.key!r}, {upload_id!r}{options})",
+            *calls.address,
+            upload_id,
+        )
 
     def _tell(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
         """Tell ``error`` and the log which upload is left."""
@@ -268,17 +256,14 @@ class Cleanup:
             add_note(error, self.told)
         if isinstance(error, S3WriterError) and (error.bucket, error.key) == (left.bucket, left.key):
             error.upload_id = left.upload_id
-        warn(self.told, self._extra(**others))
+        warn(self.told, self._pipeline.facts(**others))
 
-    def _resume_options(self) -> dict[str, Any]:
-        """The options that `resume` needs for this upload, except secrets."""
-        calls = self._pipeline.calls
-        exclusive = {"exclusive": True} if calls.exclusive else {}
-        checksum = calls.algorithm.name if calls.algorithm else None
-        return {"token": calls.token, "checksum": checksum, **exclusive, **calls.arguments.for_commit()}
 
-    def _extra(self, **others: Any) -> dict[str, Any]:
-        return facts(*self._pipeline.calls.address, self._pipeline.upload_id, **others)
+def _resume_options(calls: Calls) -> dict[str, Any]:
+    """The options that `resume` needs for an upload, except secrets."""
+    exclusive = {"exclusive": True} if calls.exclusive else {}
+    checksum = calls.algorithm.name if calls.algorithm else None
+    return {"token": calls.token, "checksum": checksum, **exclusive, **calls.arguments.for_commit()}
 
 
 def _wait_for(removal: Job[bool], calls: Calls, upload_id: str | None, timeout: float | None) -> bool:
@@ -295,8 +280,5 @@ def _wait_for(removal: Job[bool], calls: Calls, upload_id: str | None, timeout: 
     except NotCommittedError:
         raise
     except BaseException as interrupt:
-        is_its_own = interrupt is removal.error and not removal.was_cancelled
-        if is_its_own and isinstance(interrupt, Exception):  # pragma: no cover
-            raise left_behind(calls, upload_id, faults.said(interrupt)) from interrupt
         add_note(interrupt, str(left_behind(calls, upload_id, _INTERRUPTED).strerror))
         raise

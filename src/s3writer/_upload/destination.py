@@ -5,7 +5,6 @@ import os
 from typing import Any
 
 from s3writer._errors import aborted_after
-from s3writer._log import facts
 from s3writer._s3.calls import Calls
 from s3writer._upload.lifecycle import Lifecycle, State
 from s3writer._upload.pipeline import Pipeline
@@ -42,7 +41,7 @@ class Destination:
     @property
     def extra(self) -> dict[str, Any]:
         """The ``extra`` of a log record about it."""
-        return facts(*self.calls.address, self.pipeline.upload_id)
+        return self.pipeline.facts()
 
     def check(self) -> None:
         """Raise if nothing more can be written."""
@@ -54,7 +53,7 @@ class Destination:
         if state is State.OPEN:
             return
         if state is State.UNKNOWN and error is not None:
-            raise error  # pragma: no cover
+            raise error
         if state in (State.COMMIT_SENT, State.COMMITTED, State.PREPARED, State.UNKNOWN):
             raise ValueError(f"nothing more can be written to {self.calls.url}: it is {state.value}") from error
         raise aborted_after(error)(

@@ -58,7 +58,7 @@ class Job(Generic[Result]):
         self.name = name
         self._on_end = on_end
         self._context = contextvars.Context()
-        self._result: Result | None = None
+        self._result: Result
         self._claim = threading.Lock()
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -72,7 +72,7 @@ class Job(Generic[Result]):
         claims the job first decides.
         """
         self._context = contextvars.copy_context()
-        if sys.is_finalizing():  # a thread could neither be started nor run  # pragma: no cover
+        if sys.is_finalizing():  # a thread could neither be started nor run
             if not elsewhere:
                 self.do()
             return not elsewhere
@@ -121,7 +121,7 @@ class Job(Generic[Result]):
         An error of this package comes without the frames of its thread, which say nothing to a user.
         """
         if self.error is None:
-            return self._result  # type: ignore[return-value]
+            return self._result
         raise self.error.with_traceback(None) if isinstance(self.error, S3WriterError) else self.error
 
     def do(self) -> None:

@@ -55,6 +55,11 @@ class Lifecycle:
         self.error = error or self.error
         self.state = to
 
+    def enter(self, state: State, error: BaseException | None) -> None:
+        """`move`, unless somebody else has done so."""
+        if self.state is not state:
+            self.move(state, error)
+
 
 class Key(Enum):
     """What S3 shows under the key."""

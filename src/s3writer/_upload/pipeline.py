@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from s3writer._errors import ChecksumMismatchError, S3WriterError
 from s3writer._log import facts, log
@@ -62,6 +63,10 @@ class Pipeline:
     def upload_id(self) -> str | None:
         """The upload's id, None until it has begun."""
         return self.beginning.upload_id
+
+    def facts(self, **others: Any) -> dict[str, Any]:
+        """The ``extra`` of a log record about the upload, with ``others``."""
+        return facts(*self.calls.address, self.upload_id, **others)
 
     @property
     def size(self) -> int:
@@ -128,7 +133,7 @@ class Pipeline:
         self.jobs.wait(most)
         for sent in self.jobs.take():
             receipt = sent.receipt
-            about = facts(*self.calls.address, self.upload_id, part=receipt.number, size=receipt.size)
+            about = self.facts(part=receipt.number, size=receipt.size)
             log(logging.DEBUG, "%s part %d: %d bytes", self.calls.url, receipt.number, receipt.size, extra=about)
             self._pace.arrived(Arrival(receipt.number - self.ledger.first, receipt.size, sent.began, sent.ended))
             self.ledger.record(receipt)
@@ -151,8 +156,8 @@ class Pipeline:
         try:
             self._progress(size)
         except Exception:
-            about = facts(*self.calls.address, self.upload_id)
-            log(logging.ERROR, "progress raised after %s was published", self.calls.url, extra=about, exc_info=True)
+            said = "progress raised after %s was published"
+            log(logging.ERROR, said, self.calls.url, extra=self.facts(), exc_info=True)
 
     def let_go(self) -> None:
         """Let go of all memory; nothing is sent after this."""

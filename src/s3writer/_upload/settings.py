@@ -7,7 +7,7 @@ from typing import Any
 from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
 from s3writer._s3.calls import Calls, algorithm_for
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import make_plan
 from s3writer._upload.upload import Upload
 
 
@@ -15,19 +15,19 @@ def new_upload(
     bucket: str,
     key: str,
     *,
-    client: Any = None,
-    part_size: int = MIN_PART_BYTES,
-    max_concurrency: int = DEFAULT_CONCURRENCY,
-    max_memory: int | None = None,
-    checksum: str | None = "auto",
-    exclusive: bool = False,
-    expected_size: int | None = None,
-    equal_parts: bool = False,
-    progress: Callable[[int], object] | None = None,
-    on_error: str = "abort",
-    commit_token: bool = True,
+    client: Any,
+    part_size: int,
+    max_concurrency: int,
+    max_memory: int | None,
+    checksum: str | None,
+    exclusive: bool,
+    expected_size: int | None,
+    equal_parts: bool,
+    progress: Callable[[int], object] | None,
+    on_error: str,
+    commit_token: bool,
     s3_arguments: Mapping[str, Any],
-    own_names: frozenset[str] = frozenset(),
+    own_names: frozenset[str],
 ) -> Upload:
     """An upload with these settings of a `MultipartUploadWriter`. TypeError or ValueError names an impossible setting.
 

@@ -6,7 +6,7 @@ records the answer.
 
 from collections.abc import Callable, Sequence
 
-from s3writer._errors import AbortedError, ObjectTooLargeError, add_note, drop_note
+from s3writer._errors import AbortedError, ObjectTooLargeError, add_note, say_first
 from s3writer._log import warn
 from s3writer._s3.body import watch
 from s3writer._s3.calls import Calls
@@ -65,7 +65,7 @@ class Upload(Destination):
     def commit(self, tail: Part) -> UploadResult:
         """Publish what was sent, followed by ``tail``. Returns the result."""
         if self.result is not None:
-            return self.result  # pragma: no cover
+            return self.result
         self.check()
         self.lifecycle.move(State.COMMITTING)
         pipeline, calls = self.pipeline, self.calls
@@ -106,34 +106,33 @@ class Upload(Destination):
         """
         state = self.lifecycle.state
         if state is State.COMMIT_SENT and self._commit is not None:
-            said = self.told()
-            is_said_first = error is not None and said is not None and add_note(error, said)
+            strike_out = say_first(error, self.told())
             self.pipeline.jobs.stop(0)
             self._commit.end()
             self._conclude(self._commit, error)
-            if error is not None and said is not None and is_said_first and said != self.told():  # pragma: no branch
-                drop_note(error, said)
+            strike_out()
         elif state in (State.OPEN, State.COMMITTING):
             self._cleanup.give_up(error)
         elif state is State.ABORTING:
             self._cleanup.end_interrupted(error)
-        elif error is not None and error is not self.lifecycle.error and not isinstance(error, AbortedError):
-            told = self.told()
-            if told and told not in str(error):
-                add_note(error, told)
+        elif error is None or error is self.lifecycle.error or isinstance(error, AbortedError):
+            return  # it says so itself
+        elif (told := self.told()) and told not in str(error):
+            add_note(error, told)
 
     def abort(self) -> None:
         """Remove the upload. Raises `NotCommittedError` if it may be left; then `abort` can be called again."""
         if self.is_ours and self.lifecycle.state in (State.OPEN, State.COMMITTING, State.KEPT):
             self._cleanup.remove(None)
 
-    def abandon(self) -> None:
-        """`fail` without waiting for it, for finalisers."""
+    def abandon(self) -> str:
+        """`fail` without waiting for it, for finalisers. Returns a sentence if the outcome is not known, else ""."""
         if self.lifecycle.state is State.COMMIT_SENT:
-            warn(str(self.told()), self.extra)  # pragma: no cover
-        elif not self._cleanup.abandon():
+            return self.told()
+        if not self._cleanup.abandon():
             self._is_orphan = True
             at_exit.adopt(self)
+        return ""
 
     def end_at_exit(self, *, has_time: bool) -> None:
         """Give up an upload that was never closed, if there is time, and log what became of it."""
@@ -212,8 +211,8 @@ class Upload(Destination):
             add_note(interrupt, told)
         return error
 
-    def told(self) -> str | None:
-        """A sentence that says how the upload ended; None if it was just removed."""
+    def told(self) -> str:
+        """A sentence that says how the upload ended; "" if it was just removed."""
         state, url = self.lifecycle.state, self.calls.url
         if state is State.PREPARED:
             return f"upload {self.pipeline.upload_id} of {url} is prepared, and must be committed or aborted"

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from s3writer._errors import ObjectTooLargeError
 from s3writer._file.compression import Compression, compressor
+from s3writer._file.intake import encoding_named
 from s3writer._file.writer import MultipartUploadWriter, compressing
 from s3writer._log import log_end, warn
 from s3writer._s3 import client as clients
@@ -119,10 +120,11 @@ class SegmentUpload(Destination):
         """`fail` without an error, because the caller wants it."""
         self.fail(None)
 
-    def abandon(self) -> None:
+    def abandon(self) -> str:
         """`fail` without waiting, for finalisers."""
         self.lifecycle.move(State.ABORTING)
         self._give_up(0.0)
+        return ""
 
     def _give_up(self, timeout: float) -> None:
         if (in_flight := self.pipeline.jobs.stop(timeout)) or self.pipeline.may_land:
@@ -244,11 +246,8 @@ def _joined(part: Part) -> bytes:
 
 def check_encoding(encoding: str | None) -> None:
     """ValueError for an unknown encoding, or for one that would begin each segment with a byte order mark."""
-    try:
-        mark = "".encode("utf-8" if encoding is None else encoding)
-    except LookupError as error:
-        raise ValueError(f"encoding={encoding!r} can't be used: {error}") from None
-    if mark:
+    encoding_named(encoding)
+    if encoding is not None and "".encode(encoding):
         raise ValueError(
             f"encoding={encoding!r} would put a byte order mark before each segment: take utf-16-le or utf-8"
         )
