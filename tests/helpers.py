@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,14 @@ def unfinished(client: Any) -> list[dict[str, Any]]:
             return []
         raise
     return list(answer.get("Uploads", []))
+
+
+def join_threads() -> None:
+    """Wait until nothing is sent or aborted any more."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("s3writer"):
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 @contextmanager

@@ -119,3 +119,34 @@ def test_a_ctrl_c_at_exit_does_not_keep_any_writer_from_being_told_unpublished(
     told = leave(tmp_path, threads, interrupted_abort=nth)
     for name in ("one", "two", "three"):
         assert f"s3://bucket/{name}" in told.stderr
+
+
+#: Python runs this finaliser when it clears the main module. No thread can run any more.
+LATE = """
+import os, sys
+import s3writer
+from s3writer.testing import MemoryS3
+
+class Keeper:
+    def __init__(self):
+        self.s3, self.write = MemoryS3("bucket"), os.write
+        self.stream = s3writer.MultipartUploadWriter("bucket", "key", client=self.s3.client)
+        self.stream.write(b"too late")
+
+    def __del__(self):
+        try:
+            self.stream.close()
+            self.write(1, b"closed")
+        except Exception as error:
+            self.write(1, type(error).__name__.encode())
+        self.write(1, f" {list(self.s3.objects)}".encode())
+
+keeper = Keeper()
+"""
+
+
+def test_a_close_while_the_interpreter_shuts_down_ends(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert ended.stdout in {"ImportError []", "closed ['s3://bucket/key']"}, ended.stderr

@@ -10,6 +10,7 @@ import socketserver
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import boto3
@@ -32,9 +33,9 @@ from s3writer._s3.client import default_client
 from s3writer._upload import at_exit
 from s3writer._upload.plan import MAX_PARTS
 from tests.conftest import join_aborts
-from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
+from tests.helpers import MIB, Boom, content, data, join_threads, logged, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
-from tests.wire import Wire, answer, cut, cut_after_sending, delay, interrupt, refuse
+from tests.wire import Slow, Wire, answer, cut, cut_after_sending, delay, interrupt, refuse
 
 DENIED = refuse(403, "AccessDenied")
 
@@ -46,14 +47,6 @@ def write_until_it_fails(stream: Any) -> BaseException:
         except Exception as error:
             return error
     raise AssertionError("no write failed")
-
-
-def wait_for_parts() -> None:
-    """Until nothing is sent or aborted any more."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("s3writer"):
-            thread.join(30)
-            assert not thread.is_alive()
 
 
 def test_a_failed_part_then_close_then_close_again_then_collection(client: Any, key: str) -> None:
@@ -328,23 +321,13 @@ def test_a_part_whose_answer_was_lost_has_time_to_arrive_before_the_second_abort
 
 
 def test_an_abort_stops_a_part_in_the_midst_of_its_bytes(client: Any, key: str) -> None:
-    def send_slowly(request: Any) -> Any:
-        is_sending.set()
-        for _ in range(1000):
-            request.body.seek(0)
-            request.body.read(1)
-            time.sleep(0.005)
-        sent.append("all of it")
-        return cut(request)
-
-    is_sending = threading.Event()
-    sent: list[str] = []
-    Wire(client).on("UploadPart", send_slowly)
+    slow = Slow()
+    Wire(client).on("UploadPart", slow)
     stream = writer(client, key)
     stream.write(data(6 * MIB))
-    is_sending.wait(30)
+    slow.is_sending.wait(30)
     stream.abort()
-    assert sent == []
+    assert not slow.has_sent_all
     assert uploads(client, key) == []
 
 
@@ -548,6 +531,61 @@ def test_an_upload_that_begins_while_a_finaliser_aborts_is_removed_again(client:
     assert uploads(client, key) == []
 
 
+def test_a_write_that_waits_while_a_dying_wrapper_gives_the_upload_up_is_told_so(client: Any, key: str) -> None:
+    slow = Slow()
+    Wire(client).on("UploadPart", slow)
+    stream = writer(client, key, max_concurrency=1)
+    wrapper = io.BufferedWriter(stream)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(stream.write, data(18 * MIB))
+        assert slow.is_sending.wait(30)
+        with pytest.warns(ResourceWarning, match="never closed"):
+            del wrapper
+    assert type(written.exception()) is AbortedError
+    assert not slow.has_sent_all
+    assert uploads(client, key) == []
+
+
+def test_a_finaliser_names_the_upload_whose_beginning_it_could_not_wait_for(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(request: Any) -> Any:
+        hangs.set()
+        goes_on.wait(30)
+        return cut(request)
+
+    monkeypatch.setattr("s3writer._upload.cleanup.STOP_SECONDS", 0.0)
+    hangs, goes_on = threading.Event(), threading.Event()
+    Wire(client).on("CreateMultipartUpload", hang)
+    stream = writer(client, key)
+    wrapper = io.BufferedWriter(stream)
+    with ThreadPoolExecutor() as pool, logged() as messages:
+        written = pool.submit(stream.write, data(6 * MIB))
+        assert hangs.wait(30)
+        with pytest.warns(ResourceWarning, match="never closed"):
+            del wrapper
+        join_aborts()
+        assert [f"an upload to {stream.name} may have begun" in message for message in messages].count(True) == 1
+        goes_on.set()
+    assert isinstance(written.exception(), NotCommittedError)
+    assert uploads(client, key) == []
+
+
+def test_an_exception_of_a_handler_that_has_no_text_is_named_by_its_type(client: Any, key: str) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def fail(_: Any) -> Any:
+        raise Mute
+
+    Wire(client).on("PutObject", fail)
+    stream = writer(client, key)
+    with pytest.raises(NotCommittedError, match="failed: Mute"):
+        stream.commit()
+    assert content(client, key) is None
+
+
 def test_a_finaliser_that_finds_no_thread_leaves_the_upload_to_the_exit(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,7 +594,7 @@ def test_a_finaliser_that_finds_no_thread_leaves_the_upload_to_the_exit(
 
     stream = writer(client, key)
     stream.write(data(6 * MIB))
-    wait_for_parts()
+    join_threads()
     with monkeypatch.context() as patch, pytest.warns(ResourceWarning, match="never closed"):
         patch.setattr(threading.Thread, "start", start)
         del stream
@@ -682,7 +720,7 @@ def test_progress_is_told_by_the_next_larger_write_and_not_by_the_next_part_alon
     with writer(client, key, progress=told.append) as stream:
         stream.write(data(5 * MIB))
         stream.write(b"the first part goes out")
-        wait_for_parts()
+        join_threads()
         stream.write(data(MIB))
         assert told == [5 * MIB]
     assert sum(told) == stream.result.size
@@ -699,7 +737,7 @@ def test_a_failed_part_makes_the_very_next_write_raise_however_small(client: Any
     stream.write(data(5 * MIB))
     stream.write(b"the first part goes out")
     goes_out.set()
-    wait_for_parts()
+    join_threads()
     with pytest.raises(AccessDeniedError, match="uploading part 1"):
         stream.write(b"x")
     with pytest.raises(AbortedError):
@@ -733,7 +771,7 @@ def test_a_part_that_fails_during_a_write_makes_the_next_one_raise(
 
     def digest_late(buffer: Any, piece: Any) -> None:
         goes_out.set()
-        wait_for_parts()
+        join_threads()
         digest(buffer, piece)
 
     goes_out = threading.Event()
@@ -786,7 +824,7 @@ def test_a_server_that_hangs_while_aborting_is_not_waited_for(
         stream.write(data(6 * MIB))
     assert "it took more than" in caught.value.__notes__[0]
     assert uploads(client, key) == [caught.value.upload_id]
-    wait_for_parts()
+    join_threads()
     assert uploads(client, key) == []
 
 
@@ -801,12 +839,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_names_what_may_be_left(client: Any, 
     stream = writer(client, key)
     stream.write(data(6 * MIB))
 
-    def press_again() -> None:
-        began.wait(10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    presser = threading.Thread(target=press_again)
-    presser.start()
+    presser = press_ctrl_c(began)
     with pytest.raises(KeyboardInterrupt) as caught:
         try:
             raise KeyboardInterrupt
@@ -817,7 +850,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_names_what_may_be_left(client: Any, 
     (upload_id,) = uploads(client, key)
     assert upload_id in left[0]
     assert stream.closed
-    wait_for_parts()
+    join_threads()
     assert uploads(client, key) == []
 
 
@@ -834,25 +867,15 @@ def press_ctrl_c(once: threading.Event) -> threading.Thread:
 
 
 def test_ctrl_c_stops_a_small_object_in_the_midst_of_its_bytes(client: Any, key: str) -> None:
-    def send_slowly(request: Any) -> Any:
-        is_sending.set()
-        for _ in range(1000):
-            request.body.seek(0)
-            request.body.read(1)
-            time.sleep(0.005)
-        sent.append("all of it")
-        return cut(request)
-
-    is_sending = threading.Event()
-    sent: list[str] = []
-    Wire(client).on("PutObject", send_slowly)
+    slow = Slow()
+    Wire(client).on("PutObject", slow)
     stream = writer(client, key)
     stream.write(data(1 * MIB))
-    presser = press_ctrl_c(is_sending)
+    presser = press_ctrl_c(slow.is_sending)
     with pytest.raises(KeyboardInterrupt):
         stream.close()
     presser.join()
-    assert sent == []
+    assert not slow.has_sent_all
     assert content(client, key) is None
 
 
@@ -875,7 +898,7 @@ def test_after_ctrl_c_a_commit_that_hangs_is_not_waited_for(
         stream.close()
     goes_on.set()
     presser.join()
-    wait_for_parts()
+    join_threads()
     assert was_left == [True]
     assert uploads(client, key) == []
 

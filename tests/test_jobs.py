@@ -22,6 +22,7 @@ from s3writer._upload.jobs import (
     run,
     working_for,
 )
+from tests.helpers import join_threads
 
 
 def start(jobs: Jobs[Any], work: Callable[[], Any]) -> None:
@@ -40,9 +41,7 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    for thread in threading.enumerate():
-        if thread.name.startswith("s3writer"):
-            thread.join(30)  # one that waits for another job would do it
+    join_threads()  # one that waits for another job would do it
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
@@ -135,6 +134,14 @@ def test_where_no_thread_is_to_be_had_the_job_runs_in_place(monkeypatch: pytest.
     assert not job.start(elsewhere=True)
     assert job.cancel()
     assert (job.is_done, type(job.error)) == (True, Stopped)
+
+
+def test_while_the_interpreter_shuts_down_no_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    assert run(lambda: threading.current_thread().name) == threading.current_thread().name
+    job: Job[int] = Job(lambda: 1)
+    assert not job.start(elsewhere=True)
+    assert not job.is_done
 
 
 def test_an_error_of_this_package_comes_without_the_frames_of_its_thread() -> None:

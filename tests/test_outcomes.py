@@ -1,6 +1,11 @@
 """Three outcomes and never a fourth: what a lost answer to the commit turns into."""
 
+import contextlib
+import gc
 import pickle
+import signal
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +15,8 @@ from botocore.exceptions import ConnectionClosedError
 
 from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
 from s3writer._s3.body import Body
-from tests.helpers import MIB, content, data, uploads, writer
+from s3writer._upload.part import Part
+from tests.helpers import MIB, content, data, join_threads, logged, uploads, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Action, Wire, answer, cut, cut_after_sending, interrupt, refuse
 
@@ -608,6 +614,50 @@ def test_ctrl_c_while_the_outcome_is_looked_up_says_that_it_is_not_known(client:
         stream.close()
     assert "is not known" in caught.value.__notes__[0]
     assert content(client, key) == LARGE
+
+
+def test_a_writer_dropped_while_its_commit_is_under_way_is_not_called_unpublished(client: Any, key: str) -> None:
+    def hang(request: Any) -> Any:
+        press()
+        time.sleep(0.5)  # until the writer waits for the answer
+        press()
+        goes_on.wait(30)
+
+    def press() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def close() -> None:
+        stream = writer(client, key)
+        stream.write(LARGE)
+        with contextlib.suppress(KeyboardInterrupt):
+            stream.close()
+
+    goes_on = threading.Event()
+    Wire(client).on("CompleteMultipartUpload", hang)
+    with logged() as messages, pytest.warns(ResourceWarning, match="is not known"):
+        close()
+        gc.collect()
+    goes_on.set()
+    join_threads()
+    assert [message for message in messages if "was published is not known: it was interrupted" in message]
+    assert [message for message in messages if "it is not published" in message] == []
+    assert content(client, key) == LARGE
+
+
+def test_what_became_of_an_upload_is_said_again(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    stream.write(SMALL)
+    result = stream.commit()
+    assert stream.commit() == stream._upload.commit(Part()) == result
+    wire = Wire(client)
+    wire.on("PutObject", wire.lose_answer)
+    wire.on("HeadObject", refuse(403, "AccessDenied"))
+    stream = writer(client, key)
+    with pytest.raises(OutcomeUnknownError) as first:
+        stream.commit()
+    with pytest.raises(OutcomeUnknownError) as again:
+        stream._upload.commit(Part())
+    assert again.value is first.value
 
 
 def test_a_key_that_holds_another_object_while_the_upload_is_gone_is_unknown(client: Any, key: str) -> None:

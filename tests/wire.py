@@ -84,6 +84,23 @@ def interrupt(request: AWSPreparedRequest) -> AWSResponse | None:
     raise KeyboardInterrupt
 
 
+class Slow:
+    """A body goes out byte by byte for some seconds. If nothing stops that, the connection breaks then."""
+
+    def __init__(self) -> None:
+        self.is_sending = threading.Event()
+        self.has_sent_all = False
+
+    def __call__(self, request: AWSPreparedRequest) -> AWSResponse | None:
+        self.is_sending.set()
+        for _ in range(1000):
+            request.body.seek(0)
+            request.body.read(1)
+            time.sleep(0.005)
+        self.has_sent_all = True
+        return cut(request)
+
+
 def delay(seconds: float) -> Action:
     """The store takes its time."""
 
