@@ -157,7 +157,7 @@ PAGES = {
     ),
     "docs/tutorial": page(shows=TUTORIAL),
 }
-BLOCK = re.compile(r'^```(python|console)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r'^```(python|bash)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
 
 
 def blocks(name: str) -> list[tuple[str, str, str]]:
@@ -213,8 +213,8 @@ def test_a_page_does_what_it_says(environment: dict[str, str], client: Any, tmp_
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
     for kind, title, text in blocks(name):
-        if kind == "console":
-            commands += [line.removeprefix("$ ") for line in text.splitlines()]
+        if kind == "bash":
+            commands.append(text)
         elif title:
             (tmp_path / title).write_text(text)
         else:
@@ -228,6 +228,11 @@ def test_a_page_does_what_it_says(environment: dict[str, str], client: Any, tmp_
     published = {found["Key"] for found in client.list_objects_v2(Bucket="my-bucket").get("Contents", [])}
     assert published == it.objects
     assert client.list_multipart_uploads(Bucket="my-bucket").get("Uploads", []) == []
+
+
+def test_no_command_begins_with_a_prompt_which_would_be_copied_with_it() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert [page.name for page in pages if re.search(r"^\s*(\$|>>>) ", page.read_text(), re.MULTILINE)] == []
 
 
 def test_the_page_on_costs_counts_the_requests_that_are_made() -> None:

@@ -45,6 +45,7 @@ from s3writer.segments import SegmentedUpload, SegmentWriter, write_segments
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, data, logged, writer
 from tests.stores import BUCKET
+from tests.wire import Raw
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of writers that are dropped
 
@@ -541,9 +542,8 @@ def with_rules(s3: MemoryS3) -> Any:
     """A client of a bucket with a rule, which takes any others."""
 
     def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        raw = io.BytesIO(b"" if request.method == "PUT" else LIFECYCLE + b"</LifecycleConfiguration>")
-        raw.stream = lambda **_: iter([raw.read()])  # type: ignore[attr-defined]
-        return AWSResponse(request.url, 200, {}, raw)
+        body = b"" if request.method == "PUT" else LIFECYCLE + b"</LifecycleConfiguration>"
+        return AWSResponse(request.url, 200, {}, Raw(body))
 
     for call in ("GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration"):
         s3.client.meta.events.register(f"before-send.s3.{call}", answer, unique_id=call)

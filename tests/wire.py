@@ -56,7 +56,7 @@ def answer(status: int, body: bytes) -> Action:
     """The store answers this, and does nothing."""
 
     def action(request: AWSPreparedRequest) -> AWSResponse | None:
-        return AWSResponse(request.url, status, {"content-type": "application/xml"}, _Raw(body))
+        return AWSResponse(request.url, status, {"content-type": "application/xml"}, Raw(body))
 
     return action
 
@@ -111,7 +111,9 @@ def delay(seconds: float) -> Action:
     return action
 
 
-class _Raw(io.BytesIO):
+class Raw(io.BytesIO):
+    """An answer's body, as urllib3 hands it to botocore."""
+
     def stream(self, **_: Any) -> Iterator[bytes]:
         while piece := self.read(8192):
             yield piece
