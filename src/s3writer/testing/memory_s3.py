@@ -16,7 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from s3writer._s3 import client as _client
-from s3writer.testing.rules import Memory, RefusedError, read
+from s3writer.testing.messages import RefusedError, read
+from s3writer.testing.rules import Memory
 
 #: In a request's context, and then in its headers: what no form of endpoint can hide.
 _ADDRESS = "x-s3writer-address"
