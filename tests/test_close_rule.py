@@ -228,17 +228,20 @@ def test_a_wrapper_that_dies_while_the_writer_lives_publishes_nothing(client: An
         stream.commit()
 
 
+class Shared:
+    """A stream that its wrapper does not close."""
+
+    def __init__(self, stream: MultipartUploadWriter) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Not mine to close."""
+
+
 def test_a_wrapper_without_a_close_of_its_own_may_die_before_the_writer_publishes(client: Any, key: str) -> None:
-    class Shared:
-        def __init__(self, stream: MultipartUploadWriter) -> None:
-            self._stream = stream
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._stream, name)
-
-        def close(self) -> None:
-            """Not mine to close."""
-
     stream = writer(client, key)
     text = io.TextIOWrapper(Shared(stream), write_through=True)
     text.write("kept")
@@ -250,16 +253,6 @@ def test_a_wrapper_without_a_close_of_its_own_may_die_before_the_writer_publishe
 def test_what_a_wrapper_writes_as_it_dies_in_the_midst_of_a_write_comes_before_the_next_one(
     client: Any, key: str
 ) -> None:
-    class Shared:
-        def __init__(self, stream: MultipartUploadWriter) -> None:
-            self._stream = stream
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._stream, name)
-
-        def close(self) -> None:
-            """Not mine to close."""
-
     def progress(_: int) -> None:
         wrappers.clear()
 
@@ -277,16 +270,6 @@ def test_what_a_wrapper_writes_as_it_dies_in_the_midst_of_a_write_comes_before_t
 def test_a_failure_while_that_is_taken_which_a_dying_wrapper_wrote_publishes_nothing(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Shared:
-        def __init__(self, stream: MultipartUploadWriter) -> None:
-            self._stream = stream
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._stream, name)
-
-        def close(self) -> None:
-            """Not mine to close."""
-
     def fail() -> None:
         raise Boom
 

@@ -133,13 +133,8 @@ def test_what_an_interrupt_has_come_with_does_not_lead_back_to_it(
 
 
 def test_an_answer_that_describes_no_object_settles_nothing(client: Any, key: str) -> None:
-    def act_then_fail(request: Any) -> Any:
-        with pytest.raises(ConnectionClosedError):
-            wire.lose_answer(request)
-        return refuse(500, "InternalError")(request)
-
     wire = Wire(client)
-    wire.on("PutObject", act_then_fail)
+    wire.on("PutObject", wire.act_then_fail)
     wire.on("HeadObject", answer(200, b""))
     with pytest.raises(OutcomeUnknownError, match="describes no object"), writer(client, key) as stream:
         stream.write(SMALL)
@@ -216,13 +211,8 @@ def test_a_small_object_of_which_the_store_read_nothing_before_its_internal_erro
 def test_without_a_token_a_small_object_that_is_answered_with_an_internal_error_is_unknown(
     client: Any, key: str
 ) -> None:
-    def act_then_fail(request: Any) -> Any:
-        with pytest.raises(ConnectionClosedError):
-            wire.lose_answer(request)
-        return refuse(500, "InternalError")(request)
-
     wire = Wire(client)
-    wire.on("PutObject", act_then_fail)
+    wire.on("PutObject", wire.act_then_fail)
     with pytest.raises(OutcomeUnknownError) as caught, writer(client, key, commit_token=False) as stream:
         stream.write(SMALL)
     assert (caught.value.token, caught.value.size) == (None, len(SMALL))

@@ -42,6 +42,13 @@ class Wire:
         except ConnectionClosedError:
             raise KeyboardInterrupt from None
 
+    def act_then_fail(self, request: AWSPreparedRequest) -> AWSResponse | None:
+        """The store acts, and says that it has failed."""
+        try:
+            return self.lose_answer(request)
+        except ConnectionClosedError:
+            return refuse(500, "InternalError")(request)
+
     def _before_send(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse | None:
         operation = event_name.rpartition(".")[2]
         with self._lock:

@@ -5,7 +5,8 @@ import io
 from typing import Any, Literal, overload
 
 from s3writer._file import compression as stages
-from s3writer._file.writer import MultipartUploadWriter, compressing
+from s3writer._file.stream import compressing
+from s3writer._file.writer import MultipartUploadWriter
 
 SCHEME = "s3://"
 #: The modes, whatever the order of their letters.

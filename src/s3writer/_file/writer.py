@@ -1,71 +1,22 @@
-"""MultipartUploadWriter: an ordinary file whose bytes become one S3 object, wholly or not at all.
-
-`write` has two fast branches, for ``bytes`` and for ``str``. They repeat the same lines on purpose: a helper's call
-would double the cost. They take no lock, and rely on the GIL: CPython does not switch threads between the load of
-``_room`` and the call that copies the bytes, unless a tracer runs in between. They load methods into local names first,
-because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls take the lock.
-
-If a public method raises after it has taken bytes, or after it has begun to end the upload, the upload ends. `write`,
-``_write_slowly`` and ``_finish`` each have one ``except BaseException``, which passes the error to `Upload.fail`.
-"""
+"""MultipartUploadWriter: an ordinary file whose bytes become one S3 object, wholly or not at all."""
 
 import inspect
-import os
-import sys
-import threading
-import warnings
-import weakref
 from collections.abc import Callable
-from enum import IntEnum
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from s3writer._errors import S3WriterError, add_note
-from s3writer._file.close_rule import IN_FLIGHT, CloseRule
-from s3writer._file.compression import Compression
-from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
-from s3writer._file.write_only import WriteOnly
-from s3writer._log import warn
+from s3writer._file.stream import UploadStream
 from s3writer._s3.receipts import UploadResult
-from s3writer._upload.jobs import Stopped, is_worker_of, working_for
 from s3writer._upload.part import Part
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES
 from s3writer._upload.resume import take_over
 from s3writer._upload.settings import new_upload
-from s3writer._upload.upload import Upload
 from s3writer.pending import PendingUpload, pending_of
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
     from s3writer._upload.resume import Readable
 
-Outcome = TypeVar("Outcome")
-Writer = TypeVar("Writer", bound="MultipartUploadWriter")
 
-
-class NoRoom(IntEnum):
-    """Why the fast path takes no bytes now. ``_room`` holds it instead of a number of bytes."""
-
-    CLOSED = -1
-    FAILED = -2
-    #: Another call of the writer is running.
-    BUSY = -3
-    #: A part has failed, a dying wrapper has written, or the writer was closed during a write.
-    NEWS = -4
-    #: This process is a forked child, and the writer belongs to its parent.
-    FORKED = -5
-
-
-class ReentrantCallError(RuntimeError):
-    """A writer was called from within its own call. The inner call did nothing; the outer call goes on."""
-
-
-#: Forked children must not take bytes that only their parent can send.
-_writers: "weakref.WeakSet[MultipartUploadWriter]" = weakref.WeakSet()
-
-
-class MultipartUploadWriter(WriteOnly):
+class MultipartUploadWriter(UploadStream):
     """A binary file, write only, whose bytes become the object ``key`` in ``bucket`` when it is closed.
 
     Nothing is visible in S3 before that. If anything goes wrong, nothing becomes visible: the key stays as it was, and
@@ -110,8 +61,6 @@ class MultipartUploadWriter(WriteOnly):
 
     """
 
-    __slots__ = ("_put", "_room")
-
     def __init__(
         self,
         bucket: str,
@@ -149,24 +98,6 @@ class MultipartUploadWriter(WriteOnly):
             own_names=_OWN_NAMES,
         )
         self._write_to(upload, encoding)
-
-    def _write_to(self, upload: Any, encoding: str | None) -> None:
-        """Begin to write to ``upload``: an `Upload`, or a segment's `Destination`."""
-        self._encoding = encoding_named(encoding)
-        self._encode = self._encoding.encode
-        self.name = upload.calls.url
-        self.mode = "xb" if upload.calls.exclusive else "wb"
-        self._lock = threading.RLock()
-        self._is_busy = False
-        #: A call has failed. The upload is given up then, or by the next call if something came in between.
-        self._has_failed = False
-        self._rule = CloseRule()
-        self._intake = Intake(upload.sink, upload.send)
-        self._put: Callable[[bytes], int] = self._intake.put
-        self._room: int = ROOM_BYTES
-        upload.pipeline.jobs.alarm = _alarm(weakref.ref(self))
-        self._upload: Upload = upload
-        _writers.add(self)
 
     @classmethod
     def resume(
@@ -210,47 +141,6 @@ class MultipartUploadWriter(WriteOnly):
             raise
         return writer
 
-    def write(self, data: "ReadableBuffer | str", /) -> int:
-        """Take all of ``data``; the caller may reuse it afterwards. Waits while too many parts are in flight.
-
-        Returns the number of bytes; for ``str`` the number of characters. These exceptions mean that nothing was taken,
-        and the upload is as before: ValueError (it is closed), TypeError (``data`` is neither a buffer nor an allowed
-        ``str``), BufferError (it is not C-contiguous), UnicodeEncodeError, and RuntimeError (``write`` was called from
-        within itself). Any other exception, such as the `NotCommittedError` of an earlier part, means that the upload
-        has failed: each later ``write`` raises `AbortedError`. UnicodeEncodeError means that too if the encoding keeps
-        a state, or if the ``str`` has more than 256 Ki characters, since it is encoded in pieces.
-        """
-        put = None
-        try:
-            if type(data) is bytes:
-                size = len(data)
-                room = self._room - size
-                if room >= 0:
-                    self._room = room
-                    put = self._put
-                    return put(data)
-            elif type(data) is str and self._encoding.is_stateless and len(data) <= self._room:
-                encode = self._encode
-                encoded = encode(data)
-                size = len(encoded)
-                room = self._room - size
-                if room >= 0:
-                    self._room = room
-                    put = self._put
-                    put(encoded)
-                    return len(data)
-        except BaseException as error:
-            if put is not None:
-                self._has_failed = True
-                self._fail(error)
-            raise
-        return self._write_slowly(data)
-
-    def tell(self) -> int:
-        """The number of bytes written so far."""
-        self.check_open()
-        return self._intake.taken
-
     @property
     def parts_in_flight(self) -> int:
         """How many parts are being sent just now."""
@@ -262,22 +152,6 @@ class MultipartUploadWriter(WriteOnly):
         if self._upload.result is None:
             raise ValueError(f"{self!r} has no result")
         return self._upload.result
-
-    def close(self) -> None:
-        """Publish the object, or abort. On a closed writer, do nothing.
-
-        If an exception is propagating, ``close`` aborts and raises nothing; the exception gets a note, and a warning is
-        logged. An exception counts if it was raised in this thread since the writer was made, also while an ``except``
-        block handles it (see `commit`). ``close`` also aborts, and logs a warning, if the finaliser of a
-        garbage-collected wrapper of the standard library calls it. If an earlier ``write`` failed, and its error is not
-        propagating any more, ``close`` aborts and raises `AbortedError`. With ``on_error="keep"`` the upload is kept
-        instead of aborted.
-
-        Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
-        `OutcomeUnknownError`. The writer is closed in these cases too. Raises RuntimeError, and does nothing, if called
-        from within another call of the writer, by ``progress`` or a signal handler.
-        """
-        self._close(sys.exception())
 
     def commit(self) -> UploadResult:
         """Publish what was written, even if an exception is propagating, and close. Returns the result.
@@ -314,213 +188,5 @@ class MultipartUploadWriter(WriteOnly):
         if not self.closed:
             self._finish(lambda _: self._upload.abort(), takes_rest=False)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """`close`. If the block raised, close without publishing."""
-        if exc is None:
-            self.close()
-        else:
-            self._rule.forget()
-            self._close(exc)
-
-    def __repr__(self) -> str:
-        upload: Upload | None = getattr(self, "_upload", None)
-        if upload is None:
-            return f"<{type(self).__name__} not made>"
-        upload_id = upload.pipeline.upload_id
-        known = f", upload {upload_id}" if upload_id else ""
-        return f"<{type(self).__name__} {self.name} {upload.lifecycle.state.value}, {self._intake.taken} bytes{known}>"
-
-    def __del__(self) -> None:
-        if not hasattr(self, "_upload") or self._upload.has_ended:
-            return
-        if not self.closed or self._upload.pipeline.beginning.has_begun:
-            self._abandon(f"{self!r} was never closed: it is not published")
-
-    def _dealloc_warn(self, source: object) -> None:
-        """CPython's wrappers call this from their finaliser, before they close."""
-        self._rule.wrapper_dies(source)
-
-    def _close(self, exception: BaseException | None) -> None:
-        if self.closed:
-            return
-        if self._rule.is_in_finaliser:
-            if self._upload.is_open:
-                self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is not published")
-            self._mark_closed()
-        elif exception is None or not self._rule.counts(exception):
-            self._finish(self._upload.commit)
-        elif self._upload.is_ours:
-            self._finish(lambda _: _give_up(self._upload, exception), takes_rest=False)
-        else:
-            self._mark_closed()
-
-    def _finish(self, end: Callable[[Part], Outcome], *, takes_rest: bool = True) -> Outcome | None:
-        """Call ``end`` under the lock, and close the writer even if it raises. None if the writer was closed before."""
-        if not self._upload.is_ours:
-            self._mark_closed()
-        self._check_caller()
-        is_refused = False
-        try:
-            with self._lock:
-                if self._is_busy:
-                    is_refused = True
-                    raise ReentrantCallError(f"{self!r} is used from within its own call")
-                if self.closed:
-                    return None
-                self._is_busy = True
-                try:
-                    with working_for(self._upload):
-                        self._give_up_if_failed()
-                        rest = self._take_rest() if takes_rest and self._upload.result is None else Part()
-                        outcome = end(rest)
-                except BaseException:
-                    self._has_failed = True
-                    raise
-                finally:
-                    self._is_busy = False
-                self._mark_closed()
-                return outcome
-        except BaseException as error:
-            if is_refused:
-                raise
-            try:
-                self._fail(error)
-            finally:
-                self._mark_closed()
-            self._cut_frames(error)
-            raise
-
-    def _take_rest(self) -> Part:
-        """What was taken and not sent. Nothing can be written after this."""
-        self._upload.check()
-        self._intake.take_late()
-        self._room = NoRoom.CLOSED
-        return self._intake.finish(self._encoding.end())
-
-    def _give_up_if_failed(self) -> None:
-        """With the lock: give the upload up if a call has failed, and nobody has done that."""
-        if self._has_failed:
-            self._upload.fail(None)
-
-    def _write_slowly(self, data: "ReadableBuffer | str") -> int:
-        """`write` without the fast path: other buffers, and ``bytes`` and ``str`` that don't fit into the room."""
-        if type(data) is not bytes and not isinstance(data, str) and (copied := copied_if_short(data)) is not None:
-            return MultipartUploadWriter.write(self, copied)
-        is_taking = False
-        try:
-            with in_pieces(data, self._encode) as (pieces, size):
-                self.check_open()
-                if self._rule.is_in_finaliser:
-                    self._intake.late.extend(map(bytes, pieces))
-                    self._room = NoRoom.NEWS
-                    return size
-                self._check_caller()
-                with self._lock:
-                    if self._is_busy:
-                        raise ReentrantCallError(f"{self!r} is used from within its own call")
-                    self.check_open()
-                    self._give_up_if_failed()
-                    self._upload.check()
-                    self._room = NoRoom.BUSY
-                    self._is_busy = True
-                    try:
-                        with working_for(self._upload):
-                            is_taking = bool(self._intake.late) or not self._encoding.is_stateless
-                            self._intake.take_late()
-                            take = self._intake.take
-                            for piece in pieces:
-                                is_taking = True
-                                room = take(piece)
-                        self._put = self._intake.put
-                        self._room = min(room, ROOM_BYTES)
-                        if self._upload.pipeline.jobs.failures or self._intake.late or self.closed:
-                            self._room = NoRoom.NEWS
-                    except BaseException:
-                        self._has_failed |= is_taking
-                        raise
-                    finally:
-                        self._is_busy = False
-                return size
-        except BaseException as error:
-            if is_taking:
-                self._has_failed = True
-                self._fail(error)
-            self._cut_frames(error)
-            raise
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            self._room = NoRoom.FAILED
-            self._upload.fail(error)
-
-    def _abandon(self, message: str) -> None:
-        """Close without publishing and without waiting; for finalisers."""
-        message = self._upload.abandon() or message
-        self._mark_closed()
-        warn(message, self._upload.extra)
-        warnings.warn(message, ResourceWarning, stacklevel=3, source=self)
-
-    def _cut_frames(self, error: BaseException) -> None:
-        """Let an error of this package begin its traceback here: the frames below say nothing to a user. A part that
-        was stopped, because a finaliser gave the upload up, is an `AbortedError`.
-        """
-        if isinstance(error, Stopped):
-            self._upload.check()
-        if isinstance(error, S3WriterError):
-            error.__traceback__ = None
-
-    def _mark_closed(self) -> None:
-        self._room = NoRoom.CLOSED
-        self._rule.forget()
-        self._intake.close()
-        self._put = self._intake.put
-        super().close()
-
-    def _check_caller(self) -> None:
-        """Raise in a forked child. Raise in a thread that sends a part: the lock's holder may wait for that part."""
-        if not self._upload.is_ours:
-            self._upload.check()
-        if is_worker_of(self._upload):
-            raise ReentrantCallError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
-
-
-def compressing(writer: Writer, stage: Compression) -> Writer:
-    """Have ``writer`` compress with ``stage``. Nothing may have been written to it yet. Returns ``writer``."""
-    writer._intake = Intake(writer._upload.sink, writer._upload.send, stage)
-    writer._put = writer._intake.put
-    return writer
-
-
-def _give_up(upload: Upload, exception: BaseException) -> None:
-    """End the upload without publishing, because ``exception`` is propagating. It gets a note."""
-    if not upload.is_open:
-        return
-    note = f"{upload.calls.url} was not published: {IN_FLIGHT}"
-    upload.fail(exception)
-    add_note(exception, note)
-    warn(f"{note}: {type(exception).__name__}", upload.extra)
-
-
-def _alarm(of: "weakref.ref[MultipartUploadWriter]") -> Callable[[], None]:
-    """A callback for a failed part: the next ``write`` then checks the parts in flight, however short it is."""
-
-    def alarm() -> None:
-        if (writer := of()) is not None:
-            writer._room = NoRoom.NEWS
-
-    return alarm
-
-
-def _after_fork() -> None:
-    for writer in _writers:
-        writer._room = NoRoom.FORKED
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 _OWN_NAMES = frozenset(inspect.signature(MultipartUploadWriter).parameters)

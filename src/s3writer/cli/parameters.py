@@ -1,8 +1,9 @@
-"""What people write on the command line, as values: sizes, ages, places, pairs."""
+"""What people write on the command line, as values: sizes, ages, places, pairs, keys."""
 
 import datetime as dt
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from s3writer._file.open import parsed
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
 _AGE = re.compile(r"(\d+)([smhdw])")
 _SLASHES_BEFORE_BUCKET = 2
+_CUSTOMER_KEY_BYTES = 32
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -74,3 +76,13 @@ class Pair(click.ParamType[tuple[str, str]]):
         if not separator or not name:
             self.fail(f"{value!r} is not of the form name=value", param, ctx)
         return name, rest
+
+
+def customer_key(path: Path | None) -> dict[str, Any]:
+    """S3's arguments for SSE-C with the 32 bytes of a file. None: no arguments."""
+    if path is None:
+        return {}
+    key = path.read_bytes()
+    if len(key) != _CUSTOMER_KEY_BYTES:
+        raise ValueError(f"{path} holds {len(key)} bytes; a key for SSE-C has {_CUSTOMER_KEY_BYTES}")
+    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 from s3writer._errors import ObjectTooLargeError
 from s3writer._file.compression import Compression, compressor
 from s3writer._file.intake import encoding_named
-from s3writer._file.writer import MultipartUploadWriter, compressing
+from s3writer._file.stream import compressing
+from s3writer._file.writer import MultipartUploadWriter
 from s3writer._log import log_end, warn
 from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
