@@ -734,10 +734,9 @@ def ready(made: Scenario) -> Iterator[MemoryS3]:
     with pytest.MonkeyPatch.context() as patch, MemoryS3(BUCKET) as s3:
         patch.setattr(time, "sleep", operator.truth)  # which is written in C too, so that it is a place
         patch.setattr(jobs, "_IDLE_SECONDS", 0.003)  # each run waits for its threads to end
-        patch.setattr(jobs, "_TAKEN_LOOKS", 1)
+        patch.setattr(jobs, "_LOOK_SECONDS", 0.06)
         if made.refused:
             s3.refuse(made.refused, "AccessDenied")
-        gc.collect()
         gc.freeze()
         try:
             yield s3
