@@ -1,7 +1,7 @@
 # Each target makes what it needs: a machine with Python 3.11, pip and make is enough.
 
 PYTHON ?= python3
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 1))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 2))')
 
 SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
 NEWEST := .venv/bin

@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -63,6 +65,14 @@ def join_threads() -> None:
         if thread.name.startswith("s3writer"):
             thread.join(30)
             assert not thread.is_alive()
+
+
+def main_thread_is_in(function: Callable[..., Any]) -> bool:
+    """Whether the main thread runs ``function`` just now."""
+    frame: FrameType | None = sys._current_frames()[threading.main_thread().ident or 0]
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import io
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -301,6 +301,31 @@ def test_after_a_wrapper_that_died_in_the_midst_of_a_write_nothing_more_is_taken
     join_aborts()
     assert uploads(client, key) == []
     assert content(client, key) is None
+
+
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Boom])
+def test_what_interrupts_a_write_in_a_with_block_says_afterwards_that_nothing_was_published(
+    client: Any, key: str, kind: type[BaseException], on_error: Literal["abort", "keep"]
+) -> None:
+    def progress(_: int) -> None:
+        raise kind
+
+    with (
+        logged() as log,
+        pytest.raises(kind) as caught,
+        writer(client, key, max_concurrency=1, progress=progress, on_error=on_error) as stream,
+    ):
+        for number in range(5):
+            stream.write(data(6 * MIB, number))
+    said = f"s3://{BUCKET}/{key} was not published"
+    assert [note for note in caught.value.__notes__ if note.startswith(said)]
+    assert [told for told in log if told.startswith(said)]
+    assert content(client, key) is None
+    left = uploads(client, key)
+    assert len(left) == (on_error == "keep")
+    for upload_id in left:
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
 def test_the_error_of_a_write_is_not_told_that_it_was_in_flight(client: Any, key: str) -> None:

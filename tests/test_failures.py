@@ -30,7 +30,7 @@ from s3writer import (
     ThrottledError,
 )
 from s3writer._s3.client import default_client
-from s3writer._upload import at_exit
+from s3writer._upload import at_exit, cleanup
 from s3writer._upload.plan import MAX_PARTS
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, join_threads, logged, uploads, writer
@@ -852,6 +852,24 @@ def test_a_second_ctrl_c_leaves_at_once_and_names_what_may_be_left(client: Any, 
     assert stream.closed
     join_threads()
     assert uploads(client, key) == []
+
+
+def test_an_interrupt_that_comes_when_the_upload_is_just_removed_names_nothing(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed_and_interrupted(*removal: Any) -> bool:
+        wait_for_removal(*removal)
+        raise KeyboardInterrupt
+
+    stream = writer(client, key)
+    stream.write(data(6 * MIB))
+    wait_for_removal = cleanup._wait_for
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        patch.setattr(cleanup, "_wait_for", removed_and_interrupted)
+        stream.abort()
+    assert not hasattr(caught.value, "__notes__")
+    assert (stream.closed, "aborted" in repr(stream)) == (True, True)
+    assert content(client, key) is None
 
 
 def press_ctrl_c(once: threading.Event) -> threading.Thread:

@@ -660,9 +660,9 @@ WRAPPED = pytest.mark.parametrize(("wrap", "produce"), WRAPPERS.values(), ids=WR
 
 @contextmanager
 def refused(code: str) -> Iterator[tuple[MemoryS3, MultipartUploadWriter]]:
-    """A writer whose second part is refused, and whose producer learns of it at the next one."""
+    """A writer whose first part is refused, and whose producer learns of it at the next one."""
     with MemoryS3(BUCKET) as s3:
-        s3.refuse("UploadPart", code, nth=2)
+        s3.refuse("UploadPart", code, nth=1)
         with logged():
             yield s3, MultipartUploadWriter(BUCKET, "key", max_concurrency=1)
     assert (s3.objects, s3.unfinished) == ({}, [])

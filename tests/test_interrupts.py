@@ -47,7 +47,10 @@ from tests.helpers import MIB, Boom, data, logged, writer
 from tests.stores import BUCKET
 from tests.wire import Raw
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of writers that are dropped
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of writers that are dropped
+    pytest.mark.no_cover,  # thousands of runs; other tests must reach each line too
+]
 
 SMALL, LARGE = data(1000), data(5 * MIB + 1)
 PART = LARGE[: 5 * MIB]
@@ -738,10 +741,7 @@ def ready(made: Scenario) -> Iterator[MemoryS3]:
         if made.refused:
             s3.refuse(made.refused, "AccessDenied")
         gc.freeze()
-        try:
-            yield s3
-        finally:
-            gc.unfreeze()
+        yield s3
 
 
 def run_whole(s3: MemoryS3, made: Scenario) -> tuple[Interrupter, dict[str, bytes]]:

@@ -15,8 +15,9 @@ from botocore.exceptions import ConnectionClosedError
 
 from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
 from s3writer._s3.body import Body
+from s3writer._upload.commit import Commit
 from s3writer._upload.part import Part
-from tests.helpers import MIB, content, data, join_threads, logged, uploads, writer
+from tests.helpers import MIB, content, data, join_threads, logged, main_thread_is_in, uploads, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Action, Wire, answer, cut, cut_after_sending, interrupt, refuse
 
@@ -609,7 +610,8 @@ def test_ctrl_c_while_the_outcome_is_looked_up_says_that_it_is_not_known(client:
 def test_a_writer_dropped_while_its_commit_is_under_way_is_not_called_unpublished(client: Any, key: str) -> None:
     def hang(request: Any) -> Any:
         press()
-        time.sleep(0.5)  # until the writer waits for the answer
+        while not main_thread_is_in(Commit.end):
+            time.sleep(0.01)
         press()
         goes_on.wait(30)
 

@@ -513,16 +513,36 @@ def test_a_segment_that_is_dropped_does_not_wait_for_its_parts() -> None:
 
 def test_parts_that_do_not_end_in_time_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3writer.segments.writer.STOP_SECONDS", 0.0)
-    goes_on = threading.Event()
+
+    def hang(**_: Any) -> None:
+        hangs.set()
+        goes_on.wait(30)
+
+    goes_on, hangs = threading.Event(), threading.Event()
     with logged() as log, MemoryS3(BUCKET) as s3:
         upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
-        s3.client.meta.events.register_first("before-send.s3.UploadPart", lambda **_: goes_on.wait(30) and None)
+        s3.client.meta.events.register_first("before-send.s3.UploadPart", hang)
         with pytest.raises(ArithmeticError), SegmentWriter(upload.segment(0)) as stream:
             stream.write(data(12 * MIB))
+            hangs.wait(30)
             raise ArithmeticError
         goes_on.set()
         upload.abort()
     assert any("segment 0 of" in message and "under way" in message for message in log)
+
+
+def test_an_interrupt_before_a_segmented_upload_is_begun_leaves_nothing_to_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with MemoryS3(BUCKET) as s3, monkeypatch.context() as patch:
+        patch.setattr("s3writer._upload.jobs._free_inbox", interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            SegmentedUpload.begin(BUCKET, "key", segments=1)
+        assert not hasattr(caught.value, "__notes__")
+        assert s3.unfinished == []
 
 
 def test_a_segment_that_fails_stops_its_parts_in_the_midst_of_their_bytes() -> None:

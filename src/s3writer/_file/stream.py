@@ -322,8 +322,11 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
 
 
 def _give_up(upload: Upload, exception: BaseException) -> None:
-    """End the upload without publishing, because ``exception`` is propagating. It gets a note."""
-    if not upload.is_open:
+    """End the upload without publishing, because ``exception`` is propagating. It gets a note, also if it came out of a
+    ``write`` and has ended the upload there. An error of this package needs none: it says so itself.
+    """
+    has_ended_it = exception is upload.lifecycle.error and not isinstance(exception, S3WriterError)
+    if not upload.is_open and not has_ended_it:
         return
     note = f"{upload.calls.url} was not published: {IN_FLIGHT}"
     upload.fail(exception)
