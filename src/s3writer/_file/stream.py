@@ -322,9 +322,7 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
 
 
 def _give_up(upload: Upload, exception: BaseException) -> None:
-    """End the upload without publishing, because ``exception`` is propagating. It gets a note, also if it came out of a
-    ``write`` and has ended the upload there. An error of this package needs none: it says so itself.
-    """
+    """End the upload without publishing because of ``exception``. It gets a note, unless it says so itself."""
     has_ended_it = exception is upload.lifecycle.error and not isinstance(exception, S3WriterError)
     if not upload.is_open and not has_ended_it:
         return
