@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3writer._upload import pace as _pace
-from s3writer._upload.pace import Arrival, Pace
+from s3writer._upload.pace import Arrival, Pace, Phase
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
 from s3writer.segments.segment import SegmentPlan
 from tests.helpers import MIB, content, data, writer
@@ -89,8 +89,8 @@ class Line:
 @pytest.mark.parametrize("each", [20 * MB, 60 * MB, 90 * MB])
 def test_to_s3_itself_many_go_out_from_the_first_to_the_last(each: float, latency: float) -> None:
     line = Line(each, 1e12, latency)
-    for gib in range(1, 9):
-        line.send(gib * GIB)
+    for size in [*range(10 * MIB, 400 * MIB, 5 * MIB), *range(GIB, 9 * GIB, GIB)]:
+        line.send(size)
         assert line.pace.most_in_flight == DEFAULT_CONCURRENCY
         assert line.pace.plan == make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY)
 
@@ -225,7 +225,15 @@ def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int)
     for number in range(first, first + 100):
         pace.handed_over(number, float(number))
         pace.arrived(Arrival(number, GIB, float(number), number + 1.0))
-    assert pace.most_in_flight == DEFAULT_CONCURRENCY
+    assert (pace.phase, pace.most_in_flight) == (Phase.MANY, DEFAULT_CONCURRENCY)
+
+
+def test_a_clock_that_stands_still_breaks_nothing() -> None:
+    pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    for number in range(1, 100):
+        pace.handed_over(number, 5.0)
+        pace.arrived(Arrival(number, 5 * MIB, 5.0, 5.0))
+    assert (pace.phase, pace.most_in_flight) == (Phase.MANY, DEFAULT_CONCURRENCY)
 
 
 def test_a_writer_goes_on_with_few_and_with_many_again(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:

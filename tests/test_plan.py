@@ -71,6 +71,11 @@ def test_room_for_longer_streams_does_not_starve_the_pipeline_of_a_given_memory(
     assert plan(expected_size=300 * GIB, max_memory=31 * MIB).part_size == 31 * MIB
 
 
+def test_equal_parts_are_large_enough_for_an_expected_size_that_fits() -> None:
+    assert plan(equal_parts=True, expected_size=10 * MIB) == plan(equal_parts=True)
+    assert plan(equal_parts=True, expected_size=MAX_PARTS * MIN_PART_BYTES).size(MAX_PARTS) == MIN_PART_BYTES
+
+
 def test_equal_parts_stay_equal() -> None:
     assert {plan(part_size=8 * MIB, equal_parts=True).size(number) for number in range(1, MAX_PARTS + 1)} == {8 * MIB}
 
