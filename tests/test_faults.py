@@ -214,11 +214,12 @@ def test_an_abort_that_stops_the_retry_of_a_part_looks_once_more_later_and_names
     assert told_of(caplog, upload["UploadId"])
 
 
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
 def test_an_abort_on_demand_that_stops_the_retry_of_a_part_looks_once_more_later_and_names_the_upload(
-    store: Store, key: str, caplog: pytest.LogCaptureFixture
+    store: Store, key: str, caplog: pytest.LogCaptureFixture, on_error: str
 ) -> None:
     lost = Lost(store, cut_after_sending)
-    stream = writer(lost.client, key)
+    stream = writer(lost.client, key, on_error=on_error)
     stream.write(LARGE)
     (upload,) = unfinished(store.client())
     assert lost.is_waiting.wait(60)

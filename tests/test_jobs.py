@@ -169,6 +169,17 @@ def test_a_failure_sounds_the_alarm_and_a_result_does_not() -> None:
     assert alarms == [True]
 
 
+def test_once_a_job_has_failed_nobody_waits_for_the_others() -> None:
+    jobs: Jobs[int] = Jobs()
+    goes_on, has_ended = threading.Event(), []
+    start(jobs, lambda: has_ended.append(goes_on.wait(5)))
+    start(jobs, lambda: 1 // 0)
+    jobs.wait(0)
+    assert (len(jobs.failures), has_ended) == (1, [])
+    goes_on.set()
+    jobs.stop(30)
+
+
 def test_a_job_that_was_stopped_keeps_nothing_of_what_it_was_at() -> None:
     jobs: Jobs[int] = Jobs()
     goes_on = threading.Event()

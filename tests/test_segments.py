@@ -977,6 +977,14 @@ def test_no_number_is_given_twice_or_out_of_order(wanted: list[int], window: int
         to_come -= 1
 
 
+def test_numbers_are_not_waited_for_while_a_segment_can_have_enough() -> None:
+    numbers = Numbers(window=1)
+    numbers.take(NUMBERS - 100)
+    assert not numbers.should_wait(None)
+    numbers.take(94)
+    assert numbers.should_wait(None)
+
+
 @given(st.integers(1, 9_998), st.integers(5 * MIB, 5 * GIB))
 def test_parts_of_a_segment_grow_to_the_largest_that_s3_takes(parts: int, part_size: int) -> None:
     plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, 7, grows=True, parts=parts, steady=0)
