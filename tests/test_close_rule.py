@@ -92,6 +92,14 @@ def except_block(stream: MultipartUploadWriter, payload: bytes, error: BaseExcep
         raise
 
 
+def with_in_finally(stream: MultipartUploadWriter, payload: bytes, error: BaseException) -> None:
+    try:
+        raise error
+    finally:
+        with stream:
+            stream.write(payload)
+
+
 WAYS_OUT: list[Callable[[MultipartUploadWriter, bytes, BaseException], None]] = [
     with_writer,
     with_text_wrapper,
@@ -103,6 +111,7 @@ WAYS_OUT: list[Callable[[MultipartUploadWriter, bytes, BaseException], None]] = 
     exit_stack,
     exit_stack_whose_cleanup_fails,
     except_block,
+    with_in_finally,
 ]
 
 
