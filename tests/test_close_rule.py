@@ -1,17 +1,21 @@
 """close() publishes, or aborts: each way out of a writer, and what is in the bucket afterwards."""
 
+import bz2
 import contextlib
 import gc
 import gzip
 import io
 import logging
+import lzma
+import tarfile
 import time
+import zipfile
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Literal, cast
 
 import pytest
 
-from s3writer import AbortedError, MultipartUploadWriter, NotCommittedError
+from s3writer import AbortedError, IncompleteError, MultipartUploadWriter, NotCommittedError
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET
@@ -509,3 +513,141 @@ def test_an_exception_that_takes_no_note_goes_on_all_the_same(client: Any, key: 
     assert stream.closed
     assert content(client, key) is None
     assert uploads(client, key) == []
+
+
+#: What a producer makes around a writer and forgets to close, and how it writes something.
+FORGOTTEN: dict[str, Callable[[MultipartUploadWriter], Any]] = {}
+
+
+def forgotten(make: Callable[[MultipartUploadWriter], Any]) -> Callable[[MultipartUploadWriter], Any]:
+    """One of them."""
+    FORGOTTEN[make.__name__.replace("_", " ")] = make
+    return make
+
+
+@forgotten
+def text(stream: MultipartUploadWriter) -> Any:
+    wrapper = io.TextIOWrapper(stream, encoding="utf-8")
+    wrapper.write("all of it")
+    return wrapper
+
+
+@forgotten
+def buffer(stream: MultipartUploadWriter) -> Any:
+    wrapper = io.BufferedWriter(stream)
+    wrapper.write(b"all of it")
+    return wrapper
+
+
+@forgotten
+def text_in_a_buffer(stream: MultipartUploadWriter) -> Any:
+    wrapper = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8")
+    wrapper.write("all of it")
+    return wrapper
+
+
+@forgotten
+def gzip_file(stream: MultipartUploadWriter) -> Any:
+    wrapper = gzip.GzipFile(fileobj=stream, mode="wb")
+    wrapper.write(bytes(1000))
+    return wrapper
+
+
+@forgotten
+def gzip_text(stream: MultipartUploadWriter) -> Any:
+    wrapper = io.TextIOWrapper(gzip.GzipFile(fileobj=stream, mode="wb"), encoding="utf-8")
+    wrapper.write("all of it")
+    return wrapper
+
+
+@forgotten
+def zip_file(stream: MultipartUploadWriter) -> Any:
+    wrapper = zipfile.ZipFile(stream, "w")
+    wrapper.writestr("name", "content")
+    return wrapper
+
+
+def large(make: Callable[[Any], Any]) -> Callable[[MultipartUploadWriter], Any]:
+    """The same with more bytes than a part, for wrappers that ask the writer nothing."""
+
+    def made(stream: MultipartUploadWriter) -> Any:
+        stream.write(LARGE)
+        return make(stream)
+
+    made.__name__ = make.__name__
+    return made
+
+
+@forgotten
+@large
+def bz2_file(stream: MultipartUploadWriter) -> Any:
+    wrapper = bz2.BZ2File(stream, "wb")
+    wrapper.write(bytes(1000))
+    return wrapper
+
+
+@forgotten
+@large
+def lzma_file(stream: MultipartUploadWriter) -> Any:
+    wrapper = lzma.LZMAFile(cast(Any, stream), "wb")  # noqa: SIM115
+    wrapper.write(bytes(1000))
+    return wrapper
+
+
+@forgotten
+@large
+def tar_file(stream: MultipartUploadWriter) -> Any:
+    wrapper = tarfile.open(fileobj=stream, mode="w|")  # noqa: SIM115
+    wrapper.addfile(tarfile.TarInfo("name"))
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "end", [MultipartUploadWriter.close, MultipartUploadWriter.commit, MultipartUploadWriter.prepare]
+)
+@pytest.mark.parametrize("make", FORGOTTEN.values(), ids=FORGOTTEN)
+def test_nothing_is_published_while_a_wrapper_holds_bytes_back(
+    client: Any, key: str, make: Callable[[MultipartUploadWriter], Any], end: Callable[[MultipartUploadWriter], object]
+) -> None:
+    stream = writer(client, key)
+    wrapper = make(stream)
+    with pytest.raises(IncompleteError, match="around its writer was not closed, and holds bytes back"):
+        end(stream)
+    assert (stream.closed, content(client, key), uploads(client, key)) == (True, None, [])
+    with contextlib.suppress(ValueError):
+        wrapper.close()
+    assert content(client, key) is None
+
+
+@pytest.mark.parametrize("make", FORGOTTEN.values(), ids=FORGOTTEN)
+def test_a_wrapper_that_was_closed_keeps_nobody_from_publishing(
+    client: Any, key: str, make: Callable[[MultipartUploadWriter], Any]
+) -> None:
+    with writer(client, key) as stream:
+        wrapper = make(stream)
+        wrapper.close()
+    assert stream.result.size == len(content(client, key) or b"")
+
+
+@pytest.mark.parametrize("make", [text, buffer, text_in_a_buffer])
+def test_a_wrapper_that_was_flushed_keeps_nobody_from_publishing(
+    client: Any, key: str, make: Callable[[MultipartUploadWriter], Any]
+) -> None:
+    with writer(client, key) as stream:
+        wrapper = make(stream)
+        wrapper.flush()
+    assert content(client, key) == b"all of it"
+
+
+def test_bytes_that_come_after_publishing_are_an_error_in_the_log_that_names_the_object(client: Any, key: str) -> None:
+    with writer(client, key) as stream:
+        wrapper = bz2.BZ2File(stream, "wb")
+        wrapper.write(b"all of it")
+    late = f"s3://{BUCKET}/{key} was published before these bytes came: it lacks them"
+    with (
+        logged() as log,
+        pytest.warns(ResourceWarning, match="it lacks them"),
+        pytest.raises(ValueError, match="closed"),
+    ):
+        wrapper.close()
+    assert log == [late]

@@ -51,6 +51,11 @@ import s3writer
 MyModel, data, rows = Author, b"12345", [[1, 2]]
 def produce(): return [b"123", b"45"]
 """
+CLOSE = """
+import csv, gzip, io
+from s3writer import MultipartUploadWriter
+rows = [[1, 2]]
+"""
 UNKNOWN = """
 import boto3
 from s3writer import MultipartUploadWriter, OutcomeUnknownError
@@ -119,6 +124,7 @@ PAGES = {
     "docs/asyncio": page("async/export.bin", "async/dump.txt"),
     "docs/backup": page("backups/mydb.sql", "backups/mydb.sql.gz"),
     "docs/cleanup": page(),
+    "docs/close": page("rows.csv", "rows.csv.gz", setup=CLOSE),
     "docs/django": page(
         "library/authors.xml",
         "library/authors.jsonl",

@@ -154,6 +154,12 @@ class ObjectTooLargeError(NotCommittedError):
     ERRNO = errno.EFBIG
 
 
+class IncompleteError(NotCommittedError):
+    """Bytes are missing, or there are too many: a wrapper around the writer holds some back."""
+
+    ERRNO = errno.ENODATA
+
+
 class AbortedError(NotCommittedError):
     """The upload had been aborted, or had failed, before this call; the first error is the cause.
 

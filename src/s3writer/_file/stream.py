@@ -19,8 +19,8 @@ from enum import IntEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s3writer._errors import S3WriterError, add_note
-from s3writer._file.close_rule import IN_FLIGHT, CloseRule
+from s3writer._errors import S3WriterError
+from s3writer._file.close_rule import CloseRule, check_wrappers, give_up, tell_of_late_bytes
 from s3writer._file.compression import Compression
 from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
 from s3writer._file.write_only import WriteOnly
@@ -68,8 +68,8 @@ class UploadStream(WriteOnly):
         """Begin to write to ``upload``: an `Upload`, or a segment's `Destination`."""
         self._encoding = encoding_named(encoding)
         self._encode = self._encoding.encode
-        self.name = upload.calls.url
-        self.mode = "xb" if upload.calls.exclusive else "wb"
+        self._name = upload.calls.url
+        self._mode = "xb" if upload.calls.exclusive else "wb"
         self._lock = threading.RLock()
         self._is_busy = False
         #: A call has failed. The upload is given up then, or by the next call if something came in between.
@@ -120,6 +120,7 @@ class UploadStream(WriteOnly):
 
     def tell(self) -> int:
         """The number of bytes written so far."""
+        self.was_asked = True
         self.check_open()
         return self._intake.taken
 
@@ -158,7 +159,7 @@ class UploadStream(WriteOnly):
             return f"<{type(self).__name__} not made>"
         upload_id = upload.pipeline.upload_id
         known = f", upload {upload_id}" if upload_id else ""
-        return f"<{type(self).__name__} {self.name} {upload.lifecycle.state.value}, {self._intake.taken} bytes{known}>"
+        return f"<{type(self).__name__} {self._name} {upload.lifecycle.state.value}, {self._intake.taken} bytes{known}>"
 
     def __del__(self) -> None:
         if not hasattr(self, "_upload") or self._upload.has_ended:
@@ -180,7 +181,7 @@ class UploadStream(WriteOnly):
         elif exception is None or not self._rule.counts(exception):
             self._finish(self._upload.commit)
         elif self._upload.is_ours:
-            self._finish(lambda _: _give_up(self._upload, exception), takes_rest=False)
+            self._finish(lambda _: give_up(self._upload, exception), takes_rest=False)
         else:
             self._mark_closed()
 
@@ -191,6 +192,8 @@ class UploadStream(WriteOnly):
         self._check_caller()
         is_refused = False
         try:
+            if takes_rest and self._upload.is_open and not self._is_busy:
+                check_wrappers(self, self._upload, lambda: self._intake.taken)
             with self._lock:
                 if self._is_busy:
                     is_refused = True
@@ -239,6 +242,8 @@ class UploadStream(WriteOnly):
         is_taking = False
         try:
             with in_pieces(data, self._encode) as (pieces, size):
+                if size and self.closed:
+                    tell_of_late_bytes(self, self._upload, self._rule.dying_wrapper)
                 self.check_open()
                 if self._rule.is_in_finaliser:
                     self._intake.late.extend(map(bytes, pieces))
@@ -319,17 +324,6 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
     stream._intake = Intake(stream._upload.sink, stream._upload.send, stage)
     stream._put = stream._intake.put
     return stream
-
-
-def _give_up(upload: Upload, exception: BaseException) -> None:
-    """End the upload without publishing because of ``exception``. It gets a note, unless it says so itself."""
-    has_ended_it = exception is upload.lifecycle.error and not isinstance(exception, S3WriterError)
-    if not upload.is_open and not has_ended_it:
-        return
-    note = f"{upload.calls.url} was not published: {IN_FLIGHT}"
-    upload.fail(exception)
-    add_note(exception, note)
-    warn(f"{note}: {type(exception).__name__}", upload.extra)
 
 
 def _alarm(of: "weakref.ref[UploadStream]") -> Callable[[], None]:

@@ -177,7 +177,7 @@ class MultipartUploadWriter(UploadStream):
             return pending_of(self._upload.calls, str(self._upload.pipeline.upload_id), parts)
 
         if (pending := self._finish(prepare)) is None:
-            raise ValueError(f"{self.name} was closed by another thread")
+            raise ValueError(f"{self._name} was closed by another thread")
         return pending
 
     def abort(self) -> None:
