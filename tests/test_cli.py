@@ -333,6 +333,23 @@ def test_options_reach_the_object(environment: dict[str, str], client: Any, key:
     assert (head["Metadata"]["a"], head["Metadata"]["b"]) == ("1", "x=y")
 
 
+@pytest.mark.parametrize("compress", [[], ["--gzip"]], ids=["plain", "gzip"])
+@pytest.mark.parametrize(("demanded", "code"), [(len(PAYLOAD), 0), (len(PAYLOAD) - 1, 1), (len(PAYLOAD) + 1, 1)])
+def test_exact_publishes_only_if_so_many_bytes_come(
+    environment: dict[str, str], client: Any, key: str, compress: list[str], demanded: int, code: int
+) -> None:
+    options = [*compress, "--expected-size", str(demanded), "--exact"]
+    ended, _, err = call(environment, "put", at(key), *options, given=PAYLOAD)
+    assert ended == code
+    assert (content(client, key) is not None) is (code == 0)
+    assert (f"{len(PAYLOAD):,} bytes came, and --exact demands the {demanded:,}" in err) is (code == 1)
+
+
+def test_exact_needs_a_size(environment: dict[str, str], key: str) -> None:
+    code, _, err = call(environment, "put", at(key), "--exact", given=b"x")
+    assert (code, "--exact needs --expected-size" in err) == (2, True)
+
+
 def test_a_key_for_sse_c_comes_from_a_file(environment: dict[str, str], client: Any, key: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"k" * 32)
     (tmp_path / "short").write_bytes(b"k" * 31)

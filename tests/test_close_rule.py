@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 
 import pytest
 
+import s3writer
 from s3writer import AbortedError, IncompleteError, MultipartUploadWriter, NotCommittedError
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
@@ -513,6 +514,66 @@ def test_an_exception_that_takes_no_note_goes_on_all_the_same(client: Any, key: 
     assert stream.closed
     assert content(client, key) is None
     assert uploads(client, key) == []
+
+
+@pytest.mark.parametrize(
+    "end", [MultipartUploadWriter.close, MultipartUploadWriter.commit, MultipartUploadWriter.prepare]
+)
+@pytest.mark.parametrize("payload", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_nothing_is_published_unless_exactly_so_many_bytes_were_written_as_were_demanded(
+    client: Any, key: str, payload: bytes, difference: int, end: Callable[[MultipartUploadWriter], object]
+) -> None:
+    exact = len(payload) + difference
+    stream = writer(client, key, exact_size=exact)
+    with pytest.raises(IncompleteError, match=f"{len(payload):,} bytes were written, and exact_size is {exact:,}"):
+        stream.write(memoryview(payload))
+        end(stream)
+    with contextlib.suppress(IncompleteError):
+        stream.close()
+    assert (stream.closed, content(client, key), uploads(client, key)) == (True, None, [])
+
+
+@pytest.mark.parametrize("payload", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
+def test_what_has_the_size_that_was_demanded_is_published(client: Any, key: str, payload: bytes) -> None:
+    with writer(client, key, exact_size=len(payload)) as stream:
+        stream.write(payload)
+    assert content(client, key) == payload
+
+
+def test_what_is_too_long_is_refused_as_soon_as_a_long_write_shows_it(client: Any, key: str) -> None:
+    stream = writer(client, key, exact_size=1000)
+    with pytest.raises(IncompleteError, match="exact_size is 1,000"):
+        stream.write(LARGE)
+    with pytest.raises(IncompleteError):
+        stream.write(SMALL)
+    with pytest.raises(IncompleteError):
+        stream.close()
+    assert content(client, key) is None
+
+
+def test_the_size_that_is_demanded_is_that_of_what_is_written_not_of_what_is_compressed(client: Any, key: str) -> None:
+    with s3writer.open(f"s3://{BUCKET}/{key}", compression="gzip", client=client, exact_size=len(LARGE)) as stream:
+        stream.write(LARGE)
+    assert gzip.decompress(content(client, key) or b"") == LARGE
+    with (
+        pytest.raises(IncompleteError, match="6 bytes were written, and exact_size is 7"),
+        s3writer.open(f"s3://{BUCKET}/{key}", "w", encoding="utf-16", client=client, exact_size=7) as text,
+    ):
+        text.write("ab")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"exact_size": -1}, "exact_size=-1 is out of its limits: 0 to 48.8 TiB"),
+        ({"exact_size": 1.5}, "exact_size must be an int"),
+        ({"exact_size": 5, "expected_size": 6}, "expected_size=6 and exact_size=5 differ"),
+    ],
+)
+def test_an_impossible_exact_size_is_refused_by_name(client: Any, key: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        writer(client, key, **options)
 
 
 #: What a producer makes around a writer and forgets to close, and how it writes something.

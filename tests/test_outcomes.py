@@ -666,6 +666,13 @@ def test_a_key_that_holds_another_object_while_the_upload_is_gone_is_unknown(cli
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+def test_a_small_object_that_is_not_found_where_it_is_sent_is_not_committed(client: Any, key: str) -> None:
+    Wire(client).on("PutObject", refuse(404, "NoSuchUpload"))
+    with pytest.raises(NotCommittedError, match="NoSuchUpload"), writer(client, key) as stream:
+        stream.write(SMALL)
+    assert content(client, key) is None
+
+
 def test_an_upload_whose_outcome_can_not_be_looked_up_is_aborted_all_the_same(client: Any, key: str) -> None:
     wire = Wire(client)
     wire.on("CompleteMultipartUpload", cut)

@@ -155,7 +155,7 @@ class ObjectTooLargeError(NotCommittedError):
 
 
 class IncompleteError(NotCommittedError):
-    """Bytes are missing, or there are too many: a wrapper around the writer holds some back."""
+    """Bytes are missing, or too many: a wrapper around the writer holds some back, or ``exact_size`` is another."""
 
     ERRNO = errno.ENODATA
 

@@ -74,6 +74,15 @@ def give_up(upload: Upload, exception: BaseException) -> None:
     warn(f"{note}: {type(exception).__name__}", upload.extra)
 
 
+def check_size(upload: Upload, taken: int, exact: int | None, *, is_whole: bool = False) -> None:
+    """Raise `IncompleteError` if more than ``exact`` bytes were taken, or fewer and that is the whole stream."""
+    if exact is not None and (taken > exact or (is_whole and taken < exact)):
+        raise IncompleteError(
+            f"{upload.calls.url} is not published: {taken:,} bytes were written, and exact_size is {exact:,}",
+            *upload.calls.address,
+        )
+
+
 def check_wrappers(file: WriteOnly, upload: Upload, taken: Callable[[], int]) -> None:
     """Raise `IncompleteError` if a wrapper around ``file`` has not handed over all its bytes. ``taken`` tells how many
     bytes ``file`` has taken.

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3writer._errors import S3WriterError
-from s3writer._file.close_rule import CloseRule, check_wrappers, give_up, tell_of_late_bytes
+from s3writer._file.close_rule import CloseRule, check_size, check_wrappers, give_up, tell_of_late_bytes
 from s3writer._file.compression import Compression
 from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
 from s3writer._file.write_only import WriteOnly
@@ -64,10 +64,11 @@ class UploadStream(WriteOnly):
 
     __slots__ = ("_put", "_room")
 
-    def _write_to(self, upload: Any, encoding: str | None) -> None:
+    def _write_to(self, upload: Any, encoding: str | None, exact_size: int | None = None) -> None:
         """Begin to write to ``upload``: an `Upload`, or a segment's `Destination`."""
         self._encoding = encoding_named(encoding)
         self._encode = self._encoding.encode
+        self._exact_size = exact_size
         self._name = upload.calls.url
         self._mode = "xb" if upload.calls.exclusive else "wb"
         self._lock = threading.RLock()
@@ -228,7 +229,9 @@ class UploadStream(WriteOnly):
         self._upload.check()
         self._intake.take_late()
         self._room = NoRoom.CLOSED
-        return self._intake.finish(self._encoding.end())
+        end = self._encoding.end()
+        check_size(self._upload, self._intake.taken + len(end), self._exact_size, is_whole=True)
+        return self._intake.finish(end)
 
     def _give_up_if_failed(self) -> None:
         """With the lock: give the upload up if a call has failed, and nobody has done that."""
@@ -266,6 +269,7 @@ class UploadStream(WriteOnly):
                             for piece in pieces:
                                 is_taking = True
                                 room = take(piece)
+                            check_size(self._upload, self._intake.taken, self._exact_size)
                         self._put = self._intake.put
                         self._room = min(room, ROOM_BYTES)
                         if self._upload.pipeline.jobs.failures or self._intake.late or self.closed:

@@ -42,6 +42,9 @@ class MultipartUploadWriter(UploadStream):
         exclusive: publish only if the key does not exist; S3 decides, at the moment of publishing.
         expected_size: bytes, 0 to 48.8 TiB. With this hint all parts have one size, which is large enough for the
             stream. If the stream turns out longer, later parts are larger.
+        exact_size: bytes, 0 to 48.8 TiB: publish only if exactly so many were written, else raise `IncompleteError`.
+            Set it where the length is known, such as HTTP's Content-Length: some producers end early without an
+            exception. With a compression, bytes before it count. It implies ``expected_size``.
         equal_parts: keep all parts but the last at ``part_size``, as some S3-compatible stores demand.
         encoding: for ``write`` of ``str``; None refuses ``str``.
         progress: called with the number of bytes each time S3 acknowledges more of them, by the thread that writes or
@@ -73,6 +76,7 @@ class MultipartUploadWriter(UploadStream):
         checksum: str | None = "auto",
         exclusive: bool = False,
         expected_size: int | None = None,
+        exact_size: int | None = None,
         equal_parts: bool = False,
         encoding: str | None = "utf-8",
         progress: Callable[[int], object] | None = None,
@@ -90,6 +94,7 @@ class MultipartUploadWriter(UploadStream):
             checksum=checksum,
             exclusive=exclusive,
             expected_size=expected_size,
+            exact_size=exact_size,
             equal_parts=equal_parts,
             progress=progress,
             on_error=on_error,
@@ -97,7 +102,7 @@ class MultipartUploadWriter(UploadStream):
             s3_arguments=s3_arguments,
             own_names=_OWN_NAMES,
         )
-        self._write_to(upload, encoding)
+        self._write_to(upload, encoding, exact_size)
 
     @classmethod
     def resume(

@@ -61,7 +61,9 @@ _USER_INFO = re.compile(r"(//|endpoint: )(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S+)@")
 _CONDITIONAL = {PUT.name, COMPLETE.name}
 
 #: After these answers, all with status 4xx, nobody knows whether the call acted.
-_UNDECIDED = {"NoSuchUpload", "RequestTimeout", "404", "408"}
+_UNDECIDED = {"RequestTimeout", "408"}
+#: And after these to a CompleteMultipartUpload: the upload is gone too if an earlier call has published it.
+_CONSUMED = {"NoSuchUpload", "404"}
 
 _GONE = {"NoSuchUpload", "NoSuchKey", "404"}
 
@@ -103,10 +105,11 @@ def is_refusal(error: BaseException | None) -> bool:
         return False
     about = error.response.get("ResponseMetadata", {})
     status = about.get("HTTPStatusCode", 0)
+    undecided = _UNDECIDED | _CONSUMED if error.operation_name == COMPLETE.name else _UNDECIDED
     return (
         HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
         and not about.get("RetryAttempts")
-        and (code(error) or str(status)) not in _UNDECIDED
+        and (code(error) or str(status)) not in undecided
     )
 
 

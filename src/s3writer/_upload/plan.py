@@ -55,6 +55,8 @@ MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_PARTS = 10_000
 MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
+#: How an error says it.
+OBJECT_LIMITS = "0 to 48.8 TiB, S3's largest object"
 
 #: A small container can spare this. It holds seven parts of 16 MiB and the one being filled.
 DEFAULT_MEMORY_BYTES = 128 * MIB
@@ -121,11 +123,11 @@ def make_plan(
     equal_parts: bool = False,
 ) -> Plan:
     """The plan for these settings of a writer. ValueError or TypeError names a setting that is out of its limits."""
-    _check("part_size", part_size, MIN_PART_BYTES, MAX_PART_BYTES, "5 MiB to 5 GiB, S3's limits")
-    _check("max_concurrency", max_concurrency, 1, MAX_CONCURRENCY, f"1 to {MAX_CONCURRENCY}")
+    check_limits("part_size", part_size, MIN_PART_BYTES, MAX_PART_BYTES, "5 MiB to 5 GiB, S3's limits")
+    check_limits("max_concurrency", max_concurrency, 1, MAX_CONCURRENCY, f"1 to {MAX_CONCURRENCY}")
     kind, size = Plan, part_size
     if expected_size is not None:
-        _check("expected_size", expected_size, 0, MAX_OBJECT_BYTES, "0 to 48.8 TiB, S3's largest object")
+        check_limits("expected_size", expected_size, 0, MAX_OBJECT_BYTES, OBJECT_LIMITS)
         size = max(part_size, _fitting(expected_size, MAX_PARTS))
         if equal_parts and size > part_size:
             raise ValueError(
@@ -133,7 +135,7 @@ def make_plan(
                 f"part_size={part_size}: set part_size to {size} or more"
             )
     if max_memory is not None:
-        _check("max_memory", max_memory, size, None, f"at least one part, here {size} bytes")
+        check_limits("max_memory", max_memory, size, None, f"at least one part, here {size} bytes")
     if expected_size is not None and not equal_parts:
         cap = MAX_PART_BYTES if max_memory is None else max_memory // (max_concurrency + 1)
         kind, size = ExpectedPlan, max(size, min(_fitting(expected_size, _EXPECTED_PARTS), MAX_PART_BYTES, cap))
@@ -147,7 +149,8 @@ def _fitting(expected_size: int, parts: int) -> int:
     return -(-expected_size // (parts * MIB)) * MIB
 
 
-def _check(name: str, value: int, least: int, most: int | None, limits: str) -> None:
+def check_limits(name: str, value: int, least: int, most: int | None, limits: str) -> None:
+    """TypeError if ``value`` is no int, ValueError if it is less than ``least`` or more than ``most``."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, a number of bytes or parts, not {type(value).__name__}")
     if value < least or (most is not None and value > most):

@@ -7,7 +7,7 @@ from typing import Any
 from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
 from s3writer._s3.calls import Calls, algorithm_for
-from s3writer._upload.plan import make_plan
+from s3writer._upload.plan import MAX_OBJECT_BYTES, OBJECT_LIMITS, check_limits, make_plan
 from s3writer._upload.upload import Upload
 
 
@@ -22,6 +22,7 @@ def new_upload(
     checksum: str | None,
     exclusive: bool,
     expected_size: int | None,
+    exact_size: int | None,
     equal_parts: bool,
     progress: Callable[[int], object] | None,
     on_error: str,
@@ -34,11 +35,15 @@ def new_upload(
     ``own_names`` are the writer's parameters: an error about an unknown name suggests one of them.
     """
     check_address(bucket, key)
+    if exact_size is not None:
+        check_limits("exact_size", exact_size, 0, MAX_OBJECT_BYTES, OBJECT_LIMITS)
+        if expected_size not in (None, exact_size):
+            raise ValueError(f"expected_size={expected_size} and exact_size={exact_size} differ: give one of them")
     plan = make_plan(
         part_size=part_size,
         max_concurrency=max_concurrency,
         max_memory=max_memory,
-        expected_size=expected_size,
+        expected_size=expected_size if exact_size is None else exact_size,
         equal_parts=equal_parts,
     )
     if progress is not None and not callable(progress):

@@ -51,6 +51,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-memory", type=Size(), help="That parts may take; 128MiB if not given."),
         click.option("--max-concurrency", type=int, help="Parts in flight at once; 7 if not given."),
         click.option("--expected-size", type=Size(), help="Of the whole stream, for large ones and for an ETA."),
+        click.option("--exact", is_flag=True, help="Publish only if exactly --expected-size bytes come."),
         click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256 or SHA1; the best CRC if not given."),
         click.option(
             "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."
@@ -161,12 +162,15 @@ def _send(
     sse_c_key_file: Path | None,
     prepare: Path | None,
     expected_size: int | None,
+    exact: bool,
     argument: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> dict[str, Any]:
     """Copy what is produced into the writer that ``begin`` makes, and publish it or prepare it."""
     if not command and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
+    if exact and expected_size is None:
+        raise click.UsageError("--exact needs --expected-size")
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
     bar, buffer = Bar(size_in_s3, is_shown=is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
@@ -181,6 +185,8 @@ def _send(
                 while size := source.readinto(buffer):
                     stream.write(buffer[:size])
                 producer.finish()
+                if exact:
+                    producer.check_size(expected_size or 0)
             except BaseException:
                 producer.stop()
                 raise

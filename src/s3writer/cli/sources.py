@@ -32,6 +32,8 @@ class Pipe(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self.idle: Callable[[], object] = bool
+        #: How many bytes have come.
+        self.size = 0
         self._descriptor = descriptor
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
@@ -42,7 +44,9 @@ class Pipe(io.RawIOBase):
                 self.idle()
                 continue
             with contextlib.suppress(BlockingIOError):
-                return os.readv(self._descriptor, [target])
+                count = os.readv(self._descriptor, [target])
+                self.size += count
+                return count
 
 
 class Producer:
@@ -60,6 +64,13 @@ class Producer:
             self.output = Pipe(self._process.stdout.fileno())
         else:
             self.output = Pipe(sys.stdin.fileno())
+
+    def check_size(self, exact: int) -> None:
+        """`ProducerError` unless exactly so many bytes have come."""
+        if self.output.size != exact:
+            raise ProducerError(
+                f"{self.output.size:,} bytes came, and --exact demands the {exact:,} of --expected-size"
+            )
 
     def finish(self, timeout: float | None = None) -> None:
         """`ProducerError` unless the program has ended well; TimeoutExpired if it goes on for ``timeout`` seconds."""
