@@ -4,7 +4,6 @@ A file does not know its wrappers. But Python's garbage collector knows which ob
 some 20 nanoseconds for each object of the process.
 """
 
-import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +23,8 @@ _ATTRIBUTES = {
 }
 #: They hand over all that they hold when they are flushed. All others must be closed.
 _FLUSHED = {"_io.BufferedWriter", "_io.TextIOWrapper"}
+#: What a BufferedWriter says that is just being closed. It has been flushed then.
+_IN_ITS_OWN_CLOSE = "reentrant call inside"
 #: They belong to another wrapper, which says whether it is closed.
 _INNER = {"tarfile._Stream", "zipfile._Tellable"}
 
@@ -37,8 +38,11 @@ def unfinished(file: object, taken: Callable[[], int]) -> Any:
             return outer
         if name in _FLUSHED:
             before = taken()
-            with contextlib.suppress(RuntimeError):  # its own close() has led to this call, and has flushed it
+            try:
                 wrapper.flush()
+            except RuntimeError as error:
+                if not str(error).startswith(_IN_ITS_OWN_CLOSE):
+                    raise
             if taken() != before:
                 return wrapper
         elif name not in _INNER and not getattr(wrapper, "closed", False):
