@@ -2,6 +2,11 @@
 
 import base64
 import hashlib
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -9,6 +14,7 @@ import pytest
 
 import s3writer
 from s3writer import MultipartUploadWriter
+from s3writer.segments import SegmentedUpload
 from tests.helpers import MIB, content, data, writer
 from tests.stores import BUCKET
 from tests.wire import Wire
@@ -87,10 +93,87 @@ def test_an_impossible_address_is_refused(client: Any, bucket: Any, key: Any, er
         MultipartUploadWriter(bucket, key, client=client)
 
 
-def test_another_services_client_is_refused(key: str) -> None:
-    sqs = boto3.client("sqs", region_name="us-east-1")
-    with pytest.raises(TypeError, match="client must be a boto3 S3 client"):
-        MultipartUploadWriter(BUCKET, key, client=sqs)
+class AioClient:
+    """Stands in for one of aiobotocore, which has botocore's ``meta``."""
+
+    __module__ = "aiobotocore.client"
+
+    def __init__(self, client: Any) -> None:
+        self.meta = client.meta
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda _: boto3.client("sqs", region_name="us-east-1"), 'not SQS: make one with boto3.client("s3")'),
+        (lambda _: boto3.resource("s3", region_name="us-east-1"), "not s3.ServiceResource: pass its meta.client"),
+        (lambda _: boto3.Session(region_name="us-east-1"), 'not Session: make one with boto3.client("s3")'),
+        (lambda client: client.get_paginator("list_parts"), "not S3.Paginator.ListParts: make one with"),
+        (AioClient, "not an aiobotocore client: make one with"),
+    ],
+    ids=["another service's", "a resource", "a session", "a paginator", "aiobotocore's"],
+)
+def test_what_is_no_client_of_boto3_for_s3_is_refused_with_what_to_pass(
+    client: Any, key: str, make: Callable[[Any], Any], hint: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"client must be a boto3 S3 client, {hint}")):
+        MultipartUploadWriter(BUCKET, key, client=make(client))
+
+
+@pytest.mark.parametrize("name", ["s3_client", "writebuffer", "lock", "executor"])
+@pytest.mark.parametrize("make", [threading.Lock, tempfile.TemporaryFile, lambda: boto3.client("s3", region_name="x")])
+def test_an_unknown_name_is_refused_whatever_its_value(
+    client: Any, key: str, name: str, make: Callable[[], Any]
+) -> None:
+    value = make()
+    with pytest.raises(TypeError, match=f"^{name} is no argument of S3's uploads"):
+        MultipartUploadWriter(BUCKET, key, client=client, **{name: value})
+    with pytest.raises(ValueError, match=r"^Metadata can't be a"):
+        MultipartUploadWriter(BUCKET, key, client=client, Metadata=value)
+    if hasattr(value, "close"):
+        value.close()
+
+
+NO_UNICODE = os.fsdecode(b"Gr\xfc\xdfe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"ContentType": NO_UNICODE},
+        {"ContentDisposition": f"attachment; filename={NO_UNICODE}"},
+        {"Metadata": {"name": NO_UNICODE}},
+        {"Metadata": {NO_UNICODE: "value"}},
+        {"Tagging": f"name={NO_UNICODE}"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_text_that_is_no_unicode_is_refused_by_name(client: Any, key: str, arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"^{name} holds a lone surrogate"):
+        writer(client, key, **arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["\x00", "a\x01b", "line\nline", "a\rb", "\x1f", "\x7f", "\ufffe", "\uffff", NO_UNICODE], ids=ascii
+)
+def test_a_key_that_can_not_be_named_in_xml_is_refused(client: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=r"^key=.* holds a (control character|lone surrogate)"):
+        writer(client, name)
+
+
+@pytest.mark.parametrize("name", ["a/../b", "../b", "a/..", ".", "a/./b", "./b", ".."])
+def test_a_key_that_proxies_fold_is_refused_unless_it_is_insisted_on(client: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=r"^key=.* allow_dot_segments=True allows it"):
+        writer(client, name)
+    with pytest.raises(ValueError, match="allow_dot_segments"):
+        SegmentedUpload.begin(BUCKET, name, segments=1)
+    writer(client, name, allow_dot_segments=True).abort()
+
+
+@pytest.mark.parametrize("name", ["a..b", ".hidden", "a/.b/c.", "...", "a/.../b"])
+def test_dots_within_a_name_are_no_segments(client: Any, name: str) -> None:
+    writer(client, name).abort()
 
 
 def test_each_argument_goes_to_every_call_that_takes_it_and_to_no_other(client: Any, key: str) -> None:

@@ -345,6 +345,11 @@ def test_exact_publishes_only_if_so_many_bytes_come(
     assert (f"{len(PAYLOAD):,} bytes came, and --exact demands the {demanded:,}" in err) is (code == 1)
 
 
+def test_a_url_that_is_no_unicode_is_wrong_usage(environment: dict[str, str], key: str) -> None:
+    code, _, err = call(environment, "put", os.fsdecode(b"s3://test-bucket/Gr\xfc"), given=b"x")
+    assert (code, "holds a lone surrogate" in err) == (2, True)
+
+
 def test_exact_needs_a_size(environment: dict[str, str], key: str) -> None:
     code, _, err = call(environment, "put", at(key), "--exact", given=b"x")
     assert (code, "--exact needs --expected-size" in err) == (2, True)

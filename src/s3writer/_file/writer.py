@@ -53,6 +53,8 @@ class MultipartUploadWriter(UploadStream):
             and billed, for `resume`; errors and the log then name the upload.
         commit_token: put a random token into the object's metadata, as ``s3writer-token``. If S3's answer to the commit
             is lost, the token proves that the object under the key is this writer's.
+        allow_dot_segments: let ``key`` have a segment "." or "..". S3 takes such a key, but HTTP proxies and some
+            libraries fold it: ``a/../b`` becomes ``b``, and that object is overwritten.
         **s3_arguments: S3's own, such as ``ContentType``, ``Metadata``, ``SSECustomerKey`` or ``IfMatch``. Each goes
             to every call that takes it.
 
@@ -82,6 +84,7 @@ class MultipartUploadWriter(UploadStream):
         progress: Callable[[int], object] | None = None,
         on_error: Literal["abort", "keep"] = "abort",
         commit_token: bool = True,
+        allow_dot_segments: bool = False,
         **s3_arguments: Any,
     ) -> None:
         upload = new_upload(
@@ -99,6 +102,7 @@ class MultipartUploadWriter(UploadStream):
             progress=progress,
             on_error=on_error,
             commit_token=commit_token,
+            allow_dot_segments=allow_dot_segments,
             s3_arguments=s3_arguments,
             own_names=_OWN_NAMES,
         )

@@ -36,6 +36,10 @@ _SECRETS = {"SSECustomerKey", "SSECustomerKeyMD5"}
 
 #: RFC 9110 forbids these characters in a header's value (section 5.5), and allows these in its name (section 5.6.2).
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: Half a character, as ``os.fsdecode`` makes of bytes that are no UTF-8.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+#: S3's answers are in XML 1.0, which can't hold these characters (section 2.2), or alters them (section 2.11).
+_NOT_IN_XML = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
@@ -59,13 +63,14 @@ class Arguments:
         if not given:
             self._given: dict[str, Any] = {}
             return
-        self._given = _with_customer_key(copy.deepcopy(dict(given)))
         known = {name for operation in ON_OBJECTS if operation.writes for name in self._members[operation]}
         for name in given:
             if name in _OURS or name.startswith("Checksum"):
                 raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
             if name not in known:
                 raise TypeError(f"{name} is no argument of S3's uploads{_nearest(name, known | own_names)}")
+        self._given = _with_customer_key({name: self._copied(name, value) for name, value in given.items()})
+        for name in given:
             self._check_value(name, self._given[name])
 
     def of(self, operation: Operation) -> dict[str, Any]:
@@ -91,13 +96,26 @@ class Arguments:
         """The shape of an argument of ``operation``."""
         return self._members[operation][name]
 
+    def _copied(self, name: str, value: Any) -> Any:
+        try:
+            return copy.deepcopy(value)
+        except Exception:
+            raise self._impossible(name, value) from None
+
+    def _impossible(self, name: str, value: Any) -> ValueError:
+        kind = self._shape(name).type_name
+        takes = "map of strings" if kind == "map" else kind
+        return ValueError(f"{name} can't be {_kind(value)}: S3 takes a {takes} here")
+
+    def _shape(self, name: str) -> Any:
+        return next(members[name] for members in self._members.values() if name in members)
+
     def _check_value(self, name: str, value: Any) -> None:
-        shape = next(members[name] for members in self._members.values() if name in members)
-        report = validate.ParamValidator().validate(value, shape)
-        if report.has_errors():
-            takes = "map of strings" if shape.type_name == "map" else shape.type_name
-            raise ValueError(f"{name} can't be {_kind(value)}: S3 takes a {takes} here")
+        if validate.ParamValidator().validate(value, self._shape(name)).has_errors():
+            raise self._impossible(name, value)
         texts = [*value, *value.values()] if isinstance(value, dict) else [str(value)]
+        if any(_SURROGATE.search(text) for text in texts):
+            raise ValueError(f"{name} holds a lone surrogate: it is no Unicode text, and can't be sent")
         if any(_CONTROL.search(text) for text in texts):
             raise ValueError(f"{name} holds a control character; S3 takes it as a header of HTTP, which can't")
         if name == "Metadata" and not all(_TOKEN.fullmatch(word) and text.isascii() for word, text in value.items()):
@@ -115,6 +133,8 @@ def check_address(bucket: str, key: str) -> None:
     for name, value in (("bucket", bucket), ("key", key)):
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+        if _SURROGATE.search(value):
+            raise ValueError(f"{name}={value!r} holds a lone surrogate: it is no Unicode text, and can't be sent")
     if bucket.startswith("s3://"):
         raise ValueError(f"bucket={bucket!r} is a URL: give the bucket's name and the key, or use s3writer.open")
     try:
@@ -124,6 +144,17 @@ def check_address(bucket: str, key: str) -> None:
     length = len(key.encode())
     if not 1 <= length <= MAX_KEY_BYTES:
         raise ValueError(f"key is {length} bytes long in UTF-8; S3 takes 1 to {MAX_KEY_BYTES}")
+    if _NOT_IN_XML.search(key):
+        raise ValueError(f"key={key!r} holds a control character: S3 can't name it in its answers, which are XML")
+
+
+def refuse_dot_segments(key: str) -> None:
+    """ValueError for a key that a proxy may take for another."""
+    if not {".", ".."}.isdisjoint(key.split("/")):
+        raise ValueError(
+            f"key={key!r} has a segment that is '.' or '..': HTTP proxies and libraries fold those, so that another "
+            "object may be overwritten. If S3 is asked without any, allow_dot_segments=True allows it"
+        )
 
 
 def _with_customer_key(given: dict[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,11 @@ def chosen(client: Any) -> Any:
     if client is None:
         return default_client()
     meta = getattr(client, "meta", None)
-    if getattr(getattr(meta, "service_model", None), "service_name", None) != "s3":
-        raise TypeError(f"client must be a boto3 S3 client, not {type(client).__name__}")
+    is_async = any(kind.__module__.startswith("aiobotocore.") for kind in type(client).__mro__)
+    if is_async or getattr(getattr(meta, "service_model", None), "service_name", None) != "s3":
+        kind = f"{'an aiobotocore client' if is_async else type(client).__name__}"
+        hint = "pass its meta.client" if hasattr(meta, "client") else 'make one with boto3.client("s3")'
+        raise TypeError(f"client must be a boto3 S3 client, not {kind}: {hint}")
     return client
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from s3writer._s3 import client as clients
-from s3writer._s3.arguments import Arguments, check_address
+from s3writer._s3.arguments import Arguments, check_address, refuse_dot_segments
 from s3writer._s3.calls import Calls, algorithm_for
 from s3writer._upload.plan import MAX_OBJECT_BYTES, OBJECT_LIMITS, check_limits, make_plan
 from s3writer._upload.upload import Upload
@@ -27,6 +27,7 @@ def new_upload(
     progress: Callable[[int], object] | None,
     on_error: str,
     commit_token: bool,
+    allow_dot_segments: bool,
     s3_arguments: Mapping[str, Any],
     own_names: frozenset[str],
 ) -> Upload:
@@ -35,6 +36,8 @@ def new_upload(
     ``own_names`` are the writer's parameters: an error about an unknown name suggests one of them.
     """
     check_address(bucket, key)
+    if not allow_dot_segments:
+        refuse_dot_segments(key)
     if exact_size is not None:
         check_limits("exact_size", exact_size, 0, MAX_OBJECT_BYTES, OBJECT_LIMITS)
         if expected_size not in (None, exact_size):

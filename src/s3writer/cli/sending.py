@@ -52,6 +52,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-concurrency", type=int, help="Parts in flight at once; 7 if not given."),
         click.option("--expected-size", type=Size(), help="Of the whole stream, for large ones and for an ETA."),
         click.option("--exact", is_flag=True, help="Publish only if exactly --expected-size bytes come."),
+        click.option("--allow-dot-segments", is_flag=True, help="Let the key have a segment '.' or '..'."),
         click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256 or SHA1; the best CRC if not given."),
         click.option(
             "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."

@@ -62,6 +62,7 @@ def write_segments(
     checksum: str | None = "auto",
     exclusive: bool = False,
     commit_token: bool = True,
+    allow_dot_segments: bool = False,
     **s3_arguments: Any,
 ) -> UploadResult:
     """Write the object ``key`` in ``bucket`` with all workers of ``executor``. Returns the result.
@@ -88,7 +89,8 @@ def write_segments(
         encoding, max_concurrency, max_memory: options of each segment's writer. ``max_memory`` is memory of the worker,
             which needs 10 MiB more for a segment's ends. None: 128 MiB, and more only if a segment is so long for its
             share of part numbers that its parts must be large.
-        part_size, expected_size, checksum, exclusive, commit_token, **s3_arguments: as in `SegmentedUpload.begin`.
+        part_size, expected_size, checksum, exclusive, commit_token, allow_dot_segments, **s3_arguments: as in
+            `SegmentedUpload.begin`.
 
     Raises TypeError or ValueError for an impossible parameter, before S3 is asked. Raises the exception of a producer,
     or of the executor if a worker died. Raises as `PendingUpload.commit` does, but aborts the upload. If the upload
@@ -128,6 +130,7 @@ def write_segments(
         checksum=checksum,
         exclusive=exclusive,
         commit_token=commit_token,
+        allow_dot_segments=allow_dot_segments,
         **s3_arguments,
     )
     try:

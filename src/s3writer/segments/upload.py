@@ -9,7 +9,7 @@ from typing import Any
 
 from s3writer._errors import NotCommittedError, add_note
 from s3writer._s3 import faults
-from s3writer._s3.arguments import Arguments, check_address
+from s3writer._s3.arguments import Arguments, check_address, refuse_dot_segments
 from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import best, named
 from s3writer._s3.receipts import Receipt, UploadResult
@@ -71,6 +71,7 @@ class SegmentedUpload:
         checksum: str | None = "auto",
         exclusive: bool = False,
         commit_token: bool = True,
+        allow_dot_segments: bool = False,
         **s3_arguments: Any,
     ) -> "SegmentedUpload":
         """Begin an upload in S3.
@@ -83,7 +84,7 @@ class SegmentedUpload:
             expected_size: bytes of the whole object. Three quarters of a segment's parts then have one size, and hold
                 an even share of the object. Without it parts grow, and 7 TiB fit if the segments are equally long.
             checksum: "auto", "CRC64NVME", "CRC32C", "CRC32", or None, which also leaves out the MD5 of each part.
-            exclusive, commit_token, **s3_arguments: as for a `MultipartUploadWriter`.
+            exclusive, commit_token, allow_dot_segments, **s3_arguments: as for a `MultipartUploadWriter`.
 
         Raises TypeError or ValueError for an impossible parameter, before S3 is asked; `NotCommittedError` if S3
         refuses.
@@ -91,6 +92,8 @@ class SegmentedUpload:
         """
         _check_number("segments", segments, 1, MAX_SEGMENTS)
         check_address(bucket, key)
+        if not allow_dot_segments:
+            refuse_dot_segments(key)
         s3, arguments = _client_and_arguments(client, s3_arguments)
         algorithm = best() if checksum == "auto" else None if checksum is None else named(checksum)
         if algorithm and not algorithm.crc:
