@@ -13,7 +13,14 @@ from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
-from s3writer import AccessDeniedError, ConnectionFailedError, NotCommittedError, OutcomeUnknownError
+from s3writer import (
+    AccessDeniedError,
+    ConnectionFailedError,
+    NotCommittedError,
+    ObjectTooLargeError,
+    OutcomeUnknownError,
+    ThrottledError,
+)
 from s3writer._s3.body import Body
 from s3writer._upload.commit import Commit
 from s3writer._upload.part import Part
@@ -264,9 +271,60 @@ def test_an_answer_that_leaves_out_all_but_the_place_is_a_success(client: Any, k
     wire.on("CompleteMultipartUpload", answer(200, said.encode()))
     with writer(client, key) as stream:
         stream.write(LARGE)
-    assert (stream.result.etag, stream.result.size, wire.sent[-1]) == ("", len(LARGE), "CompleteMultipartUpload")
+    assert (stream.result.etag, stream.result.size) == (None, len(LARGE))
+    assert wire.sent[-2:] == ["CompleteMultipartUpload", "HeadObject"]
     for upload_id in uploads(client, key):
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+@BOTH
+def test_an_etag_that_the_answer_leaves_out_is_asked_for(client: Any, key: str, payload: bytes, commit: str) -> None:
+    def act(request: AWSPreparedRequest) -> AWSResponse | None:
+        with contextlib.suppress(ConnectionClosedError):
+            wire.lose_answer(request)
+        return answer(200, b"<R><Key>k</Key><ETag></ETag></R>", etag="")(request)
+
+    wire = Wire(client)
+    wire.on(commit, act)
+    with writer(client, key) as stream:
+        stream.write(payload)
+    assert stream.result.etag == client.head_object(Bucket=BUCKET, Key=key)["ETag"]
+
+
+@BOTH
+def test_what_the_store_has_not_implemented_it_has_not_done(client: Any, key: str, payload: bytes, commit: str) -> None:
+    Wire(client).on(commit, refuse(501, "NotImplemented"))
+    with pytest.raises(NotCommittedError, match="NotImplemented"), writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) is None
+
+
+def test_a_store_that_has_not_implemented_uploads_may_have_begun_none(client: Any, key: str) -> None:
+    Wire(client).on("CreateMultipartUpload", refuse(501, "NotImplemented"))
+    with pytest.raises(NotCommittedError, match="NotImplemented") as caught, writer(client, key) as stream:
+        stream.write(LARGE)
+    assert not [note for note in getattr(caught.value, "__notes__", []) if "may have begun" in note]
+
+
+@pytest.mark.parametrize("page", [PAGE, XHTML, b""], ids=["html", "xhtml", "nothing"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (403, AccessDeniedError),
+        (413, ObjectTooLargeError),
+        (502, ConnectionFailedError),
+        (503, ThrottledError),
+        (504, ConnectionFailedError),
+    ],
+)
+def test_an_answer_that_is_not_the_store_s_is_told_and_classified_by_its_status(
+    client: Any, key: str, page: bytes, status: int, kind: type[NotCommittedError]
+) -> None:
+    Wire(client).on("UploadPart", answer(status, page))
+    told = rf"the answer to UploadPart is HTTP {status} \(.*\), without a code of S3's"
+    with pytest.raises(kind, match=told), writer(client, key) as stream:
+        stream.write(LARGE)
+    assert content(client, key) is None
 
 
 def test_a_gateway_that_says_yes_has_begun_nothing(client: Any, key: str) -> None:

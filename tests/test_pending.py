@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from s3writer import (
+    AbortedError,
     AccessDeniedError,
     ConflictError,
     KeyExistsError,
@@ -54,14 +55,30 @@ def test_what_was_prepared_is_there_once_it_is_committed(client: Any, key: str, 
     assert result.checksum == pending.checksum is not None
 
 
+def copied(pending: PendingUpload) -> PendingUpload:
+    """It as another process has it."""
+    return PendingUpload.from_json(pending.to_json())
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_to_commit_again_changes_nothing_and_tells_the_same(client: Any, key: str, exclusive: bool) -> None:
     pending = prepared(client, key, data(6 * MIB), exclusive=exclusive)
     first = pending.commit(client=client)
     assert content(client, key) == data(6 * MIB)
     again = pending.commit(client=client)
-    assert (again.size, again.parts, again.checksum) == (first.size, first.parts, first.checksum)
+    assert again == first
+    assert (first.etag or "")[0] == (first.etag or "")[-1] == '"'
     assert content(client, key) == data(6 * MIB)
+
+
+def test_after_its_own_abort_nothing_was_published_and_that_is_known(client: Any, key: str) -> None:
+    pending = prepared(client, key, data(6 * MIB))
+    assert pending.abort(client=client)
+    with pytest.raises(AbortedError, match=f"upload {pending.upload_id} was aborted"):
+        pending.commit(client=client)
+    with pytest.raises(OutcomeUnknownError):
+        copied(pending).commit(client=client)
+    assert content(client, key) is None
 
 
 def test_the_writer_is_closed_and_its_with_block_publishes_nothing(client: Any, key: str) -> None:
@@ -304,7 +321,7 @@ def test_without_a_token_an_exclusive_one_that_was_never_committed_says_that_the
 
 def test_without_a_token_denied_access_is_no_unknown_outcome(client: Any, key: str) -> None:
     pending = prepared(client, key, data(6 * MIB), commit_token=False)
-    pending.abort(client=client)
+    copied(pending).abort(client=client)
     Wire(client).on("CompleteMultipartUpload", refuse(403, "AccessDenied"))
     with pytest.raises(AccessDeniedError):
         pending.commit(client=client)
@@ -312,7 +329,7 @@ def test_without_a_token_denied_access_is_no_unknown_outcome(client: Any, key: s
 
 def test_with_its_token_an_exclusive_one_that_is_gone_says_that_the_key_exists(client: Any, key: str) -> None:
     pending = prepared(client, key, data(6 * MIB), exclusive=True)
-    pending.abort(client=client)
+    copied(pending).abort(client=client)
     client.put_object(Bucket=BUCKET, Key=key, Body=b"first")
     Wire(client).on("CompleteMultipartUpload", refuse(412, "PreconditionFailed"))
     with pytest.raises(KeyExistsError):

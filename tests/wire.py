@@ -59,11 +59,11 @@ class Wire:
         return action(request) if action else None
 
 
-def answer(status: int, body: bytes) -> Action:
+def answer(status: int, body: bytes, **headers: str) -> Action:
     """The store answers this, and does nothing."""
 
     def action(request: AWSPreparedRequest) -> AWSResponse | None:
-        return AWSResponse(request.url, status, {"content-type": "application/xml"}, Raw(body))
+        return AWSResponse(request.url, status, {"content-type": "application/xml", **headers}, Raw(body))
 
     return action
 

@@ -17,9 +17,10 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from s3writer._errors import (
+    AbortedError,
     ConflictError,
     KeyExistsError,
     NotCommittedError,
@@ -75,6 +76,9 @@ class PendingUpload:
     token: str | None = None
     exclusive: bool = False
     s3_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
+    #: Whether `abort` has removed it, and what `commit` has published. No fields: whoever gets a copy must ask S3.
+    _was_aborted = False
+    _result: ClassVar[UploadResult | None] = None
 
     def commit(self, *, client: Any = None, **s3_arguments: Any) -> UploadResult:
         """Publish the object. Returns the result. If the upload was committed before, and the key still holds its
@@ -85,9 +89,9 @@ class PendingUpload:
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if the writer had one.
 
         Raises `NotCommittedError` if S3 refuses (the type says why): the upload stays as it was, and can be committed
-        again. `OutcomeUnknownError` if S3's answer was lost, and the key does not show the object: as long as the
-        upload is there, it is safe to commit again. TypeError if an argument is missing, or had to be given when the
-        upload began.
+        again. `AbortedError` after `abort`. `OutcomeUnknownError` if S3's answer was lost, and the key does not show
+        the object: as long as the upload is there, it is safe to commit again. TypeError if an argument is missing, or
+        had to be given when the upload began.
 
         """
         return commit(self, checked(self, client, s3_arguments))
@@ -108,6 +112,7 @@ class PendingUpload:
             was_known = remove_now(calls, self.upload_id)
             is_gone = True
             was_there = was_known if was_shown is None else was_shown
+            object.__setattr__(self, "_was_aborted", was_there)
             _log_end(self, "aborted" if was_there else "was gone", began)
         except BaseException as interrupt:
             if is_gone:
@@ -158,8 +163,12 @@ def checked(pending: PendingUpload, client: Any, s3_arguments: Mapping[str, Any]
 
 def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) -> UploadResult:
     """`publish`. If it fails, the error gets a note: the upload stays as it was, and can be committed again."""
+    if pending._was_aborted:
+        raise AbortedError(f"{calls.url} was not published: upload {pending.upload_id} was aborted", *calls.address)
     try:
-        return publish(pending, calls, checksum)
+        result = publish(pending, calls, checksum)
+        object.__setattr__(pending, "_result", pending._result or result)
+        return pending._result or result
     except NotCommittedError as refusal:
         refusal.upload_id = pending.upload_id
         if not isinstance(refusal, ConflictError):

@@ -3,6 +3,7 @@
 Errors are this package's, with botocore's as the cause.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,7 @@ class Calls:
                 raise ChecksumMismatchError(
                     f"{doing} {self.url} failed: S3 has {name} {answered[name]}, not {value}", *self.address
                 )
-        return Receipt(number, len(body), answer.get("ETag", ""), checksums or ({} if self.has_gaps else answered))
+        return Receipt(number, len(body), answer.get("ETag", ""), checksums)
 
     def whole_checksum(self, receipts: Sequence[Receipt]) -> str | None:
         """The object's checksum, "NAME:base64", computed from its parts' checksums. None if they don't yield one."""
@@ -182,9 +183,16 @@ class Calls:
         return self.token is not None and metadata.get(TOKEN_NAME) == self.token
 
     def result(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> UploadResult:
-        """The result, made of S3's ``answer`` and of the caller's knowledge."""
-        etag, version_id = answer.get("ETag", ""), answer.get("VersionId")
-        return UploadResult(self.bucket, self.key, etag, version_id, size, parts, checksum)
+        """The result, made of S3's ``answer`` and of the caller's knowledge. Some stores leave the ETag out of the
+        answer to a commit; then HeadObject is asked for it.
+        """
+        if not answer.get("ETag"):
+            with contextlib.suppress(NotCommittedError):
+                head = self.head() or {}
+                answer = head if self.is_ours(head) else answer
+        etag = answer.get("ETag", "").strip('"')
+        quoted = f'"{etag}"' if etag else None
+        return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, checksum)
 
     def _failed(self, error: Exception, answer: Answer, checksum: str | None) -> CommitAnswer:
         failure = faults.translate(error, "publishing", *self.address, exclusive=self.exclusive)

@@ -2,10 +2,11 @@
 
 import re
 from http import HTTPStatus
+from typing import Any
 
 from s3writer import _errors as errors
 from s3writer._s3.lazy import Lazy
-from s3writer._s3.operations import BY_NAME, COMPLETE, PUT
+from s3writer._s3.operations import BY_NAME, COMPLETE, HEAD, PUT
 
 botocore = Lazy("botocore.exceptions")
 
@@ -13,22 +14,35 @@ _BY_CODE: dict[str, type[errors.NotCommittedError]] = {
     code: kind
     for kind, codes in {
         errors.BucketNotFoundError: "NoSuchBucket",
-        errors.AccessDeniedError: "AccessDenied AllAccessDisabled AccountProblem 403",
+        errors.AccessDeniedError: "AccessDenied AllAccessDisabled AccountProblem",
         errors.CredentialsError: (
             "ExpiredToken ExpiredTokenException InvalidAccessKeyId InvalidToken NotSignedUp RequestTimeTooSkewed "
             "SignatureDoesNotMatch TokenRefreshRequired"
         ),
         errors.WrongRegionError: (
-            "301 307 AuthorizationHeaderMalformed IllegalLocationConstraintException IncorrectEndpoint "
+            "AuthorizationHeaderMalformed IllegalLocationConstraintException IncorrectEndpoint "
             "PermanentRedirect Redirect TemporaryRedirect"
         ),
-        errors.PreconditionFailedError: "PreconditionFailed 412",
-        errors.ConflictError: "ConditionalRequestConflict OperationAborted 409",
+        errors.PreconditionFailedError: "PreconditionFailed",
+        errors.ConflictError: "ConditionalRequestConflict OperationAborted",
         errors.ChecksumMismatchError: "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch",
-        errors.ThrottledError: "SlowDown ServiceUnavailable RequestLimitExceeded Throttling ThrottlingException 503",
+        errors.ThrottledError: "SlowDown ServiceUnavailable RequestLimitExceeded Throttling ThrottlingException",
         errors.ObjectTooLargeError: "EntityTooLarge",
     }.items()
     for code in codes.split()
+}
+
+#: For answers without a code of S3's: those to HeadObject, which have no body, and those of gateways and proxies.
+_BY_STATUS: dict[int, type[errors.NotCommittedError]] = {
+    301: errors.WrongRegionError,
+    307: errors.WrongRegionError,
+    403: errors.AccessDeniedError,
+    409: errors.ConflictError,
+    412: errors.PreconditionFailedError,
+    413: errors.ObjectTooLargeError,
+    502: errors.ConnectionFailedError,
+    503: errors.ThrottledError,
+    504: errors.ConnectionFailedError,
 }
 
 #: The names of botocore's types.
@@ -86,10 +100,30 @@ def translate(
 def said(error: BaseException | None) -> str:
     """The message of ``error`` in one line, without user name and password in a URL."""
     try:
-        text = str(error)
+        text = _told_by_status(error) or str(error)
     except Exception:  # a user's event handler may raise an exception whose text can't be made
         text = ""
     return redacted(" ".join(text.split()) or type(error).__name__).rstrip(".")
+
+
+def _told_by_status(error: BaseException | None) -> str:
+    """What an answer says that has a status and no code of S3's, such as a gateway's page. "" for all others, and for
+    answers to HeadObject, which have no body, and so no code.
+    """
+    if not isinstance(error, botocore.ClientError) or error.operation_name == HEAD.name or not _is_foreign(error):
+        return ""
+    status = _status(error)
+    phrase = f" ({HTTPStatus(status).phrase})" if status in set(HTTPStatus) else ""
+    told = f"the answer to {error.operation_name} is HTTP {status}{phrase}, without a code of S3's"
+    return f"{told}: it may be that of a server in between" if status else ""
+
+
+def _is_foreign(error: BaseException) -> bool:
+    return not code(error) or code(error).isdecimal()
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def redacted(text: str) -> str:
@@ -103,8 +137,9 @@ def is_refusal(error: BaseException | None) -> bool:
         return True
     if not isinstance(error, botocore.ClientError):
         return False
-    about = error.response.get("ResponseMetadata", {})
-    status = about.get("HTTPStatusCode", 0)
+    if code(error) == "NotImplemented":  # with status 501
+        return True
+    about, status = error.response.get("ResponseMetadata", {}), _status(error)
     undecided = _UNDECIDED | _CONSUMED if error.operation_name == COMPLETE.name else _UNDECIDED
     return (
         HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -134,7 +169,8 @@ def _kind(error: Exception) -> type[errors.NotCommittedError]:
     if isinstance(error, botocore.ClientError):
         if code(error) == "NoSuchKey" and error.operation_name in _CONDITIONAL:
             return errors.PreconditionFailedError
-        return _BY_CODE.get(code(error), errors.NotCommittedError)
+        by_status = _BY_STATUS.get(_status(error), errors.NotCommittedError)
+        return by_status if _is_foreign(error) else _BY_CODE.get(code(error), errors.NotCommittedError)
     for kind, names in _BY_TYPE.items():
         if isinstance(error, tuple(getattr(botocore, name) for name in names.split())):
             return kind

@@ -21,7 +21,7 @@ class UploadResult:
     Attributes:
         bucket: the bucket that holds the object.
         key: the object's name there.
-        etag: S3's entity tag, quotes included.
+        etag: S3's entity tag, quotes included; None if the store told none.
         version_id: the version that was made; None in a bucket without versions.
         size: bytes.
         parts: the number of parts; 1 if the object was sent in a single request.
@@ -33,7 +33,7 @@ class UploadResult:
 
     bucket: str
     key: str
-    etag: str
+    etag: str | None
     version_id: str | None
     size: int
     parts: int
