@@ -94,6 +94,31 @@ again = resume(bucket, key, left, client=client, on_error={on_error!r})
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+@pytest.mark.parametrize("lines", [10, 8000], ids=["short", "long"])
+def test_a_log_handler_into_s3_that_only_the_end_of_the_process_closes_publishes_all_that_was_logged(
+    store: Store, client: Any, key: str, tmp_path: Path, lines: int
+) -> None:
+    script = f"""
+import logging
+
+class ToS3(logging.StreamHandler):
+    def close(self):
+        self.stream.close()
+        super().close()
+
+stream.abort()
+log = logging.getLogger("app")
+log.propagate = False
+log.addHandler(ToS3(s3writer.open(f"s3://{{bucket}}/{{key}}", "w", client=client)))
+for _ in range({lines}):
+    log.warning("%s", "x" * 1000)
+"""
+    ended = run(store, key, script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert content(client, key) == (b"x" * 1000 + b"\n") * lines
+    assert uploads(client, key) == []
+
+
 def test_the_end_of_the_process_waits_for_what_a_finaliser_aborts(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:

@@ -1,11 +1,15 @@
 """The interpreter's exit: gives up uploads that were never closed, and waits for removals that are running.
 
+A log handler may write to S3. ``logging`` closes it at exit, but after this module's work: exit callbacks run from the
+last registered to the first. So if an upload is open, all log handlers are closed here first.
+
 Python prints an exception of an exit callback without its notes. So each upload that may be left gets a line in the
 log. An interrupt ends the wait for one upload only, and is raised when all uploads are done.
 """
 
 import atexit
 import contextlib
+import logging
 import os
 import time
 import weakref
@@ -18,7 +22,11 @@ EXIT_SECONDS = 60.0
 
 
 class Upload(Protocol):
-    """An upload that has begun, and has not ended."""
+    """An upload that has begun."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
 
     def end_at_exit(self, *, has_time: bool) -> None:
         """Give it up, if there is time, and say what became of it."""
@@ -46,8 +54,13 @@ def wait_for(removal: Job[Any]) -> None:
 
 
 def _end_all() -> None:
-    deadline = time.monotonic() + EXIT_SECONDS
     interrupt: BaseException | None = None
+    if any(upload.is_alive for upload in _left()):
+        try:
+            logging.shutdown()
+        except BaseException as error:
+            interrupt = error
+    deadline = time.monotonic() + EXIT_SECONDS
     for removal in list(_removals):
         try:
             removal.wait(max(0.0, deadline - time.monotonic()))

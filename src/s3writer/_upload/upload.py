@@ -134,12 +134,16 @@ class Upload(Destination):
             at_exit.adopt(self)
         return ""
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it must be ended at exit: nobody has closed it, or a finaliser could not give it up."""
+        return self.is_ours and (self._is_orphan or not self.has_ended)
+
     def end_at_exit(self, *, has_time: bool) -> None:
         """Give up an upload that was never closed, if there is time, and log what became of it."""
-        state = self.lifecycle.state
-        is_alive = self._is_orphan or state in (State.OPEN, State.COMMITTING, State.COMMIT_SENT)
-        if not self.is_ours or not is_alive:
+        if not self.is_alive:
             return
+        state = self.lifecycle.state
         self._is_orphan = False
         reason = "there was no time left for it"
         try:
