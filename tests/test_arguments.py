@@ -15,6 +15,7 @@ import pytest
 import s3writer
 from s3writer import MultipartUploadWriter
 from s3writer.segments import SegmentedUpload
+from s3writer.testing import MemoryS3
 from tests.helpers import MIB, content, data, writer
 from tests.stores import BUCKET
 from tests.wire import Wire
@@ -169,6 +170,9 @@ def test_a_key_that_proxies_fold_is_refused_unless_it_is_insisted_on(client: Any
     with pytest.raises(ValueError, match="allow_dot_segments"):
         SegmentedUpload.begin(BUCKET, name, segments=1)
     writer(client, name, allow_dot_segments=True).abort()
+    with MemoryS3(BUCKET) as s3:
+        SegmentedUpload.begin(BUCKET, name, segments=1, allow_dot_segments=True).abort()
+        assert s3.unfinished == []
 
 
 @pytest.mark.parametrize("name", ["a..b", ".hidden", "a/.b/c.", "...", "a/.../b"])

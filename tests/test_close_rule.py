@@ -700,6 +700,22 @@ def test_a_wrapper_that_was_flushed_keeps_nobody_from_publishing(
     assert content(client, key) == b"all of it"
 
 
+class Interrupted(io.BufferedWriter):
+    """A signal's handler raises while it is flushed."""
+
+    def flush(self) -> None:
+        raise RuntimeError("the time limit")
+
+
+def test_what_a_signal_s_handler_raises_while_a_wrapper_is_flushed_comes_out(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    wrapper = Interrupted(stream)
+    with pytest.raises(RuntimeError, match="the time limit"):
+        stream.close()
+    assert (stream.closed, content(client, key), uploads(client, key)) == (True, None, [])
+    assert wrapper.closed
+
+
 def test_bytes_that_come_after_publishing_are_an_error_in_the_log_that_names_the_object(client: Any, key: str) -> None:
     with writer(client, key) as stream:
         wrapper = bz2.BZ2File(stream, "wb")

@@ -128,7 +128,7 @@ def test_no_credentials_are_told(store: Store, key: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     client = store.client(aws_access_key_id=None, aws_secret_access_key=None)
-    with pytest.raises(s3writer.CredentialsError, match="credentials that are valid"), writer(client, key) as stream:
+    with pytest.raises(s3writer.CredentialsError, match="a profile or a role"), writer(client, key) as stream:
         stream.write(data(size))
 
 

@@ -5,45 +5,11 @@ from http import HTTPStatus
 from typing import Any
 
 from s3writer import _errors as errors
+from s3writer._s3 import codes
 from s3writer._s3.lazy import Lazy
 from s3writer._s3.operations import BY_NAME, COMPLETE, HEAD, PUT
 
 botocore = Lazy("botocore.exceptions")
-
-_BY_CODE: dict[str, type[errors.NotCommittedError]] = {
-    code: kind
-    for kind, codes in {
-        errors.BucketNotFoundError: "NoSuchBucket",
-        errors.AccessDeniedError: "AccessDenied AllAccessDisabled AccountProblem",
-        errors.CredentialsError: (
-            "ExpiredToken ExpiredTokenException InvalidAccessKeyId InvalidToken NotSignedUp RequestTimeTooSkewed "
-            "SignatureDoesNotMatch TokenRefreshRequired"
-        ),
-        errors.WrongRegionError: (
-            "AuthorizationHeaderMalformed IllegalLocationConstraintException IncorrectEndpoint "
-            "PermanentRedirect Redirect TemporaryRedirect"
-        ),
-        errors.PreconditionFailedError: "PreconditionFailed",
-        errors.ConflictError: "ConditionalRequestConflict OperationAborted",
-        errors.ChecksumMismatchError: "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch",
-        errors.ThrottledError: "SlowDown ServiceUnavailable RequestLimitExceeded Throttling ThrottlingException",
-        errors.ObjectTooLargeError: "EntityTooLarge",
-    }.items()
-    for code in codes.split()
-}
-
-#: For answers without a code of S3's: those to HeadObject, which have no body, and those of gateways and proxies.
-_BY_STATUS: dict[int, type[errors.NotCommittedError]] = {
-    301: errors.WrongRegionError,
-    307: errors.WrongRegionError,
-    403: errors.AccessDeniedError,
-    409: errors.ConflictError,
-    412: errors.PreconditionFailedError,
-    413: errors.ObjectTooLargeError,
-    502: errors.ConnectionFailedError,
-    503: errors.ThrottledError,
-    504: errors.ConnectionFailedError,
-}
 
 #: The names of botocore's types.
 _BY_TYPE: dict[type[errors.NotCommittedError], str] = {
@@ -54,19 +20,16 @@ _BY_TYPE: dict[type[errors.NotCommittedError], str] = {
     errors.ConnectionFailedError: "ConnectionError HTTPClientError",
 }
 
+#: What helps against errors of botocore's own, before S3 has answered.
 _ADVICE: dict[type[errors.NotCommittedError], str] = {
     errors.NotCommittedError: "Write the object anew, from its first byte.",
-    errors.ObjectTooLargeError: "Set expected_size, or a larger part_size.",
-    errors.BucketNotFoundError: "Create the bucket, or check its name and the client's endpoint.",
-    errors.CredentialsError: "Give the client credentials that are valid.",
+    errors.CredentialsError: (
+        "Give boto3 credentials: it takes those of the client, or else of the environment, a profile or a role."
+    ),
     errors.WrongRegionError: "Make the client with the bucket's region_name.",
     errors.ConnectionFailedError: "Check the network and the client's endpoint_url, then write the object anew.",
-    errors.ThrottledError: "Write the object anew later, with a smaller max_concurrency or more retries.",
-    errors.KeyExistsError: "Choose another key, or leave out exclusive=True to overwrite.",
-    errors.PreconditionFailedError: "Read the object again and decide anew.",
-    errors.ConflictError: "Write the object anew, all of it.",
-    errors.ChecksumMismatchError: "Write the object anew. If it happens again, something on the way alters bytes.",
 }
+_KEY_EXISTS = "Choose another key, or leave out exclusive=True to overwrite."
 
 #: A user name and a password in an endpoint's URL. They must not get into messages.
 _USER_INFO = re.compile(r"(//|endpoint: )(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S+)@")
@@ -159,18 +122,24 @@ def code(error: BaseException | None) -> str:
 
 
 def _advice(kind: type[errors.NotCommittedError], error: Exception) -> str:
+    if kind is errors.KeyExistsError:
+        return _KEY_EXISTS
     operation = BY_NAME.get(getattr(error, "operation_name", ""), PUT)
-    if kind is errors.AccessDeniedError:
-        return f"The credentials need the permission {operation.permission}."
-    return "" if kind is errors.NotCommittedError and not operation.writes else _ADVICE[kind]
+    if isinstance(error, botocore.ClientError):
+        found = codes.advice(_row(error), error.response, operation)
+    else:
+        found = _ADVICE[kind]
+    return "" if "anew" in found and not operation.writes else found
+
+
+def _row(error: Any) -> codes.Row:
+    is_conditional = code(error) == "NoSuchKey" and error.operation_name in _CONDITIONAL
+    return codes.row_for("PreconditionFailed" if is_conditional else code(error), _status(error))
 
 
 def _kind(error: Exception) -> type[errors.NotCommittedError]:
     if isinstance(error, botocore.ClientError):
-        if code(error) == "NoSuchKey" and error.operation_name in _CONDITIONAL:
-            return errors.PreconditionFailedError
-        by_status = _BY_STATUS.get(_status(error), errors.NotCommittedError)
-        return by_status if _is_foreign(error) else _BY_CODE.get(code(error), errors.NotCommittedError)
+        return _row(error).kind
     for kind, names in _BY_TYPE.items():
         if isinstance(error, tuple(getattr(botocore, name) for name in names.split())):
             return kind
