@@ -478,6 +478,29 @@ def test_a_signal_that_comes_too_late_changes_nothing(
     assert content(client, key) == PAYLOAD
 
 
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_from_publishing_to_the_end_of_the_process_no_signal_changes_the_status(
+    environment: dict[str, str], client: Any, key: str, which: signal.Signals, seconds: float
+) -> None:
+    child = subprocess.Popen([*COMMAND, "put", at(key), "--", "echo", "hello"], env=environment, stderr=subprocess.PIPE)
+    while content(client, key) is None:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    child.send_signal(which)
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
+def test_what_is_for_machines_stays_json_whoever_listens_to_standard_error(
+    environment: dict[str, str], key: str, closed: str
+) -> None:
+    line = f"{shlex.join([*COMMAND, 'put', at(key), '--json', '--', 'false'])} {closed}"
+    ended = subprocess.run(["bash", "-c", line], env=environment, stdout=subprocess.PIPE, check=False)
+    assert (ended.returncode, json.loads(ended.stdout)["outcome"]) == (1, "not published")
+
+
 def test_many_open_files_do_no_harm(environment: dict[str, str], client: Any, key: str) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(2048, limit[0]), limit[1]))

@@ -977,6 +977,22 @@ def test_no_number_is_given_twice_or_out_of_order(wanted: list[int], window: int
         to_come -= 1
 
 
+def test_a_commit_with_the_receipt_of_an_overwritten_run_names_the_segment() -> None:
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=2)
+        receipts = []
+        for number, content_of_run in ((0, 1), (1, 2), (1, 3)):
+            with SegmentWriter(upload.segment(number)) as stream:
+                stream.write(data(12 * MIB, content_of_run))
+            receipts.append(stream.receipt)
+        with pytest.raises(NotCommittedError, match="InvalidPart") as caught:
+            upload.commit(receipts[:2])
+        assert "Another run of segment 1 has overwritten parts" in caught.value.__notes__[-1]
+        assert s3.objects == {}
+        upload.commit([receipts[0], receipts[2]])
+        assert s3.objects == {f"s3://{BUCKET}/key": data(12 * MIB, 1) + data(12 * MIB, 3)}
+
+
 def test_numbers_are_not_waited_for_while_a_segment_can_have_enough() -> None:
     numbers = Numbers(window=1)
     numbers.take(NUMBERS - 100)

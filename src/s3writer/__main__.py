@@ -12,7 +12,7 @@ def main() -> int:
     except ImportError as error:
         print(f"s3writer: {error}; the command line needs its extra: pip install 's3writer[cli]'", file=sys.stderr)
         return 2
-    return run(sys.argv[1:])
+    return run(sys.argv[1:], is_program=True)
 
 
 if __name__ == "__main__":

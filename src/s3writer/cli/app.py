@@ -30,9 +30,9 @@ for command in (put, resume, commit, abort, uploads, sweep):
     app.add_command(command)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line; its exit status."""
-    with signals.raised():
+def run(arguments: Sequence[str], *, is_program: bool = False) -> int:
+    """Run the command line; its exit status. ``is_program`` says that the process ends with it."""
+    with signals.raised(is_program=is_program):
         try:
             return app.main(list(arguments), prog_name="s3writer", standalone_mode=False) or 0
         except click.ClickException as error:

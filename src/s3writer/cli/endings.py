@@ -74,6 +74,8 @@ class Warnings(logging.Handler):
 def echo(text: str, *, err: bool = False) -> None:
     """Say it, if anybody listens: whether somebody does has no part in the outcome."""
     stream = sys.stderr if err else sys.stdout
+    if stream is None:  # it was closed; click would take the other one
+        return
     try:
         click.echo(text, file=stream)
     except OSError:

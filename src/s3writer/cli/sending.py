@@ -180,22 +180,40 @@ def _send(
         source = sources.compressed(producer.output, compression)
         with producer.explains():
             stream = begin(source, **given)
-        with stream, bar.watch(stream):
-            producer.output.idle = lambda: stream.write(b"")
-            try:
-                while size := source.readinto(buffer):
-                    stream.write(buffer[:size])
-                producer.finish()
-                if exact:
-                    producer.check_size(expected_size or 0)
-            except BaseException:
-                producer.stop()
-                raise
-            if prepare is not None:
-                return _prepared(stream, write)
-        signals.ignore()
+        with _published_all_the_same(stream):
+            with stream, bar.watch(stream):
+                producer.output.idle = lambda: stream.write(b"")
+                try:
+                    while size := source.readinto(buffer):
+                        stream.write(buffer[:size])
+                    producer.finish()
+                    if exact:
+                        producer.check_size(expected_size or 0)
+                except BaseException:
+                    producer.stop()
+                    raise
+                if prepare is not None:
+                    return _prepared(stream, write)
+            signals.ignore()
     say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
     return {"outcome": "published", **dataclasses.asdict(stream.result)}
+
+
+@contextlib.contextmanager
+def _published_all_the_same(stream: MultipartUploadWriter) -> Iterator[None]:
+    """A signal that comes once the object is published changes nothing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        signals.ignore()
+        try:
+            _ = stream.result
+        except ValueError:
+            is_published = False
+        else:
+            is_published = True
+        if not is_published:
+            raise
 
 
 def _arguments(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

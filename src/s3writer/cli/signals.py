@@ -8,8 +8,10 @@ from s3writer.cli.endings import HungUp, Terminated
 
 
 @contextlib.contextmanager
-def raised() -> Iterator[None]:
-    """Signals that end a program become exceptions, and children can be waited for, whoever started this one."""
+def raised(*, is_program: bool) -> Iterator[None]:
+    """Signals that end a program become exceptions, and children can be waited for, whoever started this one. If the
+    command is the whole program, its end is decided afterwards, and no signal changes it while Python shuts down.
+    """
     kinds = {signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}
     before = {which: signal.getsignal(which) for which in (*kinds, signal.SIGINT, signal.SIGCHLD)}
 
@@ -23,8 +25,11 @@ def raised() -> Iterator[None]:
     try:
         yield
     finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
+        if is_program:
+            ignore()
+        else:
+            for which, handler in before.items():
+                signal.signal(which, handler)
 
 
 def ignore() -> None:

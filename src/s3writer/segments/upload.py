@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from s3writer._s3.checksums import best, named
 from s3writer._s3.receipts import Receipt, UploadResult
 from s3writer._upload import outcome
 from s3writer._upload.beginning import Beginning
+from s3writer._upload.jobs import run
 from s3writer._upload.plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
 from s3writer.pending import PendingUpload, check_customer_key, checked, commit
 from s3writer.segments.joints import Joiner
@@ -172,7 +173,12 @@ class SegmentedUpload:
         except NotCommittedError as error:
             raise (outcome.gone(calls, self.upload_id) if faults.says_gone(error) else error) from error.__cause__
         pending = pending_of(self, parts)
-        return commit(pending, checked(pending, client, s3_arguments), joiner.checksum)
+        try:
+            return commit(pending, checked(pending, client, s3_arguments), joiner.checksum)
+        except NotCommittedError as error:
+            if faults.code(error.__cause__) == "InvalidPart":
+                add_note(error, self._overwritten(calls, ordered))
+            raise
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
@@ -194,6 +200,20 @@ class SegmentedUpload:
             return upload
         except (TypeError, ValueError) as error:
             raise ValueError(f"this is no SegmentedUpload: {error}") from error
+
+    def _overwritten(self, calls: Calls, receipts: Sequence[SegmentReceipt]) -> str:
+        """The segments of which S3 has other parts than their receipts say, and what to do."""
+        try:
+            listed = {each["PartNumber"]: each.get("ETag") for each in run(lambda: _parts_in_s3(calls, self.upload_id))}
+        except NotCommittedError:
+            listed = {}
+        numbers = [
+            str(receipt.number)
+            for receipt in receipts
+            if any(listed.get(part.number, part.etag) != part.etag for part in receipt.parts)
+        ]
+        which = f"segment {', '.join(numbers)}" if numbers else "a segment"
+        return f"Another run of {which} has overwritten parts: commit with that run's receipt, or write it again."
 
     def _in_order(self, receipts: Iterable[SegmentReceipt]) -> list[SegmentReceipt]:
         found: dict[int, SegmentReceipt] = {}
@@ -269,6 +289,10 @@ def as_bytes(name: str, given: Any) -> bytes:
 def steady_parts(parts: int) -> int:
     """With an ``expected_size``: how many of a segment's parts have one size."""
     return 3 * parts // 4
+
+
+def _parts_in_s3(calls: Calls, upload_id: str) -> list[Mapping[str, Any]]:
+    return [part for page in calls.list_parts(upload_id) for part in page.get("Parts", [])]
 
 
 def first_part_size(part_size: int, expected_size: int | None, segments: int) -> int:
