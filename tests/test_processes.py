@@ -119,6 +119,24 @@ for _ in range({lines}):
     assert uploads(client, key) == []
 
 
+def test_a_log_handler_whose_close_is_interrupted_at_exit_keeps_no_upload_from_being_aborted(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import logging
+
+class Interrupted(logging.Handler):
+    def close(self):
+        raise KeyboardInterrupt
+
+logging.getLogger("app").addHandler(Interrupted())
+"""
+    ended = run(store, key, script, tmp_path)
+    assert "KeyboardInterrupt" in ended.stderr
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
 def test_the_end_of_the_process_waits_for_what_a_finaliser_aborts(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:

@@ -516,6 +516,8 @@ def test_a_part_that_is_under_way_when_its_upload_is_kept_never_arrives(client: 
     before = set(threading.enumerate())
     with pytest.raises(Boom), writer(client, key, on_error="keep") as stream:
         stream.write(PAYLOAD[: 11 * MIB])
+        while wire.sent.count("UploadPart") < 2:
+            time.sleep(0.01)
         raise Boom
     begun = set(threading.enumerate()) - before
     assert not [thread for thread in begun if thread.name == "s3writer-part"]
