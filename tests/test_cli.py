@@ -478,8 +478,10 @@ def test_a_signal_that_comes_too_late_changes_nothing(
     assert content(client, key) == PAYLOAD
 
 
-@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize(
+    ("which", "seconds"),
+    [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.02), (signal.SIGHUP, 0.05), (signal.SIGTERM, 0.1), (signal.SIGINT, 0.2)],
+)
 def test_from_publishing_to_the_end_of_the_process_no_signal_changes_the_status(
     environment: dict[str, str], client: Any, key: str, which: signal.Signals, seconds: float
 ) -> None:
@@ -490,6 +492,19 @@ def test_from_publishing_to_the_end_of_the_process_no_signal_changes_the_status(
     child.send_signal(which)
     _, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (0, b"")
+
+
+def test_a_signal_in_the_very_moment_after_publishing_changes_nothing(
+    environment: dict[str, str], client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled() -> None:
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("s3writer.cli.signals.ignore", signalled)
+    code, out, _ = call(environment, "put", at(key), "--json", given=PAYLOAD)
+    assert (code, json.loads(out)["outcome"]) == (0, "published")
+    assert content(client, key) == PAYLOAD
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])

@@ -56,6 +56,24 @@ import csv, gzip, io
 from s3writer import MultipartUploadWriter
 rows = [[1, 2]]
 """
+DOWNLOAD = """
+import http.server, shutil, threading, urllib.request
+from s3writer import MultipartUploadWriter
+
+class Served(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "12345")
+        self.end_headers()
+        self.wfile.write(bytes(12345))
+
+    def log_message(self, *_):
+        pass
+
+served = http.server.HTTPServer(("127.0.0.1", 0), Served)
+threading.Thread(target=served.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{served.server_port}/"
+"""
 UNKNOWN = """
 import boto3
 from s3writer import MultipartUploadWriter, OutcomeUnknownError
@@ -141,6 +159,7 @@ PAGES = {
     "docs/logging": page("logged.bin", "traced.bin"),
     "docs/memory": page(setup="from botocore.config import Config"),
     "docs/migrate": page("migrate/old.csv.gz", "migrate/new.csv.gz", "migrate/report.csv", "migrate/big.bin"),
+    "docs/producers": page("download.bin", setup=DOWNLOAD),
     "docs/resume": page("large.bin", "data.bin"),
     "docs/segments": page(
         "backups/rows.jsonl",

@@ -993,6 +993,17 @@ def test_a_commit_with_the_receipt_of_an_overwritten_run_names_the_segment() -> 
         assert s3.objects == {f"s3://{BUCKET}/key": data(12 * MIB, 1) + data(12 * MIB, 3)}
 
 
+def test_a_commit_that_is_refused_for_another_reason_names_no_segment() -> None:
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        with SegmentWriter(upload.segment(0)) as stream:
+            stream.write(data(12 * MIB))
+        s3.refuse("CompleteMultipartUpload", "AccessDenied")
+        with pytest.raises(AccessDeniedError) as caught:
+            upload.commit([stream.receipt])
+        assert not [note for note in caught.value.__notes__ if "Another run" in note]
+
+
 def test_numbers_are_not_waited_for_while_a_segment_can_have_enough() -> None:
     numbers = Numbers(window=1)
     numbers.take(NUMBERS - 100)

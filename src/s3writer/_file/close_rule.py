@@ -89,7 +89,7 @@ def check_wrappers(file: WriteOnly, upload: Upload, taken: Callable[[], int]) ->
 
     The search takes milliseconds. So a small object is published without it, unless a wrapper may have been made.
     """
-    if not file.was_asked and not upload.pipeline.beginning.has_begun:
+    if not file.was_asked and not upload.pipeline.ledger.parts:
         return
     if (wrapper := unfinished(file, taken)) is not None:
         raise IncompleteError(
