@@ -48,6 +48,17 @@ def test_open_marks_a_text_as_the_built_in_open_does(client: Any, key: str, tmp_
     assert content(client, key) == (tmp_path / "text").read_bytes()
 
 
+@pytest.mark.parametrize("size", [10, 6 * MIB])
+def test_text_is_closed_without_a_search_for_wrappers_unless_it_is_long(
+    client: Any, key: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[object] = []
+    monkeypatch.setattr("s3writer._file.close_rule.unfinished", lambda file, _: searched.append(file))
+    with s3writer.open(f"s3://{BUCKET}/{key}", "w", client=client) as text:
+        text.write("x" * size)
+    assert len(searched) == (size > 5 * MIB)
+
+
 def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> None:
     odd = f"{key}?not=a query#nor a fragment"
     with s3writer.open(f"s3://{BUCKET}/{odd}", client=client) as stream:

@@ -111,6 +111,7 @@ def _text(writer: MultipartUploadWriter, encoding: str, errors: str | None, newl
         text = io.TextIOWrapper(writer, encoding, errors, newline, write_through=True)
         if codecs.lookup(encoding).name in _MARKED:
             writer.write("".encode(encoding))
+        writer.was_asked = False  # by this wrapper, which holds nothing back
         return text
     except BaseException:
         writer.abort()
