@@ -31,6 +31,7 @@ from s3writer import (
 )
 from s3writer._s3.client import default_client
 from s3writer._upload import at_exit, cleanup
+from s3writer._upload.jobs import Stopped
 from s3writer._upload.plan import MAX_PARTS
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, join_threads, logged, uploads, writer
@@ -544,6 +545,19 @@ def test_a_write_that_waits_while_a_dying_wrapper_gives_the_upload_up_is_told_so
     assert type(written.exception()) is AbortedError
     assert not slow.has_sent_all
     assert uploads(client, key) == []
+
+
+def test_a_write_whose_part_was_stopped_is_told_of_an_abort(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise Stopped
+
+    stream = writer(client, key)
+    with monkeypatch.context() as patch, pytest.raises(AbortedError):
+        patch.setattr(stream._upload.pipeline, "poll", stop)
+        stream.write(data(6 * MIB))
+    assert content(client, key) is None
 
 
 def test_a_finaliser_names_the_upload_whose_beginning_it_could_not_wait_for(
