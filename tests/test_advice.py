@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from s3writer import AccessDeniedError, NotCommittedError
+from s3writer import AccessDeniedError, CredentialsError, NotCommittedError
 from s3writer._s3 import codes, faults
 from s3writer._s3.operations import BY_NAME
 
@@ -63,6 +63,10 @@ def test_each_code_of_s3_has_a_row_and_only_what_passes_is_to_be_tried_anew(code
     assert [row for row in codes.ROWS if code in row.codes.split()]
     for operation in ("PutObject", "UploadPart", "CompleteMultipartUpload"):
         assert ("object anew" in str(failed(code, operation=operation))) is (code in PASSING)
+
+
+def test_an_account_that_is_not_signed_up_is_a_matter_of_credentials() -> None:
+    assert isinstance(failed("NotSignedUp", status=403), CredentialsError)
 
 
 def test_a_code_stands_in_one_row() -> None:

@@ -6,21 +6,21 @@ import gc
 import gzip
 import io
 import logging
-import lzma
-import tarfile
+import threading
 import time
-import zipfile
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, cast
 
 import pytest
 
 import s3writer
-from s3writer import AbortedError, IncompleteError, MultipartUploadWriter, NotCommittedError
+from s3writer import AbortedError, AccessDeniedError, IncompleteError, MultipartUploadWriter, NotCommittedError
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET
 from tests.wire import Wire, refuse
+from tests.wrappers import WRAPPERS, write
 
 SMALL, LARGE = data(1000), data(6 * MIB)
 OLD = b"yesterday's object"
@@ -576,102 +576,29 @@ def test_an_impossible_exact_size_is_refused_by_name(client: Any, key: str, opti
         writer(client, key, **options)
 
 
-#: What a producer makes around a writer and forgets to close, and how it writes something.
-FORGOTTEN: dict[str, Callable[[MultipartUploadWriter], Any]] = {}
+#: They ask the writer nothing when they are made, so that the writer looks for them only if it has sent a part.
+SILENT = {"bz2", "lzma", "tar"}
+FORGOTTEN = pytest.mark.parametrize("name", WRAPPERS)
 
 
-def forgotten(make: Callable[[MultipartUploadWriter], Any]) -> Callable[[MultipartUploadWriter], Any]:
-    """One of them."""
-    FORGOTTEN[make.__name__.replace("_", " ")] = make
-    return make
-
-
-@forgotten
-def text(stream: MultipartUploadWriter) -> Any:
-    wrapper = io.TextIOWrapper(stream, encoding="utf-8")
-    wrapper.write("all of it")
-    return wrapper
-
-
-@forgotten
-def buffer(stream: MultipartUploadWriter) -> Any:
-    wrapper = io.BufferedWriter(stream)
-    wrapper.write(b"all of it")
-    return wrapper
-
-
-@forgotten
-def text_in_a_buffer(stream: MultipartUploadWriter) -> Any:
-    wrapper = io.TextIOWrapper(io.BufferedWriter(stream), encoding="utf-8")
-    wrapper.write("all of it")
-    return wrapper
-
-
-@forgotten
-def gzip_file(stream: MultipartUploadWriter) -> Any:
-    wrapper = gzip.GzipFile(fileobj=stream, mode="wb")
-    wrapper.write(bytes(1000))
-    return wrapper
-
-
-@forgotten
-def gzip_text(stream: MultipartUploadWriter) -> Any:
-    wrapper = io.TextIOWrapper(gzip.GzipFile(fileobj=stream, mode="wb"), encoding="utf-8")
-    wrapper.write("all of it")
-    return wrapper
-
-
-@forgotten
-def zip_file(stream: MultipartUploadWriter) -> Any:
-    wrapper = zipfile.ZipFile(stream, "w")
-    wrapper.writestr("name", "content")
-    return wrapper
-
-
-def large(make: Callable[[Any], Any]) -> Callable[[MultipartUploadWriter], Any]:
-    """The same with more bytes than a part, for wrappers that ask the writer nothing."""
-
-    def made(stream: MultipartUploadWriter) -> Any:
+def forgotten(stream: MultipartUploadWriter, name: str) -> Any:
+    """A wrapper that has taken bytes."""
+    if name in SILENT:
         stream.write(LARGE)
-        return make(stream)
-
-    made.__name__ = make.__name__
-    return made
-
-
-@forgotten
-@large
-def bz2_file(stream: MultipartUploadWriter) -> Any:
-    wrapper = bz2.BZ2File(stream, "wb")
-    wrapper.write(bytes(1000))
-    return wrapper
-
-
-@forgotten
-@large
-def lzma_file(stream: MultipartUploadWriter) -> Any:
-    wrapper = lzma.LZMAFile(cast(Any, stream), "wb")  # noqa: SIM115
-    wrapper.write(bytes(1000))
-    return wrapper
-
-
-@forgotten
-@large
-def tar_file(stream: MultipartUploadWriter) -> Any:
-    wrapper = tarfile.open(fileobj=stream, mode="w|")  # noqa: SIM115
-    wrapper.addfile(tarfile.TarInfo("name"))
+    wrapper = WRAPPERS[name](stream)
+    write(wrapper, b"all of it")
     return wrapper
 
 
 @pytest.mark.parametrize(
     "end", [MultipartUploadWriter.close, MultipartUploadWriter.commit, MultipartUploadWriter.prepare]
 )
-@pytest.mark.parametrize("make", FORGOTTEN.values(), ids=FORGOTTEN)
+@FORGOTTEN
 def test_nothing_is_published_while_a_wrapper_holds_bytes_back(
-    client: Any, key: str, make: Callable[[MultipartUploadWriter], Any], end: Callable[[MultipartUploadWriter], object]
+    client: Any, key: str, name: str, end: Callable[[MultipartUploadWriter], object]
 ) -> None:
     stream = writer(client, key)
-    wrapper = make(stream)
+    wrapper = forgotten(stream, name)
     with pytest.raises(IncompleteError, match="around its writer was not closed, and holds bytes back"):
         end(stream)
     assert (stream.closed, content(client, key), uploads(client, key)) == (True, None, [])
@@ -680,22 +607,18 @@ def test_nothing_is_published_while_a_wrapper_holds_bytes_back(
     assert content(client, key) is None
 
 
-@pytest.mark.parametrize("make", FORGOTTEN.values(), ids=FORGOTTEN)
-def test_a_wrapper_that_was_closed_keeps_nobody_from_publishing(
-    client: Any, key: str, make: Callable[[MultipartUploadWriter], Any]
-) -> None:
+@FORGOTTEN
+def test_a_wrapper_that_was_closed_keeps_nobody_from_publishing(client: Any, key: str, name: str) -> None:
     with writer(client, key) as stream:
-        wrapper = make(stream)
+        wrapper = forgotten(stream, name)
         wrapper.close()
     assert stream.result.size == len(content(client, key) or b"")
 
 
-@pytest.mark.parametrize("make", [text, buffer, text_in_a_buffer])
-def test_a_wrapper_that_was_flushed_keeps_nobody_from_publishing(
-    client: Any, key: str, make: Callable[[MultipartUploadWriter], Any]
-) -> None:
+@pytest.mark.parametrize("name", ["text", "buffer", "text in a buffer"])
+def test_a_wrapper_that_was_flushed_keeps_nobody_from_publishing(client: Any, key: str, name: str) -> None:
     with writer(client, key) as stream:
-        wrapper = make(stream)
+        wrapper = forgotten(stream, name)
         wrapper.flush()
     assert content(client, key) == b"all of it"
 
@@ -714,6 +637,74 @@ def test_what_a_signal_s_handler_raises_while_a_wrapper_is_flushed_comes_out(cli
         stream.close()
     assert (stream.closed, content(client, key), uploads(client, key)) == (True, None, [])
     assert wrapper.closed
+
+
+def test_a_wrapper_is_found_though_another_thread_was_writing_when_close_came(client: Any, key: str) -> None:
+    def hang(_: Any) -> None:
+        is_busy.set()
+        goes_on.wait(30)
+
+    is_busy, goes_on = threading.Event(), threading.Event()
+    Wire(client).on("UploadPart", hang)
+    stream = writer(client, key, max_concurrency=1)
+    wrapper = WRAPPERS["buffer"](stream)
+    write(wrapper, b"held back")
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(stream.write, data(18 * MIB))
+        is_busy.wait(30)
+        while not stream._is_busy:
+            time.sleep(0.01)
+        threading.Timer(0.3, goes_on.set).start()
+        with pytest.raises(IncompleteError):
+            stream.close()
+    assert written.result() == 18 * MIB
+    assert (stream.closed, content(client, key), uploads(client, key)) == (True, None, [])
+
+
+def test_what_refused_a_part_is_raised_although_a_wrapper_holds_bytes_back_too(client: Any, key: str) -> None:
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    stream = writer(client, key)
+    stream.write(LARGE)
+    wrapper = forgotten(stream, "text")
+    while not stream._upload.pipeline.jobs.failures:
+        time.sleep(0.01)
+    with pytest.raises(AccessDeniedError):
+        stream.close()
+    assert (wrapper.closed, content(client, key)) == (True, None)
+
+
+class Naming(io.TextIOWrapper):
+    """Knows the writer by another attribute too."""
+
+
+def test_a_wrapper_that_was_detached_keeps_nobody_from_publishing(client: Any, key: str) -> None:
+    stream = writer(client, key)
+    wrapper = Naming(stream, encoding="latin-1")
+    wrapper.__dict__["writer"] = stream
+    wrapper.write("all of it")
+    wrapper.detach()
+    stream.close()
+    assert content(client, key) == b"all of it"
+
+
+def test_a_log_handler_into_the_writer_that_was_closed_is_told_once_and_ends(client: Any, key: str) -> None:
+    said: list[str] = []
+
+    class IntoWriter(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            stream.write(record.getMessage())
+
+    stream = writer(client, key)
+    stream.write(SMALL)
+    stream.close()
+    handler = IntoWriter()
+    logging.getLogger("s3writer").addHandler(handler)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="closed"):
+            stream.write(b"late")
+    logging.getLogger("s3writer").removeHandler(handler)
+    assert said == [f"s3://{BUCKET}/{key} was published before these bytes came: it lacks them"]
 
 
 def test_bytes_that_come_after_publishing_are_an_error_in_the_log_that_names_the_object(client: Any, key: str) -> None:

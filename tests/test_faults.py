@@ -1,26 +1,21 @@
 """Faults that have to come at one moment to do harm: a signal, a thread, an answer that was lost, another's hand."""
 
 import _thread
-import bz2
 import contextlib
 import dataclasses
 import gc
-import gzip
 import inspect
 import io
 import itertools
 import json
-import lzma
 import os
 import pickle
 import random
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 import traceback
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -52,6 +47,7 @@ from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, data, logged, unfinished, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Action, Wire, cut_after_sending, refuse
+from tests.wrappers import WRAPPERS, write
 
 SMALL, LARGE = data(1000), data(5 * MIB + 1)
 PACKAGE = str(Path(s3writer.__file__).parent)
@@ -601,62 +597,21 @@ def test_where_the_queue_is_python_s_own_what_failed_goes_on_as_itself_and_nothi
 PRODUCED = [random.Random(number).randbytes(MIB) for number in range(20)]
 
 
-def into(file: Any) -> None:
+def produce(wrapper: Any) -> None:
     for piece in PRODUCED:
-        file.write(piece)
+        write(wrapper, piece)
 
 
 def write_until_it_fails(stream: MultipartUploadWriter) -> None:
     for _ in range(50):
-        into(stream)
+        produce(stream)
 
 
-def into_text(file: Any) -> None:
-    for piece in PRODUCED:
-        file.write(piece.decode("latin-1"))
-
-
-def into_archive(archive: zipfile.ZipFile) -> None:
-    for piece in PRODUCED:
-        archive.writestr(f"{len(archive.namelist())}", piece)
-
-
-def into_tar(archive: tarfile.TarFile) -> None:
-    for number, piece in enumerate(PRODUCED):
-        member = tarfile.TarInfo(f"{number}")
-        member.size = len(piece)
-        archive.addfile(member, io.BytesIO(piece))
-
-
-def lzma_file(stream: Any) -> lzma.LZMAFile:
-    return lzma.LZMAFile(stream, "wb", preset=0)
-
-
-def tar_file(stream: MultipartUploadWriter) -> tarfile.TarFile:
-    return tarfile.open(fileobj=stream, mode="w|")
-
-
-def gzip_text(stream: MultipartUploadWriter) -> io.TextIOWrapper:
-    return io.TextIOWrapper(gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1), encoding="latin-1")
-
-
-Wrap = Callable[[MultipartUploadWriter], Any]
-WRAPPERS: dict[str, tuple[Wrap, Callable[[Any], None]]] = {
-    "nothing": (lambda stream: stream, into),
-    "gzip": (lambda stream: gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1), into),
-    "gzip's text": (gzip_text, into_text),
-    "bz2": (lambda stream: bz2.BZ2File(stream, "wb", compresslevel=1), into),
-    "lzma": (lzma_file, into),
-    "zip": (lambda stream: zipfile.ZipFile(stream, "w"), into_archive),
-    "tar": (tar_file, into_tar),
-    "buffer": (lambda stream: io.BufferedWriter(stream, 3 * MIB), into),
-    "text": (lambda stream: io.TextIOWrapper(stream, encoding="latin-1"), into_text),
-    "text in a buffer": (lambda stream: io.TextIOWrapper(io.BufferedWriter(stream), encoding="latin-1"), into_text),
-}
+Wrap = Callable[[Any], Any]
 FIRST = pytest.mark.parametrize(
     ("code", "kind"), [("AccessDenied", AccessDeniedError), ("SlowDown", ThrottledError)], ids=["denied", "slow down"]
 )
-WRAPPED = pytest.mark.parametrize(("wrap", "produce"), WRAPPERS.values(), ids=WRAPPERS)
+WRAPPED = pytest.mark.parametrize("wrap", [lambda stream: stream, *WRAPPERS.values()], ids=["nothing", *WRAPPERS])
 
 
 @contextmanager
@@ -672,7 +627,7 @@ def refused(code: str) -> Iterator[tuple[MemoryS3, MultipartUploadWriter]]:
 @WRAPPED
 @FIRST
 def test_what_leaves_the_blocks_of_a_writer_and_its_wrapper_is_what_refused_the_part(
-    wrap: Wrap, produce: Callable[[Any], None], code: str, kind: type[S3WriterError]
+    wrap: Wrap, code: str, kind: type[S3WriterError]
 ) -> None:
     with refused(code) as (_, stream), pytest.raises(kind), stream, wrap(stream) as wrapper:
         produce(wrapper)
@@ -681,7 +636,7 @@ def test_what_leaves_the_blocks_of_a_writer_and_its_wrapper_is_what_refused_the_
 @WRAPPED
 @FIRST
 def test_what_leaves_the_block_of_a_wrapper_alone_is_what_refused_the_part(
-    wrap: Wrap, produce: Callable[[Any], None], code: str, kind: type[S3WriterError]
+    wrap: Wrap, code: str, kind: type[S3WriterError]
 ) -> None:
     with refused(code) as (_, stream), pytest.raises(kind), ExitStack() as stack:
         stack.callback(stream.close)
@@ -691,7 +646,7 @@ def test_what_leaves_the_block_of_a_wrapper_alone_is_what_refused_the_part(
 @WRAPPED
 @FIRST
 def test_who_has_caught_what_refused_the_part_and_goes_on_meets_it_again(
-    wrap: Wrap, produce: Callable[[Any], None], code: str, kind: type[S3WriterError]
+    wrap: Wrap, code: str, kind: type[S3WriterError]
 ) -> None:
     with refused(code) as (_, stream), pytest.raises(kind), stream, wrap(stream) as wrapper:
         with pytest.raises(OSError):

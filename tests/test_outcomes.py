@@ -306,6 +306,35 @@ def test_a_store_that_has_not_implemented_uploads_may_have_begun_none(client: An
     assert not [note for note in getattr(caught.value, "__notes__", []) if "may have begun" in note]
 
 
+@BOTH
+def test_that_it_is_not_implemented_says_nothing_of_an_attempt_before_whose_answer_was_lost(
+    server: Store, key: str, payload: bytes, commit: str
+) -> None:
+    client = server.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(client)
+    wire.on(commit, wire.lose_answer, nth=1)
+    wire.on(commit, refuse(501, "NotImplemented"), nth=2)
+    with writer(client, key) as stream:
+        stream.write(payload)
+    assert content(client, key) == payload
+
+
+def test_an_etag_is_asked_for_in_a_worker_and_once(client: Any, key: str) -> None:
+    def describe(request: AWSPreparedRequest) -> AWSResponse | None:
+        asked_by.append(threading.current_thread())
+        about = {"x-amz-meta-s3writer-token": str(stream._upload.calls.token), "content-length": str(len(SMALL))}
+        return answer(200, b"", **about)(request)
+
+    asked_by: list[threading.Thread] = []
+    wire = Wire(client)
+    wire.on("PutObject", wire.lose_answer)
+    wire.on("HeadObject", describe)
+    with writer(client, key) as stream:
+        stream.write(SMALL)
+    assert (stream.result.etag, len(asked_by)) == (None, 1)
+    assert threading.main_thread() not in asked_by
+
+
 @pytest.mark.parametrize("page", [PAGE, XHTML, b""], ids=["html", "xhtml", "nothing"])
 @pytest.mark.parametrize(
     ("status", "kind"),
@@ -321,7 +350,7 @@ def test_an_answer_that_is_not_the_store_s_is_told_and_classified_by_its_status(
     client: Any, key: str, page: bytes, status: int, kind: type[NotCommittedError]
 ) -> None:
     Wire(client).on("UploadPart", answer(status, page))
-    told = rf"the answer to UploadPart is HTTP {status} \(.*\), without a code of S3's"
+    told = rf"UploadPart was answered with HTTP {status} \(.*\) and no error code of S3's"
     with pytest.raises(kind, match=told), writer(client, key) as stream:
         stream.write(LARGE)
     assert content(client, key) is None

@@ -81,6 +81,19 @@ def test_after_its_own_abort_nothing_was_published_and_that_is_known(client: Any
     assert content(client, key) is None
 
 
+def test_an_upload_that_somebody_commits_while_it_is_aborted_is_not_called_aborted(client: Any, key: str) -> None:
+    def committed_first(request: Any) -> Any:
+        copied(pending).commit(client=client)
+        return refuse(404, "NoSuchUpload")(request)
+
+    pending = prepared(client, key, data(6 * MIB))
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", committed_first)
+    pending.abort(client=client)
+    assert pending.commit(client=client).size == 6 * MIB
+    assert content(client, key) == data(6 * MIB)
+
+
 def test_the_writer_is_closed_and_its_with_block_publishes_nothing(client: Any, key: str) -> None:
     with pytest.raises(Boom), writer(client, key) as stream:
         stream.write(data(6 * MIB))

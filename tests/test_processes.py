@@ -119,6 +119,18 @@ for _ in range({lines}):
     assert uploads(client, key) == []
 
 
+def test_what_is_aborted_at_exit_is_told_though_the_log_s_handler_takes_nothing_once_it_is_closed(
+    store: Store, client: Any, key: str, tmp_path: Path
+) -> None:
+    script = """
+import logging, logging.handlers
+logging.getLogger().addHandler(logging.handlers.MemoryHandler(1000, target=logging.FileHandler("log")))
+"""
+    ended = run(store, key, script, tmp_path)
+    assert f"s3://{BUCKET}/{key} was never closed: it is not published" in ended.stderr
+    assert uploads(client, key) == []
+
+
 def test_a_log_handler_whose_close_is_interrupted_at_exit_keeps_no_upload_from_being_aborted(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ OSError
    │  ├─ ConflictError           somebody else was writing the same key
    │  ├─ ChecksumMismatchError   S3 received other bytes than were sent
    │  ├─ ObjectTooLargeError     past 10,000 parts
+   │  ├─ IncompleteError         a wrapper holds bytes back, or exact_size is another
    │  └─ AbortedError            the upload had been aborted before
    ├─ OutcomeUnknownError        the answer to the commit was lost
    └─ PartlyCommittedError       commit_all: published, failed, left

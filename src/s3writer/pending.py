@@ -76,8 +76,8 @@ class PendingUpload:
     token: str | None = None
     exclusive: bool = False
     s3_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
-    #: Whether `abort` has removed it, and what `commit` has published. No fields: whoever gets a copy must ask S3.
-    _was_aborted = False
+    #: Whether `abort` has removed it, and what `commit` has published. No fields: `to_json` and ``==`` leave them out.
+    _was_aborted: ClassVar[bool] = False
     _result: ClassVar[UploadResult | None] = None
 
     def commit(self, *, client: Any = None, **s3_arguments: Any) -> UploadResult:
@@ -112,7 +112,7 @@ class PendingUpload:
             was_known = remove_now(calls, self.upload_id)
             is_gone = True
             was_there = was_known if was_shown is None else was_shown
-            object.__setattr__(self, "_was_aborted", was_there)
+            object.__setattr__(self, "_was_aborted", was_there and was_known)
             _log_end(self, "aborted" if was_there else "was gone", began)
         except BaseException as interrupt:
             if is_gone:
@@ -166,9 +166,10 @@ def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) ->
     if pending._was_aborted:
         raise AbortedError(f"{calls.url} was not published: upload {pending.upload_id} was aborted", *calls.address)
     try:
-        result = publish(pending, calls, checksum)
-        object.__setattr__(pending, "_result", pending._result or result)
-        return pending._result or result
+        published = publish(pending, calls, checksum)  # asks S3 whether the key still holds the object
+        first = pending._result or published
+        object.__setattr__(pending, "_result", first)
+        return first
     except NotCommittedError as refusal:
         refusal.upload_id = pending.upload_id
         if not isinstance(refusal, ConflictError):

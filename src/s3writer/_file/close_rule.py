@@ -37,6 +37,7 @@ class CloseRule:
     def __init__(self) -> None:
         self._before: tuple[BaseException, TracebackType | None] | None = None
         self._dying_wrapper: weakref.ref[Any] | None = None
+        self.has_told_of_late_bytes = False
         if (exception := sys.exception()) is not None:
             self._before = (exception, exception.__traceback__)
 
@@ -91,6 +92,8 @@ def check_wrappers(file: WriteOnly, upload: Upload, taken: Callable[[], int]) ->
     """
     if not file.was_asked and not upload.pipeline.ledger.parts:
         return
+    if upload.pipeline.jobs.failures:
+        return  # nothing can be published, and what refused the part is to be raised
     if (wrapper := unfinished(file, taken)) is not None:
         raise IncompleteError(
             f"{upload.calls.url} is not published: a {type(wrapper).__name__} around its writer was not closed, and "
@@ -99,12 +102,12 @@ def check_wrappers(file: WriteOnly, upload: Upload, taken: Callable[[], int]) ->
         )
 
 
-def tell_of_late_bytes(file: WriteOnly, upload: Upload, wrapper: object | None) -> None:
-    """Say, if ``file`` was published or prepared, that it lacks bytes which come now. ``wrapper`` hands them over as it
-    dies; None if that is not known.
-    """
-    if upload.lifecycle.state not in (State.COMMITTED, State.PREPARED):
+def tell_of_late_bytes(file: WriteOnly, upload: Upload, rule: CloseRule) -> None:
+    """Say once, if ``file`` was published or prepared, that it lacks bytes which come now."""
+    if rule.has_told_of_late_bytes or upload.lifecycle.state not in (State.COMMITTED, State.PREPARED):
         return
+    rule.has_told_of_late_bytes = True  # before that is logged: a handler may write to this very file
+    wrapper = rule.dying_wrapper
     source = "" if wrapper is None else f" from a {type(wrapper).__name__} that was never closed"
     done = "published" if upload.lifecycle.state is State.COMMITTED else "prepared"
     message = f"{upload.calls.url} was {done} before these bytes came{source}: it lacks them"

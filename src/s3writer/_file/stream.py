@@ -191,14 +191,10 @@ class UploadStream(WriteOnly):
         if not self._upload.is_ours:
             self._mark_closed()
         self._check_caller()
-        is_refused = False
         try:
-            if takes_rest and self._upload.is_open and not self._is_busy:
+            if takes_rest and self._upload.is_open:
                 check_wrappers(self, self._upload, lambda: self._intake.taken)
             with self._lock:
-                if self._is_busy:
-                    is_refused = True
-                    raise ReentrantCallError(f"{self!r} is used from within its own call")
                 if self.closed:
                     return None
                 self._is_busy = True
@@ -215,8 +211,6 @@ class UploadStream(WriteOnly):
                 self._mark_closed()
                 return outcome
         except BaseException as error:
-            if is_refused:
-                raise
             try:
                 self._fail(error)
             finally:
@@ -246,7 +240,7 @@ class UploadStream(WriteOnly):
         try:
             with in_pieces(data, self._encode) as (pieces, size):
                 if size and self.closed:
-                    tell_of_late_bytes(self, self._upload, self._rule.dying_wrapper)
+                    tell_of_late_bytes(self, self._upload, self._rule)
                 self.check_open()
                 if self._rule.is_in_finaliser:
                     self._intake.late.extend(map(bytes, pieces))
@@ -254,8 +248,6 @@ class UploadStream(WriteOnly):
                     return size
                 self._check_caller()
                 with self._lock:
-                    if self._is_busy:
-                        raise ReentrantCallError(f"{self!r} is used from within its own call")
                     self.check_open()
                     self._give_up_if_failed()
                     self._upload.check()
@@ -316,11 +308,16 @@ class UploadStream(WriteOnly):
         super().close()
 
     def _check_caller(self) -> None:
-        """Raise in a forked child. Raise in a thread that sends a part: the lock's holder may wait for that part."""
+        """Raise in a forked child. Raise in a thread that sends a part: the lock's holder may wait for that part. Wait
+        for other threads' calls. Raise within a call of this thread: only then the lock is taken while one is running.
+        """
         if not self._upload.is_ours:
             self._upload.check()
         if is_worker_of(self._upload):
             raise ReentrantCallError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
+        with self._lock:
+            if self._is_busy:
+                raise ReentrantCallError(f"{self!r} is used from within its own call")
 
 
 def compressing(stream: Stream, stage: Compression) -> Stream:

@@ -70,7 +70,7 @@ class Calls:
         except Exception as error:
             refused = faults.is_refusal(error) or not body.may_have_arrived
             return self._failed(error, Answer.NO if refused else Answer.NOTHING, checksum)
-        return CommitAnswer(Answer.YES, checksum, self.result(answer, len(body), 1, checksum))
+        return self._published(answer, len(body), 1, checksum)
 
     def create(self) -> Begun:
         """Begin a multipart upload."""
@@ -136,7 +136,7 @@ class Calls:
         except Exception as error:
             return self._failed(error, Answer.NO if faults.is_refusal(error) else Answer.NOTHING, checksum)
         checksum = checksum or _labelled({field: answer.get(field)})
-        return CommitAnswer(Answer.YES, checksum, self.result(answer, size, len(receipts), checksum))
+        return self._published(answer, size, len(receipts), checksum)
 
     def abort(self, upload_id: str) -> bool:
         """Abort the upload. Returns whether S3 knew it."""
@@ -183,16 +183,18 @@ class Calls:
         return self.token is not None and metadata.get(TOKEN_NAME) == self.token
 
     def result(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> UploadResult:
-        """The result, made of S3's ``answer`` and of the caller's knowledge. Some stores leave the ETag out of the
-        answer to a commit; then HeadObject is asked for it.
-        """
+        """The result, made of S3's ``answer`` and of the caller's knowledge."""
+        etag = answer.get("ETag", "").strip('"')
+        quoted = f'"{etag}"' if etag else None
+        return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, checksum)
+
+    def _published(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> CommitAnswer:
+        """S3's yes to a commit. Some stores leave the ETag out of it; then HeadObject is asked."""
         if not answer.get("ETag"):
             with contextlib.suppress(NotCommittedError):
                 head = self.head() or {}
                 answer = head if self.is_ours(head) else answer
-        etag = answer.get("ETag", "").strip('"')
-        quoted = f'"{etag}"' if etag else None
-        return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, checksum)
+        return CommitAnswer(Answer.YES, checksum, self.result(answer, size, parts, checksum))
 
     def _failed(self, error: Exception, answer: Answer, checksum: str | None) -> CommitAnswer:
         failure = faults.translate(error, "publishing", *self.address, exclusive=self.exclusive)

@@ -24,6 +24,9 @@ _ANEW = "Write the object anew, from its first byte."
 _SMALLER_PARTS = "Send smaller parts: equal_parts=True with a smaller part_size."
 _CHECKSUM = 'The store does not take this checksum: try checksum="SHA256", or None.'
 
+#: S3's message may name the permission.
+_DENIED = Row(errors.AccessDeniedError, "The credentials need a permission that they lack.", "AccessDenied")
+
 ROWS = (
     Row(
         errors.NotCommittedError,
@@ -41,12 +44,13 @@ ROWS = (
         "KMS is the limit: write the object anew later. BucketKeyEnabled=True makes fewer calls of KMS.",
         "KMS.ThrottlingException",
     ),
-    Row(errors.AccessDeniedError, "The credentials need a permission that they lack.", "AccessDenied"),
+    _DENIED,
     Row(
         errors.AccessDeniedError,
         "Ask whoever pays for the account: S3 has closed it.",
-        "AccountProblem AllAccessDisabled NotSignedUp",
+        "AccountProblem AllAccessDisabled",
     ),
+    Row(errors.CredentialsError, "Sign the account up for S3.", "NotSignedUp"),
     Row(
         errors.CredentialsError,
         "Check the credentials: boto3 takes those of the client, or else of the environment, a profile or a role.",
@@ -87,7 +91,7 @@ ROWS = (
         "Leave out ACL and the Grant arguments: the bucket takes none.",
         "AccessControlListNotSupported InvalidACL MalformedACLError UnresolvableGrantByEmailAddress",
     ),
-    Row(errors.NotCommittedError, "Check Tagging.", "BadRequest.Tagging InvalidTag InvalidTagError"),
+    Row(errors.NotCommittedError, "Check Tagging.", "InvalidTag InvalidTagError"),
     Row(
         errors.NotCommittedError,
         "Check StorageClass: the store or the bucket has none of that name.",
@@ -174,7 +178,7 @@ def row_for(code: str, status: int) -> Row:
 def advice(row: Row, response: dict[str, Any], operation: Operation) -> str:
     """What helps: the row's advice, or what S3's own message tells. "" if nothing is known to help."""
     message = str(response.get("Error", {}).get("Message", ""))
-    if row.kind is errors.AccessDeniedError and row is _BY_CODE["AccessDenied"]:
+    if row is _DENIED:
         return _permission(message, operation)
     if row.kind is errors.WrongRegionError and (region := _region(response)):
         return f"Make the client with region_name={region!r}, the bucket's."

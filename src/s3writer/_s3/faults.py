@@ -42,6 +42,9 @@ _UNDECIDED = {"RequestTimeout", "408"}
 #: And after these to a CompleteMultipartUpload: the upload is gone too if an earlier call has published it.
 _CONSUMED = {"NoSuchUpload", "404"}
 
+#: With status 501: a refusal, other than all answers of 500 and more.
+_NEVER = "NotImplemented"
+
 _GONE = {"NoSuchUpload", "NoSuchKey", "404"}
 
 
@@ -77,8 +80,8 @@ def _told_by_status(error: BaseException | None) -> str:
         return ""
     status = _status(error)
     phrase = f" ({HTTPStatus(status).phrase})" if status in set(HTTPStatus) else ""
-    told = f"the answer to {error.operation_name} is HTTP {status}{phrase}, without a code of S3's"
-    return f"{told}: it may be that of a server in between" if status else ""
+    told = f"{error.operation_name} was answered with HTTP {status}{phrase} and no error code of S3's"
+    return f"{told}, perhaps by a server in between" if status else ""
 
 
 def _is_foreign(error: BaseException) -> bool:
@@ -100,15 +103,10 @@ def is_refusal(error: BaseException | None) -> bool:
         return True
     if not isinstance(error, botocore.ClientError):
         return False
-    if code(error) == "NotImplemented":  # with status 501
-        return True
     about, status = error.response.get("ResponseMetadata", {}), _status(error)
+    says_no = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code(error) == _NEVER
     undecided = _UNDECIDED | _CONSUMED if error.operation_name == COMPLETE.name else _UNDECIDED
-    return (
-        HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-        and not about.get("RetryAttempts")
-        and (code(error) or str(status)) not in undecided
-    )
+    return says_no and not about.get("RetryAttempts") and (code(error) or str(status)) not in undecided
 
 
 def says_gone(error: BaseException) -> bool:

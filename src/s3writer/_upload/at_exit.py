@@ -15,6 +15,7 @@ import time
 import weakref
 from typing import Any, Protocol
 
+from s3writer._log import logger
 from s3writer._upload.jobs import Job
 
 #: After this time, no further upload is removed: many uploads must not each wait for a server that hangs.
@@ -57,7 +58,7 @@ def _end_all() -> None:
     interrupt: BaseException | None = None
     if any(upload.is_alive for upload in _left()):
         try:
-            logging.shutdown()
+            _close_log_handlers()
         except BaseException as error:
             interrupt = error
     deadline = time.monotonic() + EXIT_SECONDS
@@ -73,6 +74,17 @@ def _end_all() -> None:
             interrupt = error
     if interrupt is not None:
         raise interrupt
+
+
+def _close_log_handlers() -> None:
+    """Close all log handlers: one may write to an open upload. Some take nothing afterwards, so what is logged from now
+    on goes to standard error too.
+    """
+    try:
+        logging.shutdown()
+    finally:
+        if logger.hasHandlers():  # else logging itself does that
+            logger.addHandler(logging.StreamHandler())
 
 
 def _left() -> list[Upload]:

@@ -172,6 +172,7 @@ def _send(
         raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
     if exact and expected_size is None:
         raise click.UsageError("--exact needs --expected-size")
+    demanded = expected_size if exact else None
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
     bar, buffer = Bar(size_in_s3, is_shown=is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
@@ -180,15 +181,15 @@ def _send(
         source = sources.compressed(producer.output, compression)
         with producer.explains():
             stream = begin(source, **given)
-        with _published_all_the_same(stream):
+        with _signals_come_too_late_for(stream):
             with stream, bar.watch(stream):
                 producer.output.idle = lambda: stream.write(b"")
                 try:
                     while size := source.readinto(buffer):
                         stream.write(buffer[:size])
                     producer.finish()
-                    if exact:
-                        producer.check_size(expected_size or 0)
+                    if demanded is not None:
+                        producer.check_size(demanded)
                 except BaseException:
                     producer.stop()
                     raise
@@ -200,20 +201,16 @@ def _send(
 
 
 @contextlib.contextmanager
-def _published_all_the_same(stream: MultipartUploadWriter) -> Iterator[None]:
-    """A signal that comes once the object is published changes nothing."""
+def _signals_come_too_late_for(stream: MultipartUploadWriter) -> Iterator[None]:
+    """Ignore a signal that comes once the object is published."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         signals.ignore()
-        try:
+        with contextlib.suppress(ValueError):
             _ = stream.result
-        except ValueError:
-            is_published = False
-        else:
-            is_published = True
-        if not is_published:
-            raise
+            return
+        raise interrupt
 
 
 def _arguments(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
