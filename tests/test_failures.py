@@ -547,6 +547,22 @@ def test_a_write_that_waits_while_a_dying_wrapper_gives_the_upload_up_is_told_so
     assert uploads(client, key) == []
 
 
+def test_an_abort_at_exit_that_takes_too_long_names_the_upload(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, goes_on = writer(client, key), threading.Event()
+    stream.write(data(6 * MIB))
+    monkeypatch.setattr("s3writer._upload.cleanup.ABORT_SECONDS", 0.01)
+    monkeypatch.setattr(stream._upload._cleanup, "give_up_quietly", lambda: goes_on.wait(30))
+    with logged() as log:
+        stream._upload.end_at_exit(has_time=True)
+    goes_on.set()
+    join_threads()
+    (upload_id,) = uploads(client, key)
+    assert [line for line in log if upload_id in line and "it took more than" in line]
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_write_whose_part_was_stopped_is_told_of_an_abort(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -993,6 +993,20 @@ def test_a_commit_with_the_receipt_of_an_overwritten_run_names_the_segment() -> 
         assert s3.objects == {f"s3://{BUCKET}/key": data(12 * MIB, 1) + data(12 * MIB, 3)}
 
 
+def test_a_commit_with_an_overwritten_part_says_so_without_the_permission_to_list_parts() -> None:
+    with MemoryS3(BUCKET) as s3:
+        upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
+        receipts = []
+        for content_of_run in (1, 2):
+            with SegmentWriter(upload.segment(0)) as stream:
+                stream.write(data(12 * MIB, content_of_run))
+            receipts.append(stream.receipt)
+        s3.refuse("ListParts", "AccessDenied")
+        with pytest.raises(NotCommittedError, match="InvalidPart") as caught:
+            upload.commit(receipts[:1])
+        assert "Another run of a segment has overwritten parts" in caught.value.__notes__[-1]
+
+
 def test_a_commit_that_is_refused_for_another_reason_names_no_segment() -> None:
     with MemoryS3(BUCKET) as s3:
         upload = SegmentedUpload.begin(BUCKET, "key", segments=1)
