@@ -83,7 +83,7 @@ def stream_and_compare(client: Any, bucket: str, key: str, fmt: str) -> None:
     print(" (Django's serializer included)      [this writer's result, and a clock]")
     head = client.head_object(Bucket=bucket, Key=key)
     print(f"         ETag {head['ETag']}, {head['ContentLength']:,} bytes      [HeadObject]")
-    print(f"         checksum {result.checksum}      [computed here, verified by the store when it published]")
+    print(f"         checksum {result.checksum}      [computed here, confirmed by the store when it published]")
     body = client.get_object(Bucket=bucket, Key=key)["Body"]
     same = 0
     loaded = serializers.deserialize(fmt, io.StringIO(body.read().decode()))

@@ -64,14 +64,17 @@ def test_the_result_is_what_the_store_shows(client: Any, key: str, any_store: St
         assert (result.bucket, result.key, result.size) == (BUCKET, key, head["ContentLength"])
         if any_store.quirks.marks_multipart_etags:
             assert result.etag == head["ETag"]
-        algorithm, _, value = (result.checksum or "").partition(":")
+        assert result.computed_checksum is not None
         if any_store.quirks.keeps_checksums:
+            algorithm, _, value = result.computed_checksum.partition(":")
             assert value == head[f"Checksum{algorithm}"]
 
 
 @pytest.mark.parametrize("checksum", ["CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256", None])
 @pytest.mark.parametrize("size", [1000, 11 * MIB])
-def test_each_checksum_is_taken_by_the_store(client: Any, key: str, checksum: str | None, size: int) -> None:
+def test_each_checksum_is_taken_by_the_store(
+    client: Any, key: str, any_store: Store, checksum: str | None, size: int
+) -> None:
     if checksum is not None and checksum not in algorithms():
         with pytest.raises(ValueError, match=r"s3writer\[crt\]"):
             writer(client, key, checksum=checksum)
@@ -79,16 +82,39 @@ def test_each_checksum_is_taken_by_the_store(client: Any, key: str, checksum: st
     with writer(client, key, checksum=checksum) as stream:
         stream.write(data(size))
     assert content(client, key) == data(size)
+    if checksum is None or not any_store.quirks.keeps_checksums:
+        assert stream.result.checksum is None
+    elif checksum.startswith("CRC") or size == 1000:
+        assert stream.result.checksum == stream.result.computed_checksum
+    else:
+        assert (stream.result.checksum or "").startswith(f"{checksum}:")
+        assert stream.result.computed_checksum is None
 
 
-def test_a_client_that_wants_no_checksums_gets_none(any_store: Store, key: str) -> None:
-    client = any_store.client(request_checksum_calculation="when_required")
+@pytest.mark.parametrize("checksum", ["CRC32", "SHA256"])
+def test_what_is_committed_later_has_the_checksum_that_the_store_answers(
+    client: Any, key: str, any_store: Store, checksum: str
+) -> None:
+    stream = writer(client, key, checksum=checksum)
+    stream.write(data(6 * MIB))
+    result = stream.prepare().commit(client=client)
+    is_known = any_store.quirks.keeps_checksums
+    assert (result.checksum or "").startswith(f"{checksum}:" if is_known else "")
+    assert bool(result.checksum) is is_known
+
+
+@pytest.mark.parametrize("asked_by", ["client", "writer"])
+def test_who_wants_no_checksums_gets_none(any_store: Store, key: str, asked_by: str) -> None:
+    changes = {"request_checksum_calculation": "when_required"} if asked_by == "client" else {}
+    options: dict[str, Any] = {"checksum": None} if asked_by == "writer" else {}
+    client = any_store.client(**changes)
     wire = Wire(client)
-    with writer(client, key) as stream:
+    with writer(client, key, **options) as stream:
         stream.write(data(11 * MIB))
-    with writer(client, key + "2") as small:
+    with writer(client, key + "2", **options) as small:
         small.write(b"small")
-    assert (stream.result.checksum, small.result.checksum) == (None, None)
+    for result in (stream.result, small.result):
+        assert (result.checksum, result.computed_checksum) == (None, None)
     headers = {name.lower() for request in wire.requests for name in request.headers}
     assert not {name for name in headers if "checksum" in name or name == "x-amz-trailer"}
 

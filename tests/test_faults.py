@@ -505,7 +505,7 @@ USES: dict[str, Callable[[MultipartUploadWriter, Any], None]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_client_that_a_writer_has_used_has_two_handlers_more_that_only_listen(
+def test_a_client_that_a_writer_has_used_has_four_handlers_more_that_leave_others_calls_alone(
     use: Callable[[MultipartUploadWriter, Any], None],
 ) -> None:
     s3 = MemoryS3(BUCKET)
@@ -527,10 +527,13 @@ def test_a_client_that_a_writer_has_used_has_two_handlers_more_that_only_listen(
         for name, found in handlers(client).items()
         if found != before[name]
     }
-    assert set(added) == {"before-send.s3.PutObject", "before-send.s3.UploadPart"}
+    names = ("PutObject", "UploadPart")
+    assert set(added) == {f"{event}.s3.{name}" for event in ("before-call", "before-send") for name in names}
+    another = {"body": b"another one's", "context": {"checksum": "CRC32"}}
     for ours in added.values():
         (handler,) = ours
-        assert handler(request=SimpleNamespace(body=b"another one's")) is None
+        assert handler(request=SimpleNamespace(body=b"another one's"), params=another) is None
+    assert another["context"] == {"checksum": "CRC32"}
 
 
 PYTHON_QUEUE = """

@@ -136,6 +136,24 @@ def test_where_no_thread_is_to_be_had_the_job_runs_in_place(monkeypatch: pytest.
     assert (job.is_done, type(job.error)) == (True, Stopped)
 
 
+def test_a_handler_s_exception_is_raised_even_if_threading_makes_a_key_error_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = next(name for name in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, name))
+    begin = getattr(threading, name)
+
+    def begin_and_be_interrupted(*arguments: Any, **named: Any) -> None:
+        begin(*arguments, **named)
+        while any(thread.name == "s3writer-idle" for thread in threading._limbo.values()):  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        raise TimeoutError("of a signal's handler")
+
+    join_threads()
+    monkeypatch.setattr(threading, name, begin_and_be_interrupted)
+    with pytest.raises(TimeoutError, match="of a signal's handler"):
+        Job(lambda: None).start()
+
+
 def test_while_the_interpreter_shuts_down_no_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
     assert run(lambda: threading.current_thread().name) == threading.current_thread().name

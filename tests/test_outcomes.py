@@ -49,7 +49,7 @@ def test_an_answer_lost_after_the_store_acted_is_a_success(client: Any, key: str
     assert content(client, key) == payload
     head = client.head_object(Bucket=BUCKET, Key=key)
     assert (stream.result.size, stream.result.etag) == (len(payload), head["ETag"])
-    assert stream.result.checksum is not None
+    assert stream.result.computed_checksum is not None
 
 
 @BOTH

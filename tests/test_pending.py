@@ -52,7 +52,7 @@ def test_what_was_prepared_is_there_once_it_is_committed(client: Any, key: str, 
     assert content(client, key) == data(size)
     head = client.head_object(Bucket=BUCKET, Key=key)
     assert (result.size, result.parts, head["ContentType"]) == (size, len(pending.parts), "text/csv")
-    assert result.checksum == pending.checksum is not None
+    assert result.computed_checksum == pending.checksum is not None
 
 
 def copied(pending: PendingUpload) -> PendingUpload:

@@ -34,6 +34,7 @@ from s3writer._log import log_end
 from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
 from s3writer._s3.calls import Calls
+from s3writer._s3.checksums import algorithms
 from s3writer._s3.receipts import Receipt, UploadResult
 from s3writer._upload.cleanup import remove_now
 from s3writer._upload.commit import Commit
@@ -183,11 +184,11 @@ def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) ->
 
 def publish(pending: PendingUpload, calls: Calls, checksum: str | None = None) -> UploadResult:
     """Publish the object. Returns the result. If S3 can't be told the whole object's checksum, ``checksum`` is put into
-    the result. An interrupt gets a note that says what became of the object.
+    the result as the computed one. An interrupt gets a note that says what became of the object.
     """
     began = time.monotonic()
     attempt = Commit(calls, pending.upload_id, pending.parts, pending.checksum)
-    inquiry = Inquiry(calls, pending.upload_id, pending.size, pending.parts, checksum=pending.checksum)
+    inquiry = Inquiry(calls, pending.upload_id, pending.size, pending.parts, computed=pending.checksum)
     try:
         attempt.send()
         ending, facts = _conclude(attempt, inquiry)
@@ -196,7 +197,7 @@ def publish(pending: PendingUpload, calls: Calls, checksum: str | None = None) -
                 raise interrupt
         result = attempt.answer.result or inquiry.result
         if ending is Ending.COMMITTED and result is not None:
-            result = dataclasses.replace(result, checksum=checksum or result.checksum)
+            result = dataclasses.replace(result, computed_checksum=checksum or result.computed_checksum)
             _log_end(pending, "committed", began)
             return result
     except BaseException as interrupt:
@@ -245,7 +246,9 @@ def _calls(pending: PendingUpload, client: Any, s3_arguments: Mapping[str, Any])
     s3 = clients.chosen(client)
     arguments = Arguments(s3.meta.service_model, s3_arguments)
     arguments.refuse_late_ones()
-    return Calls(s3, pending.bucket, pending.key, arguments, exclusive=pending.exclusive, token=pending.token)
+    names = (name.removeprefix("Checksum") for part in pending.parts for name in part.checksums)
+    algorithm = algorithms().get(next(names, ""))
+    return Calls(s3, pending.bucket, pending.key, arguments, algorithm, pending.exclusive, pending.token)
 
 
 def _log_end(pending: PendingUpload, outcome: str, began: float) -> None:

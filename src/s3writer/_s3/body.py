@@ -27,7 +27,7 @@ class Body:
     chunk of each read, and S3 allows only the last chunk to be short.
 
     ``check`` is called before each slice, and may raise to stop the sending. ``asks_first`` says whether botocore asks
-    S3, and waits for the answer, before it sends the bytes.
+    S3, and waits for the answer, before it sends the bytes. ``has_checksum`` says that botocore may add a checksum.
     """
 
     def __init__(self, pieces: Sequence[memoryview], check: Callable[[], object] = lambda: None) -> None:
@@ -41,6 +41,7 @@ class Body:
         #: How often botocore was about to send it, and how many of these attempts read the last byte.
         self.attempts = self.whole_attempts = 0
         self.asks_first = True
+        self.has_checksum = True
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -128,16 +129,25 @@ class Body:
 
 
 def watch(client: Any) -> None:
-    """Have ``client`` call `Body.begin_sending`. This adds two event handlers, which stay on the client.
+    """Have ``client`` call `Body.begin_sending`, and add no checksum where the writer wants none. This adds four event
+    handlers, which stay on the client.
 
     botocore caches the handlers of an event. If another thread emits the event for the first time while this thread
     registers a handler, the handler may never be called. `Body.may_have_arrived` allows for that.
     """
     if client not in _watched:
         for operation in ("PutObject", "UploadPart"):
-            event = f"before-send.s3.{operation}"
-            client.meta.events.register_first(event, _begin_sending, unique_id=f"s3writer.{event}")
+            for moment, handler in (("before-call", _add_no_checksum), ("before-send", _begin_sending)):
+                event = f"{moment}.s3.{operation}"
+                client.meta.events.register_first(event, handler, unique_id=f"s3writer.{event}")
         _watched.add(client)
+
+
+def _add_no_checksum(params: dict[str, Any], **_: Any) -> None:
+    """Forget the checksum that botocore means to add. By default it adds a CRC32 to what has none."""
+    body = params["body"]
+    if isinstance(body, Body) and not body.has_checksum:
+        params["context"].pop("checksum", None)
 
 
 def _begin_sending(request: Any, **_: Any) -> None:

@@ -65,6 +65,7 @@ class Calls:
         """Publish ``pieces`` as the whole object, in one request that sends ``body``."""
         checksums = self._checksums(pieces, digest)
         checksum = _labelled(checksums)
+        body.has_checksum = self.algorithm is not None
         try:
             answer = _checked(self._send(PUT, Body=body, **checksums, **_metadata(self), **_condition(self)), "ETag")
         except Exception as error:
@@ -93,6 +94,7 @@ class Calls:
         """Send ``pieces`` as part ``number``, through ``body``. ``digest`` has seen the first of their bytes."""
         checksums = self._checksums(pieces, digest)
         proof: dict[str, str] = checksums
+        body.has_checksum = self.algorithm is not None
         if checksums and self.has_gaps:
             proof = {"ContentMD5": MD5.start().value_of(pieces)}
         doing = f"uploading part {number} to"
@@ -130,12 +132,10 @@ class Calls:
             **whole,
             **_condition(self),
         }
-        field = self.algorithm.field if self.algorithm else ""
         try:
             answer = _checked(self._send(COMPLETE, **parameters), "ETag", "Location", "Key")
         except Exception as error:
             return self._failed(error, Answer.NO if faults.is_refusal(error) else Answer.NOTHING, checksum)
-        checksum = checksum or _labelled({field: answer.get(field)})
         return self._published(answer, size, len(receipts), checksum)
 
     def abort(self, upload_id: str) -> bool:
@@ -182,23 +182,25 @@ class Calls:
         metadata = {name.lower(): value for name, value in head.get("Metadata", {}).items()}
         return self.token is not None and metadata.get(TOKEN_NAME) == self.token
 
-    def result(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> UploadResult:
+    def result(self, answer: Mapping[str, Any], size: int, parts: int, computed: str | None) -> UploadResult:
         """The result, made of S3's ``answer`` and of the caller's knowledge."""
         etag = answer.get("ETag", "").strip('"')
         quoted = f'"{etag}"' if etag else None
-        return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, checksum)
+        field = self.algorithm.field if self.algorithm else ""
+        confirmed = _labelled({field: answer.get(field)})
+        return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, confirmed, computed)
 
-    def _published(self, answer: Mapping[str, Any], size: int, parts: int, checksum: str | None) -> CommitAnswer:
+    def _published(self, answer: Mapping[str, Any], size: int, parts: int, computed: str | None) -> CommitAnswer:
         """S3's yes to a commit. Some stores leave the ETag out of it; then HeadObject is asked."""
         if not answer.get("ETag"):
             with contextlib.suppress(NotCommittedError):
                 head = self.head() or {}
                 answer = head if self.is_ours(head) else answer
-        return CommitAnswer(Answer.YES, checksum, self.result(answer, size, parts, checksum))
+        return CommitAnswer(Answer.YES, computed, self.result(answer, size, parts, computed))
 
-    def _failed(self, error: Exception, answer: Answer, checksum: str | None) -> CommitAnswer:
+    def _failed(self, error: Exception, answer: Answer, computed: str | None) -> CommitAnswer:
         failure = faults.translate(error, "publishing", *self.address, exclusive=self.exclusive)
-        return CommitAnswer(answer, checksum, error=failure)
+        return CommitAnswer(answer, computed, error=failure)
 
     def _call(self, doing: str, operation: Operation, **parameters: Any) -> Any:
         try:

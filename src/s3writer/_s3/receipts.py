@@ -25,9 +25,11 @@ class UploadResult:
         version_id: the version that was made; None in a bucket without versions.
         size: bytes.
         parts: the number of parts; 1 if the object was sent in a single request.
-        checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None if the writer had ``checksum=None``. With SHA1
-            or SHA256, and more than one part, it is the one that S3 answers, a checksum of the parts' checksums, or
-            None.
+        checksum: ``"CRC64NVME:<base64>"`` of the whole object, as S3 answered it; with SHA1 or SHA256, and more than
+            one part, a checksum of the parts' checksums. None if S3 answered none: the store does not keep checksums,
+            the answer was lost, the object came from segments, or the writer had ``checksum=None``.
+        computed_checksum: the same, but as the writer computed it from the bytes that it sent. None for more than one
+            part with SHA1 or SHA256, and with ``checksum=None``.
 
     """
 
@@ -38,6 +40,7 @@ class UploadResult:
     size: int
     parts: int
     checksum: str | None
+    computed_checksum: str | None = None
 
 
 class Answer(Enum):
@@ -54,10 +57,10 @@ class Answer(Enum):
 class CommitAnswer:
     """The outcome of the call that publishes: with `Answer.YES` a ``result``, else an ``error`` that says why not.
 
-    ``checksum`` is the whole object's, "NAME:base64", or None if nobody knows it.
+    ``computed`` is the whole object's checksum, "NAME:base64", or None if the parts don't yield one.
     """
 
     answer: Answer
-    checksum: str | None
+    computed: str | None
     result: UploadResult | None = None
     error: Exception | None = None

@@ -201,10 +201,13 @@ def _says_no_thread(error: BaseException) -> bool:
 
 
 def _of_the_handler(error: BaseException) -> BaseException:
-    """What the handler raised. If a lock of threading is interrupted, it may raise a RuntimeError in its place."""
+    """What the handler raised. If it interrupts threading itself, that may raise an error of its own in its place: a
+    RuntimeError of a lock, or a KeyError for a thread that is registered no more.
+    """
     code = _innermost(error)
-    is_of_a_lock = type(error) is RuntimeError and code is not None and code.co_filename == threading.__file__
-    return error.__context__ if is_of_a_lock and error.__context__ is not None else error
+    is_of_threading = code is not None and code.co_filename == threading.__file__
+    is_its_own = is_of_threading and type(error) in (RuntimeError, KeyError)
+    return error.__context__ if is_its_own and error.__context__ is not None else error
 
 
 def _innermost(error: BaseException) -> CodeType | None:

@@ -17,9 +17,9 @@ from s3writer._upload.lifecycle import Ending, Facts, Key, Question, Told, decid
 class Inquiry:
     """Finds out what became of one commit.
 
-    ``parts`` are the upload's and have ``size`` bytes together. ``checksum`` is the whole object's. ``remove`` removes
-    the upload, and returns whether S3 knew it. After an interrupt the inquiry asks S3 nothing more, but still calls
-    ``remove`` if the ending demands that.
+    ``parts`` are the upload's and have ``size`` bytes together. ``computed`` is the whole object's checksum. ``remove``
+    removes the upload, and returns whether S3 knew it. After an interrupt the inquiry asks S3 nothing more, but still
+    calls ``remove`` if the ending demands that.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Inquiry:
         size: int,
         parts: Sequence[Receipt],
         *,
-        checksum: str | None = None,
+        computed: str | None = None,
         remove: Callable[[], bool] | None = None,
     ) -> None:
         self.result: UploadResult | None = None
@@ -38,7 +38,7 @@ class Inquiry:
         self._upload_id = upload_id
         self._size = size
         self._parts = parts
-        self._checksum = checksum
+        self._computed = computed
         self._remove = remove
         #: Why questions got no answer. If the upload may be left, that comes first, else the first reason does.
         self._reasons: list[str] = []
@@ -111,7 +111,7 @@ class Inquiry:
         elif head.get("ContentLength") != self._size:
             self._reasons.append(f"the object is shown with {head.get('ContentLength')} bytes instead of {self._size}")
         else:
-            self.result = self._calls.result(head, self._size, max(1, len(self._parts)), self._checksum)
+            self.result = self._calls.result(head, self._size, max(1, len(self._parts)), self._computed)
             return Key.OURS
         return Key.NOT_TOLD
 

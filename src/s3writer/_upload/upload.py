@@ -183,7 +183,7 @@ class Upload(Destination):
             pipeline.upload_id,
             commit.size,
             commit.parts,
-            checksum=answer.checksum,
+            computed=answer.computed,
             remove=self._cleanup.find_out,
         )
         known = self._facts or self._cleanup.facts(answer.answer, was_sent=commit.was_sent)

@@ -114,9 +114,11 @@ class Memory:
         self._check_condition(request)
         digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
         etag = f'"{_md5(digests)}-{len(parts)}"'
-        self._objects[request.url] = _Object(body, etag, upload.headers, request.checksums)
+        checksums = {**_of_parts(upload, parts), **request.checksums}
+        self._objects[request.url] = _Object(body, etag, upload.headers, checksums)
         del self._uploads[upload_id]
-        self._completed[upload_id] = Answer(tree=("CompleteMultipartUploadResult", [("ETag", etag)]))
+        shown = [(f"Checksum{name}", value) for name, value in checksums.items()]
+        self._completed[upload_id] = Answer(tree=("CompleteMultipartUploadResult", [("ETag", etag), *shown]))
         return self._completed[upload_id]
 
     def _abort(self, request: Request) -> Answer:
@@ -273,10 +275,19 @@ def _listed_parts(upload: _Upload, body: bytes) -> list[_Object]:
 def _check_whole(body: bytes, parts: Sequence[_Object], request: Request) -> None:
     """The checksums that go with a commit: of the bytes or, as "…-3", of the checksums of three parts."""
     for name, value in request.checksums.items():
-        digest, _, count = value.partition("-")
-        of_parts = b"".join(base64.b64decode(part.checksums.get(name, "")) for part in parts)
-        if (int(count or len(parts)), digest) != (len(parts), _digest(name, of_parts if count else body)):
+        if value != (_composite(name, parts) if "-" in value else _digest(name, body)):
             raise RefusedError("BadDigest")
+
+
+def _of_parts(upload: _Upload, parts: Sequence[_Object]) -> dict[str, str]:
+    """The checksum of the parts' checksums, if the upload was declared to have one."""
+    name = upload.declared.get("ChecksumAlgorithm", "")
+    return {name: _composite(name, parts)} if upload.declared.get("ChecksumType") == "COMPOSITE" else {}
+
+
+def _composite(name: str, parts: Sequence[_Object]) -> str:
+    digests = b"".join(base64.b64decode(part.checksums.get(name, "")) for part in parts)
+    return f"{_digest(name, digests)}-{len(parts)}"
 
 
 def _check_customer_key(request: Request, headers: Mapping[str, str]) -> None:
