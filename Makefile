@@ -6,7 +6,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 2))')
 SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
 NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
-WITH_PROXY := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(PATH)
+WITH_SERVERS := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(CURDIR)/.venv-localstack/bin:$(PATH)
 FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors outcomes pending unfinished)
 PIP := -m pip --quiet --disable-pip-version-check
 
@@ -32,15 +32,15 @@ check: .venv/wheel  ## Format, lint, types, the levels of the house, and the pac
 	$(NEWEST)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(NEWEST)/check-wheel-contents dist/*.whl
 
-test-newest: .venv/wheel .venv-proxy/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
-	PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
+test-newest: .venv/wheel .venv-proxy/tools .venv-localstack/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
+	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, and without awscrt.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal $(FACING_BOTO)
 
-soak: .venv/wheel .venv-proxy/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
-	PATH="$(WITH_PROXY)" $(NEWEST)/python -m tests.soak $(SOAK)
-	S3WRITER_SWEEP=all PATH="$(WITH_PROXY)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_interrupts.py
+soak: .venv/wheel .venv-proxy/tools .venv-localstack/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
+	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m tests.soak $(SOAK)
+	S3WRITER_SWEEP=all PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_interrupts.py
 
 producers: .venv/wheel  ## Everything that writes to a file, torch and some gigabytes included; writes docs/producers.md.
 	$(NEWEST)/python $(PIP) install -c constraints/newest.txt torch
@@ -90,6 +90,12 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(PYTHON) -m venv .venv-proxy
 	.venv-proxy/bin/python $(PIP) install -c $< pip
 	.venv-proxy/bin/python $(PIP) install -c $< mitmproxy
+	touch $@
+
+.venv-localstack/tools: constraints/localstack.txt
+	$(PYTHON) -m venv .venv-localstack
+	.venv-localstack/bin/python $(PIP) install -c $< pip
+	.venv-localstack/bin/python $(PIP) install -c $< --group localstack
 	touch $@
 
 .venv-bench/wheel: dist/wheel .venv-bench/tools

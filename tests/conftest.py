@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 from tests.helpers import unfinished
-from tests.stores import BUCKET, SERVERS, STORES, Store
+from tests.stores import BUCKET, QUICK_SERVERS, SERVERS, STORES, Store
 
 hypothesis.settings.register_profile(
     "s3writer",
@@ -57,9 +57,9 @@ def any_store(request: pytest.FixtureRequest, running: Running) -> Iterator[Stor
     assert_nothing_left(running[request.param])
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=QUICK_SERVERS)
 def server(request: pytest.FixtureRequest, running: Running) -> Iterator[Store]:
-    """Each of the stores that are reached over a connection."""
+    """Each of the stores on which each fault is tried."""
     yield running[request.param]
     assert_nothing_left(running[request.param])
 

@@ -46,7 +46,7 @@ from tests.matrix import (
     play,
 )
 from tests.proxies import Proxy, proxy
-from tests.stores import BUCKET, SERVERS, STORES
+from tests.stores import BUCKET, QUICK_SERVERS, STORES
 
 SIZES = [0, 1, 1000, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 11 * MIB, 23 * MIB]
 STREAM = data(max(SIZES))
@@ -321,7 +321,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--uploads", type=int, default=1000, help="on each store")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--stores", nargs="*", default=SERVERS)
+    parser.add_argument("--stores", nargs="*", default=QUICK_SERVERS)
     parser.add_argument("--no-matrix", action="store_true")
     parser.add_argument("--clusters", type=int, default=20, help="objects from processes, where numbers may have gaps")
     options = parser.parse_args()

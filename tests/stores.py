@@ -26,7 +26,7 @@ from s3writer.testing import MemoryS3
 KEY_ID, SECRET = "test-key-id", "test-secret-key"
 REGION = "us-east-1"
 BUCKET = "test-bucket"
-START_SECONDS = 40
+START_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Quirks:
     checks_conditions: bool = True
     checks_credentials: bool = True
     knows_missing_buckets: bool = True
+    takes_customer_keys: bool = True
     checks_customer_keys: bool = True
     checks_part_size: bool = True
     marks_multipart_etags: bool = True
@@ -85,6 +86,14 @@ RCLONE = Quirks(
     takes_tags=False,
 )
 MOTO = Quirks(checks_checksums=False, keeps_checksums=False, checks_credentials=False, checks_customer_keys=False)
+LOCALSTACK = Quirks(checks_credentials=False)
+JUICEFS = Quirks(
+    checks_checksums=False,
+    keeps_checksums=False,
+    checks_conditions=False,
+    takes_customer_keys=False,
+    checks_customer_keys=False,
+)
 MEMORY = Quirks(checks_credentials=False, takes_tags=False)
 
 
@@ -159,6 +168,58 @@ def moto_server() -> Iterator[Store]:
 
 
 @contextmanager
+def localstack() -> Iterator[Store]:
+    """LocalStack, the reference for what is asked of AWS: its makers compare it with AWS. It starts in 5 to 50 seconds.
+
+    It has Python packages of its own, and is found by a program that it brings.
+    """
+    port = free_port()
+    with folder() as place:
+        (place / "files").mkdir()
+        settings = {
+            "FILESYSTEM_ROOT": str(place / "files"),
+            "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+            "SERVICES": "s3",
+            "DISABLE_EVENTS": "1",
+            "SKIP_SSL_CERT_DOWNLOAD": "1",
+            "DNS_ADDRESS": "0",
+        }
+        python = Path(program("localstack-supervisor")).with_name("python")
+        with running([str(python), "-m", "localstack.runtime.main"], place, **settings):
+            yield _ready(Store("localstack", f"http://127.0.0.1:{port}", LOCALSTACK))
+
+
+@contextmanager
+def juicefs() -> Iterator[Store]:
+    """JuiceFS's gateway, which speaks S3 as MinIO does: it has MinIO's code."""
+    port = free_port()
+    with folder() as place:
+        database, settings = (
+            f"sqlite3://{place / 'meta.db'}",
+            {"MINIO_ROOT_USER": KEY_ID, "MINIO_ROOT_PASSWORD": SECRET},
+        )
+        made = [program("juicefs"), "format", "--storage=file", f"--bucket={place}/data/", "--trash-days=0", database]
+        subprocess.run([*made, "volume"], check=True, capture_output=True, env=environment(place))
+        command = [
+            program("juicefs"),
+            "gateway",
+            "--no-usage-report",
+            "--multi-buckets",
+            "--keep-etag",
+            "--object-tag",
+            "--object-meta",
+            "--no-banner",
+            f"--cache-dir={place / 'cache'}",
+            f"--log={place / 'gateway.log'}",
+            f"--metrics=127.0.0.1:{free_port()}",
+            database,
+            f"127.0.0.1:{port}",
+        ]
+        with running(command, place, **settings):
+            yield _ready(Store("juicefs", f"http://127.0.0.1:{port}", JUICEFS))
+
+
+@contextmanager
 def moto_in_process() -> Iterator[Store]:
     """Moto within this process, as users have it in their tests."""
     from moto import mock_aws
@@ -190,11 +251,15 @@ STORES = {
     "seaweedfs": seaweedfs,
     "rclone": rclone,
     "moto": moto_server,
+    "localstack": localstack,
+    "juicefs": juicefs,
     "mock_aws": moto_in_process,
     "memory": in_memory,
 }
 #: Those that are reached over a connection.
 SERVERS = [name for name in STORES if name not in {"mock_aws", "memory"}]
+#: Those that start and answer fast enough for each fault to be tried on them.
+QUICK_SERVERS = ["seaweedfs", "rclone", "moto"]
 
 
 @lru_cache(maxsize=1)
@@ -226,11 +291,12 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running(command: list[str], place: Path) -> Iterator[None]:
-    """A server that runs in a folder and logs there."""
+def running(command: list[str], place: Path, **settings: str) -> Iterator[None]:
+    """A server that runs in a folder and logs there. ``settings`` are added to its environment."""
     with ExitStack() as stack:
         log = stack.enter_context((place / "log").open("wb"))
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=place, env=environment(place))
+        variables = {**environment(place), **settings}
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=place, env=variables)
         try:
             yield
         finally:

@@ -117,7 +117,7 @@ def test_a_permission_is_the_one_that_s3_has_named(message: str, advice: str) ->
             "The store takes fewer than 10,000 parts: set a larger part_size.",
         ),
         ("InvalidRequest", "Value for x-amz-checksum-algorithm is invalid.", "CreateMultipartUpload", 400, '"SHA256"'),
-        ("NotImplemented", "checksum type FULL_OBJECT", "CreateMultipartUpload", 501, '"SHA256", or None'),
+        ("NotImplemented", "checksum type FULL_OBJECT", "CreateMultipartUpload", 501, '"SHA256" or checksum=None'),
         ("RequestTimeTooSkewed", "", "UploadPart", 403, "Set this machine's clock"),
         ("InvalidAccessKeyId", "", "UploadPart", 403, "the environment, a profile or a role"),
         ("SomethingNew", "who knows", "UploadPart", 400, "who knows."),

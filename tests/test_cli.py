@@ -333,6 +333,16 @@ def test_options_reach_the_object(environment: dict[str, str], client: Any, key:
     assert (head["Metadata"]["a"], head["Metadata"]["b"]) == ("1", "x=y")
 
 
+def test_what_other_stores_need_can_be_said(environment: dict[str, str], client: Any, key: str) -> None:
+    options = ["--equal-parts", "--no-commit-token", "--checksum", "none", "--json"]
+    code, out, err = call(environment, "put", at(key), *options, given=data(23 * MIB))
+    assert (code, err) == (0, "")
+    answer = json.loads(out)
+    assert (answer["parts"], answer["checksum"], answer["computed_checksum"]) == (5, None, None)
+    head = client.head_object(Bucket=BUCKET, Key=key, PartNumber=4)
+    assert (head["ContentLength"], head["Metadata"]) == (5 * MIB, {})
+
+
 @pytest.mark.parametrize("compress", [[], ["--gzip"]], ids=["plain", "gzip"])
 @pytest.mark.parametrize(("demanded", "code"), [(len(PAYLOAD), 0), (len(PAYLOAD) - 1, 1), (len(PAYLOAD) + 1, 1)])
 def test_exact_publishes_only_if_so_many_bytes_come(
@@ -595,7 +605,7 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
     [
         (["put", "https://bucket/key"], "not of the form s3://bucket/key"),
         (["put", "s3://bucket"], "not of the form s3://bucket/key"),
-        (["put", "s3://bucket/key", "--part-size", "1kB"], "part_size=1000 is out of its limits"),
+        (["put", "s3://bucket/key", "--part-size", "1kB"], "--part-size 1000 is out of its limits"),
         (["put", "s3://bucket/key", "--part-size", "much"], "'much' is no size"),
         (["put", "s3://bucket/key", "--metadata", "a"], "'a' is not of the form name=value"),
         (["put", "s3://bucket/key", "--argument", "Contenttype=a"], "did you mean ContentType?"),
@@ -623,7 +633,7 @@ def test_a_failure_is_a_line_and_a_traceback_only_if_it_is_asked_for(environment
     nowhere = ["--endpoint-url", "http://127.0.0.1:9"]
     code, _, err = call(environment, "put", at(key), *nowhere, given=b"x")
     assert (code, err.count("\n")) == (1, 1)
-    assert "endpoint_url" in err
+    assert "Check the network and --endpoint-url, then write the object anew." in err
     code, _, err = call(environment, "put", at(key), *nowhere, "--debug", given=b"x")
     assert (code, "Traceback" in err) == (1, True)
     code, _, err = call(environment, "put", at(key), "--profile", "no-such", given=b"x")

@@ -157,6 +157,10 @@ def test_s3_arguments_reach_the_object(client: Any, key: str, any_store: Store, 
 @pytest.mark.parametrize("size", [1000, 6 * MIB])
 def test_a_customer_key_encrypts_the_whole_object(client: Any, key: str, any_store: Store, size: int) -> None:
     secret = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": CUSTOMER_KEY}
+    if not any_store.quirks.takes_customer_keys:
+        with pytest.raises(NotCommittedError, match="secure connection"), writer(client, key, **secret) as refused:
+            refused.write(data(size))
+        return
     wire = Wire(client)
     with writer(client, key, **secret) as stream:
         stream.write(data(size))

@@ -170,7 +170,7 @@ PAGES = {
         setup=LIBRARY + SEGMENTS,
         files=PROJECT,
     ),
-    "docs/stores": page("stores/rows.csv", "stores/twelve.bin"),
+    "docs/stores": page("stores/rows.csv"),
     "docs/testing": page(),
     "docs/transaction": page(
         "reports/today.csv",

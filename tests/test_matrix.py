@@ -15,11 +15,11 @@ import pytest
 from tests.conftest import OnDemand, Running
 from tests.matrix import CALLS, FAULTS, Cell, cells, expected, hurried, page, play
 from tests.proxies import Proxy, proxy
-from tests.stores import SERVERS
+from tests.stores import QUICK_SERVERS
 
 
 def sample() -> Iterator[tuple[str, Cell]]:
-    stores = itertools.cycle(SERVERS)
+    stores = itertools.cycle(QUICK_SERVERS)
     kinds = itertools.cycle(range(4))
     parts = itertools.cycle(["first part", "middle part", "last part"])
     looking = ["Abort", "ListParts", "HeadObject"]

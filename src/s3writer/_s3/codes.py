@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 _ANEW = "Write the object anew, from its first byte."
 _SMALLER_PARTS = "Send smaller parts: equal_parts=True with a smaller part_size."
-_CHECKSUM = 'The store does not take this checksum: try checksum="SHA256", or None.'
+_CHECKSUM = 'The store does not take this checksum: try checksum="SHA256" or checksum=None.'
 
 #: S3's message may name the permission.
 _DENIED = Row(errors.AccessDeniedError, "The credentials need a permission that they lack.", "AccessDenied")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from s3writer.cli import signals
+from s3writer.cli.check_store import check_store
 from s3writer.cli.endings import ENDINGS
 from s3writer.cli.sending import put, resume
 from s3writer.cli.uploads import abort, commit, sweep, uploads
@@ -26,7 +27,7 @@ def app() -> None:
     """
 
 
-for command in (put, resume, commit, abort, uploads, sweep):
+for command in (put, resume, commit, abort, uploads, sweep, check_store):
     app.add_command(command)
 
 

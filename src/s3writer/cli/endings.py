@@ -16,6 +16,7 @@ from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._s3 import faults as _faults
 from s3writer._s3.receipts import UploadResult
 from s3writer.cli.sources import ProducerError
+from s3writer.cli.words import in_shell
 from s3writer.pending import PartlyCommittedError, PendingUpload
 
 #: What the log says of an upload that was kept.
@@ -101,10 +102,11 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
         ending, code = "failed", 1
     if isinstance(error, KeyboardInterrupt) and any(IN_FLIGHT in note for note in notes(error)):
         ending += ", not published"
-    message = _faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error))
+    message = in_shell(_faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error)))
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": notes(error)}
+        answer = {"outcome": ending, "error": type(error).__name__, "message": message}
+        answer["notes"] = [in_shell(note) for note in notes(error)]
         answer |= known | others
         echo(json.dumps(answer, default=_plain))
     echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)

@@ -48,12 +48,14 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--zstd", "compression", flag_value="zstd", help="Compress on the way."),
         click.option("--exclusive", is_flag=True, help="Publish only if the key does not exist."),
         click.option("--part-size", type=Size(), help="Of the first parts; 5MiB if not given."),
+        click.option("--equal-parts", is_flag=True, help="Give all parts but the last --part-size."),
         click.option("--max-memory", type=Size(), help="That parts may take; 128MiB if not given."),
         click.option("--max-concurrency", type=int, help="Parts in flight at once; 7 if not given."),
         click.option("--expected-size", type=Size(), help="Of the whole stream, for large ones and for an ETA."),
         click.option("--exact", is_flag=True, help="Publish only if exactly --expected-size bytes come."),
         click.option("--allow-dot-segments", is_flag=True, help="Let the key have a segment '.' or '..'."),
-        click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256 or SHA1; the best CRC if not given."),
+        click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256, SHA1 or none; the best CRC if not given."),
+        click.option("--no-commit-token", is_flag=True, help="Add no token to the object's metadata."),
         click.option(
             "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."
         ),
@@ -164,6 +166,8 @@ def _send(
     prepare: Path | None,
     expected_size: int | None,
     exact: bool,
+    checksum: str | None,
+    no_commit_token: bool,
     argument: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> dict[str, Any]:
@@ -176,6 +180,10 @@ def _send(
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
     bar, buffer = Bar(size_in_s3, is_shown=is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
+    if checksum is not None:
+        given["checksum"] = None if checksum.lower() == "none" else checksum
+    if no_commit_token:
+        given["commit_token"] = False
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **customer_key(sse_c_key_file)}
     with _output(prepare) as write, sources.produced(command) as producer:
         source = sources.compressed(producer.output, compression)
