@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 import gzip
 import io
+import itertools
 import json
 import logging
 import lzma
@@ -991,6 +992,27 @@ def test_a_commit_with_the_receipt_of_an_overwritten_run_names_the_segment() -> 
         assert s3.objects == {}
         upload.commit([receipts[0], receipts[2]])
         assert s3.objects == {f"s3://{BUCKET}/key": data(12 * MIB, 1) + data(12 * MIB, 3)}
+
+
+def test_an_executor_that_returns_an_overwritten_run_s_receipt_is_told_which_segment_it_was() -> None:
+    runs = itertools.count()
+
+    class Twice(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(fn(*args, **kwargs))
+            if args[0].number == 1:
+                fn(*args, **kwargs)
+            return future
+
+    def produce(stream: SegmentWriter) -> None:
+        stream.write(data(12 * MIB, next(runs)))
+
+    with MemoryS3(BUCKET) as s3:
+        with pytest.raises(NotCommittedError, match="InvalidPart") as caught:
+            write_segments(BUCKET, "key", [produce] * 3, executor=Twice())
+        assert "Another run of segment 1 has overwritten parts: the executor" in str(caught.value.__notes__)
+        assert (s3.objects, s3.unfinished) == ({}, [])
 
 
 def test_a_commit_with_an_overwritten_part_says_so_without_the_permission_to_list_parts() -> None:

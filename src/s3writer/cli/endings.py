@@ -105,8 +105,8 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
     message = in_shell(_faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error)))
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        answer = {"outcome": ending, "error": type(error).__name__, "message": message}
-        answer["notes"] = [in_shell(note) for note in notes(error)]
+        added = [in_shell(note) for note in notes(error)]
+        answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": added}
         answer |= known | others
         echo(json.dumps(answer, default=_plain))
     echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)

@@ -24,6 +24,7 @@ from s3writer.segments.upload import (
     as_bytes,
     calls_of,
     first_part_size,
+    overwritten,
     pending_of,
     segment_at,
 )
@@ -134,13 +135,19 @@ def write_segments(
         **s3_arguments,
     )
     try:
-        with Joiner(calls_of(upload, s3, secrets), upload.upload_id, between, progress) as joiner:
+        calls = calls_of(upload, s3, secrets)
+        with Joiner(calls, upload.upload_id, between, progress) as joiner:
             joiner.add(first)
             run.write(upload, producers, how_many, joiner)
             joiner.add(last)
             joiner.add(empty if joiner.is_empty else b"")
             pending = pending_of(upload, joiner.finish())
-        return publish(pending, checked(pending, s3, secrets), joiner.checksum)
+        try:
+            return publish(pending, checked(pending, s3, secrets), joiner.checksum)
+        except NotCommittedError as error:
+            if said := overwritten(error, calls, pending, joiner):
+                add_note(error, f"{said}: the executor has run it twice, and did not return the later run's receipt.")
+            raise
     except BaseException as error:
         try:
             _give_up(upload, run, error, s3, secrets)

@@ -41,6 +41,8 @@ class Joiner:
         self._held = 0
         self._follows = False
         self._parts: dict[int, Receipt] = {}
+        #: The segment of each part that a segment has sent itself, by the part's number.
+        self.segment_of: dict[int, int] = {}
         self.last_number = 0
 
     def __enter__(self) -> Self:
@@ -76,6 +78,7 @@ class Joiner:
         if receipt.parts:
             self._send()
             self._record(receipt.parts)
+            self.segment_of |= dict.fromkeys((part.number for part in receipt.parts), receipt.number)
         self.add(receipt.tail)
         if self._held >= _ENOUGH_BYTES:
             self._send()

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,8 +176,8 @@ class SegmentedUpload:
         try:
             return commit(pending, checked(pending, client, s3_arguments), joiner.checksum)
         except NotCommittedError as error:
-            if faults.code(error.__cause__) == "InvalidPart":
-                add_note(error, self._overwritten(calls, ordered))
+            if said := overwritten(error, calls, pending, joiner):
+                add_note(error, f"{said}: commit with that run's receipt, or write it again.")
             raise
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
@@ -200,20 +200,6 @@ class SegmentedUpload:
             return upload
         except (TypeError, ValueError) as error:
             raise ValueError(f"this is no SegmentedUpload: {error}") from error
-
-    def _overwritten(self, calls: Calls, receipts: Sequence[SegmentReceipt]) -> str:
-        """The segments of which S3 has other parts than their receipts say, and what to do."""
-        try:
-            listed = {each["PartNumber"]: each.get("ETag") for each in run(lambda: _parts_in_s3(calls, self.upload_id))}
-        except NotCommittedError:
-            listed = {}
-        numbers = [
-            str(receipt.number)
-            for receipt in receipts
-            if any(listed.get(part.number, part.etag) != part.etag for part in receipt.parts)
-        ]
-        which = f"segment {', '.join(numbers)}" if numbers else "a segment"
-        return f"Another run of {which} has overwritten parts: commit with that run's receipt, or write it again."
 
     def _in_order(self, receipts: Iterable[SegmentReceipt]) -> list[SegmentReceipt]:
         found: dict[int, SegmentReceipt] = {}
@@ -259,6 +245,20 @@ def pending_of(upload: SegmentedUpload, parts: Iterable[Receipt]) -> PendingUplo
         upload.exclusive,
         upload.s3_arguments,
     )
+
+
+def overwritten(error: NotCommittedError, calls: Calls, pending: PendingUpload, joiner: Joiner) -> str:
+    """Says of which segments S3 has other parts than ``joiner`` took, if that is why S3 refused the commit; else ""."""
+    if faults.code(error.__cause__) != "InvalidPart":
+        return ""
+    try:
+        listed = {each["PartNumber"]: each.get("ETag") for each in run(lambda: _parts_in_s3(calls, pending.upload_id))}
+    except NotCommittedError:
+        listed = {}
+    differing = (part.number for part in pending.parts if listed.get(part.number, part.etag) != part.etag)
+    numbers = sorted({joiner.segment_of[number] for number in differing if number in joiner.segment_of})
+    which = f"segment {', '.join(map(str, numbers))}" if numbers else "a segment"
+    return f"Another run of {which} has overwritten parts"
 
 
 def calls_of(upload: SegmentedUpload, client: Any, s3_arguments: Mapping[str, Any]) -> Calls:
