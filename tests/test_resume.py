@@ -69,6 +69,24 @@ def tell_checksums(client: Any, kind: str) -> None:
     client.meta.events.register("after-call.s3.ListParts", tell)
 
 
+@pytest.mark.parametrize("name", ["localstack", "seaweedfs", "moto", "memory"])
+@pytest.mark.parametrize("size", [0, 5 * MIB])
+@pytest.mark.parametrize("checksum", ["auto", "CRC32", "SHA256", None])
+def test_an_upload_that_was_begun_without_checksums_is_committed_without_them(
+    running: dict[str, Store], key: str, name: str, size: int, checksum: str | None
+) -> None:
+    client = running[name].client()
+    named = {"Bucket": BUCKET, "Key": key}
+    named["UploadId"] = client.create_multipart_upload(**named)["UploadId"]
+    if size:
+        client.upload_part(**named, PartNumber=1, Body=PAYLOAD[:size])
+    with resumed(client, key, named["UploadId"], verify=io.BytesIO(PAYLOAD), checksum=checksum) as stream:
+        assert stream.tell() == size
+        stream.write(PAYLOAD[size:])
+    assert content(client, key) == PAYLOAD
+    assert_nothing_left(running[name])
+
+
 def test_a_kept_upload_goes_on_from_the_byte_that_tell_names(server: Store, client: Any, key: str) -> None:
     upload_id = left(server, key, ContentType="text/csv")
     stream = resumed(client, key, upload_id)

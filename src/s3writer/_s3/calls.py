@@ -32,9 +32,11 @@ class Begun:
 class Calls:
     """The calls for the object ``key`` in ``bucket``, through a boto3 client and with the caller's arguments.
 
-    ``combines`` says whether the parts' checksums yield the whole object's. ``has_gaps`` says that some part numbers
-    are not used. S3 allows gaps only if the parts have no checksums of its newer kinds (API reference, CompletedPart).
-    So each part is sent with its MD5 instead, and its checksum stays in the receipt.
+    ``combines`` says whether the parts' checksums yield the whole object's. ``is_declared`` says that the upload was
+    begun with ``algorithm``, as far as S3 tells: else each part still has its checksum, but S3 takes none in the
+    commit. ``has_gaps`` says that some part numbers are not used. S3 allows gaps only if the parts have no checksums of
+    its newer kinds (API reference, CompletedPart). So each part is sent with its MD5 instead, and its checksum stays in
+    the receipt.
     """
 
     client: Any
@@ -45,6 +47,7 @@ class Calls:
     exclusive: bool = False
     token: str | None = None
     combines: bool = True
+    is_declared: bool = True
     has_gaps: bool = False
 
     @property
@@ -105,7 +108,7 @@ class Calls:
                 raise ChecksumMismatchError(
                     f"{doing} {self.url} failed: S3 has {name} {answered[name]}, not {value}", *self.address
                 )
-        return Receipt(number, len(body), answer.get("ETag", ""), checksums)
+        return Receipt(number, len(body), answer.get("ETag", ""), checksums if self.is_declared else {})
 
     def whole_checksum(self, receipts: Sequence[Receipt]) -> str | None:
         """The object's checksum, "NAME:base64", computed from its parts' checksums. None if they don't yield one."""

@@ -43,7 +43,7 @@ def take_over(calls: Calls, upload_id: str, token: str | None, source: Readable 
         verify(used, source, *calls.address, upload_id)
     for part in misleading(parts, used):
         _overwrite(calls, upload_id, part)
-    return calls, used
+    return calls, used if calls.is_declared else [dataclasses.replace(part, checksums={}) for part in used]
 
 
 def usable(parts: Iterable[Receipt]) -> list[Receipt]:
@@ -90,15 +90,15 @@ def _list(calls: Calls, upload_id: str) -> tuple[Calls, list[Receipt]]:
     that was sent twice.
     """
     found: dict[int, Receipt | None] = {}
-    algorithm, combines = calls.algorithm, True
+    algorithm, combines, is_declared = calls.algorithm, True, False
     for page in calls.list_parts(upload_id):
         for part in page.get("Parts", []):
             number, receipt = part["PartNumber"], receipt_of(part)
             found[number] = receipt if found.get(number, receipt) == receipt else None
         if name := page.get("ChecksumAlgorithm"):
-            algorithm = named(name)
+            algorithm, is_declared = named(name), True
         combines = page.get("ChecksumType") != "COMPOSITE"
-    calls = dataclasses.replace(calls, algorithm=algorithm, combines=combines)
+    calls = dataclasses.replace(calls, algorithm=algorithm, combines=combines, is_declared=is_declared)
     return calls, [receipt for _, receipt in sorted(found.items()) if receipt is not None]
 
 

@@ -262,6 +262,8 @@ def _listed_parts(upload: _Upload, body: bytes) -> list[_Object]:
             raise RefusedError("InvalidPart")
         if any(told.get(f"Checksum{name}", value) != value for name, value in part.checksums.items()):
             raise RefusedError("InvalidPart")
+        if not upload.declared and any(name.startswith("Checksum") for name in told):
+            raise RefusedError("InvalidPart", "the upload was begun without a checksum's algorithm")
         found.append(part)
     if not found:
         raise RefusedError("MalformedXML")
