@@ -8,9 +8,10 @@ NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
 WITH_SERVERS := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(CURDIR)/.venv-localstack/bin:$(PATH)
 FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors outcomes pending unfinished)
+ON_TWO_STORES := not localstack and not juicefs and not rclone
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster test check test-newest test-oldest soak producers bench bench-segments compare docs clean
+.PHONY: help demo demo-cluster test check test-newest test-oldest soak producers bench bench-segments compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -35,8 +36,8 @@ check: .venv/wheel  ## Format, lint, types, the levels of the house, and the pac
 test-newest: .venv/wheel .venv-proxy/tools .venv-localstack/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
 	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
-test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, and without awscrt.
-	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal $(FACING_BOTO)
+test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, on two stores, and without awscrt.
+	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal -k "$(ON_TWO_STORES)" $(FACING_BOTO)
 
 soak: .venv/wheel .venv-proxy/tools .venv-localstack/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
 	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m tests.soak $(SOAK)
@@ -54,6 +55,9 @@ bench-segments: .venv-bench/wheel  ## Measure segments, some three minutes; writ
 
 compare: .venv-bench/wheel .venv-s3fs/wheel  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
 	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python
+
+servers: .venv-servers/wheel  ## Write inside of gunicorn, uWSGI, Celery, green threads and a sandbox.
+	PATH="$(CURDIR)/.venv-servers/bin:$$PATH" .venv-servers/bin/python -m tests.servers $(SERVERS)
 
 docs: .venv/wheel  ## The documentation, into site/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" NO_MKDOCS_2_WARNING=1 $(NEWEST)/mkdocs build --quiet --strict
@@ -106,6 +110,16 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) install -c $< pip
 	.venv-bench/bin/python $(PIP) install -c $< --group bench 'boto3[crt]'
+	touch $@
+
+.venv-servers/wheel: dist/wheel .venv-servers/tools
+	.venv-servers/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+	touch $@
+
+.venv-servers/tools: constraints/servers.txt
+	$(PYTHON) -m venv .venv-servers
+	.venv-servers/bin/python $(PIP) install -c $< pip
+	.venv-servers/bin/python $(PIP) install -c $< --group servers 'boto3[crt]'
 	touch $@
 
 .venv-s3fs/wheel: dist/wheel .venv-s3fs/tools

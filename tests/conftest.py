@@ -77,6 +77,16 @@ def client(store: Store) -> Any:
     return store.client()
 
 
+@pytest.fixture(params=["localstack"])
+def versions(request: pytest.FixtureRequest, running: Running) -> Iterator[Any]:
+    """A client of a store whose bucket keeps versions. It adds no checksums of its own."""
+    client = running[request.param].client(request_checksum_calculation="when_required")
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    yield client
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+    assert_nothing_left(running[request.param])
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Django's, in SQLite, with enough rows for many parts in each format; and others that are empty."""

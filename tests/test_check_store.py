@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +58,6 @@ def test_each_promise_holds_on_each_store_as_the_docs_say(any_store: Store, key:
     assert quirks.takes_tags is found["tags"]
     assert place.remove() == []
     assert [name for name in place.keys if client.list_objects_v2(Bucket=BUCKET, Prefix=name).get("Contents")] == []
-
-
-@pytest.fixture
-def versions(running: dict[str, Store]) -> Iterator[Any]:
-    """A client of a store whose bucket keeps versions."""
-    client = running["localstack"].client(request_checksum_calculation="when_required")
-    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    yield client
-    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
 
 
 def test_no_version_is_left_in_a_bucket_that_keeps_them(versions: Any, key: str) -> None:

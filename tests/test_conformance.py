@@ -141,6 +141,24 @@ def test_exclusive_leaves_an_existing_object_alone(client: Any, key: str, any_st
 
 
 @pytest.mark.parametrize("size", [1000, 6 * MIB])
+def test_the_result_names_the_version_that_was_made(versions: Any, key: str, size: int) -> None:
+    made = []
+    for seed in range(2):
+        with writer(versions, key) as stream:
+            stream.write(data(size, seed))
+        made.append(stream.result.version_id)
+    with writer(versions, key) as stream:
+        stream.write(data(size, 2))
+        pending = stream.prepare()
+    committed = pending.commit(client=versions)
+    assert pending.commit(client=versions) == committed
+    found = versions.list_object_versions(Bucket=BUCKET, Prefix=key)["Versions"]
+    assert {version["VersionId"] for version in found} == {*made, committed.version_id}
+    for seed, version in enumerate([*made, committed.version_id]):
+        assert versions.get_object(Bucket=BUCKET, Key=key, VersionId=version)["Body"].read() == data(size, seed)
+
+
+@pytest.mark.parametrize("size", [1000, 6 * MIB])
 def test_s3_arguments_reach_the_object(client: Any, key: str, any_store: Store, size: int) -> None:
     tags = {"Tagging": "team=data"} if any_store.quirks.takes_tags else {}
     with writer(

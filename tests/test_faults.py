@@ -400,10 +400,12 @@ AGAIN: dict[str, Callable[[MultipartUploadWriter], object]] = {
         (SMALL, "close", TimeLimit, AGAIN["commit"]),
         (SMALL, "commit", TimeLimit, AGAIN["write"]),
         (SMALL, "commit", KeyboardInterrupt, AGAIN["abort"]),
-        (LARGE, "close", KeyboardInterrupt, AGAIN["close"]),
-        (LARGE, "close", TimeLimit, AGAIN["write"]),
+        (data(5 * MIB + 1), "close", KeyboardInterrupt, AGAIN["close"]),
+        (data(5 * MIB + 1), "close", TimeLimit, AGAIN["write"]),
     ],
+    ids=["put-close", "put-commit", "put-write", "put-abort", "complete-close", "complete-write"],
 )
+@pytest.mark.no_cover
 def test_a_call_after_an_interrupt_never_says_of_an_object_that_is_there_that_it_is_not(
     payload: bytes, first: str, kind: type[BaseException], again: Callable[[MultipartUploadWriter], object]
 ) -> None:

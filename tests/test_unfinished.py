@@ -196,7 +196,7 @@ def test_an_upload_whose_parts_are_not_told_is_as_old_as_it_is(client: Any, key:
     assert [len(uploads(client, one)) for one in begun] == [0, 0, 1]
 
 
-@pytest.fixture(params=["seaweedfs", "moto"])
+@pytest.fixture(params=["localstack", "seaweedfs", "moto"])
 def ruled(request: pytest.FixtureRequest, running: dict[str, Store]) -> Iterator[Any]:
     """A client of a store that keeps lifecycle rules, of which there are none yet."""
     client = running[request.param].client()

@@ -2,21 +2,21 @@
 
 `write` has two fast branches, for ``bytes`` and for ``str``. They repeat the same lines on purpose: a helper's call
 would double the cost. They take no lock, and rely on the GIL: CPython does not switch threads between the load of
-``_room`` and the call that copies the bytes, unless a tracer runs in between. They load methods into local names first,
-because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls take the lock.
+``_room`` and the call that copies the bytes. Where it may, `_room_for_fast` leaves them no room. They load methods into
+local names first, because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls take
+the lock.
 
 If a public method raises after it has taken bytes, or after it has begun to end the upload, the upload ends. `write`,
 ``_write_slowly`` and ``_finish`` each have one ``except BaseException``, which passes the error to `Upload.fail`.
 """
 
-import os
 import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Callable
 from enum import IntEnum
-from types import TracebackType
+from types import FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3writer._errors import S3WriterError
@@ -24,6 +24,7 @@ from s3writer._file.close_rule import CloseRule, check_size, check_wrappers, giv
 from s3writer._file.compression import Compression
 from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
 from s3writer._file.write_only import WriteOnly
+from s3writer._fork import in_each_child
 from s3writer._log import warn
 from s3writer._upload.jobs import Stopped, is_worker_of, working_for
 from s3writer._upload.part import Part
@@ -47,11 +48,17 @@ class NoRoom(IntEnum):
     NEWS = -4
     #: This process is a forked child, and the writer belongs to its parent.
     FORKED = -5
+    #: Another thread could run in the midst of the fast path.
+    UNSAFE = -6
 
 
 class ReentrantCallError(RuntimeError):
     """A writer was called from within its own call. The inner call did nothing; the outer call goes on."""
 
+
+#: Python has this function since 3.13.
+_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+_PYTHON = (FunctionType, MethodType)
 
 #: Forked children must not take bytes that only their parent can send.
 _streams: "weakref.WeakSet[UploadStream]" = weakref.WeakSet()
@@ -78,7 +85,7 @@ class UploadStream(WriteOnly):
         self._rule = CloseRule()
         self._intake = Intake(upload.sink, upload.send)
         self._put: Callable[[bytes], int] = self._intake.put
-        self._room: int = ROOM_BYTES
+        self._room: int = _room_for_fast(ROOM_BYTES)
         upload.pipeline.jobs.alarm = _alarm(weakref.ref(self))
         self._upload: Upload = upload
         _streams.add(self)
@@ -263,7 +270,7 @@ class UploadStream(WriteOnly):
                                 room = take(piece)
                             check_size(self._upload, self._intake.taken, self._exact_size)
                         self._put = self._intake.put
-                        self._room = min(room, ROOM_BYTES)
+                        self._room = _room_for_fast(min(room, ROOM_BYTES))
                         if self._upload.pipeline.jobs.failures or self._intake.late or self.closed:
                             self._room = NoRoom.NEWS
                     except BaseException:
@@ -327,6 +334,14 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
     return stream
 
 
+def _room_for_fast(room: int) -> int:
+    """``room``, or none where another thread could run in the midst of the fast path: in a Python without the GIL, and
+    where this thread has a tracer or profiler that is written in Python.
+    """
+    is_watched = isinstance(sys.gettrace(), _PYTHON) or isinstance(sys.getprofile(), _PYTHON)
+    return NoRoom.UNSAFE if is_watched or not _has_gil() else room
+
+
 def _alarm(of: "weakref.ref[UploadStream]") -> Callable[[], None]:
     """A callback for a failed part: the next ``write`` then checks the parts in flight, however short it is."""
 
@@ -342,4 +357,4 @@ def _after_fork() -> None:
         stream._room = NoRoom.FORKED
 
 
-os.register_at_fork(after_in_child=_after_fork)
+in_each_child(_after_fork)

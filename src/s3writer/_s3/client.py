@@ -2,11 +2,11 @@
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from s3writer._fork import in_each_child
 from s3writer._s3.body import send_at_once
 
 CONFIG: dict[str, Any] = {
@@ -97,4 +97,4 @@ def _after_fork() -> None:
     _remembered.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+in_each_child(_after_fork)

@@ -10,11 +10,11 @@ log. An interrupt ends the wait for one upload only, and is raised when all uplo
 import atexit
 import contextlib
 import logging
-import os
 import time
 import weakref
 from typing import Any, Protocol
 
+from s3writer._fork import in_each_child
 from s3writer._log import logger
 from s3writer._upload.jobs import Job
 
@@ -101,4 +101,4 @@ def _after_fork() -> None:
 
 
 atexit.register(_end_all)
-os.register_at_fork(after_in_child=_after_fork)
+in_each_child(_after_fork)

@@ -11,7 +11,6 @@ fifth of the time for a small object. Then the thread ends, so nobody needs to s
 
 import contextlib
 import contextvars
-import os
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from types import CodeType
 from typing import Any, Generic, TypeVar
 
 from s3writer._errors import S3WriterError
+from s3writer._fork import in_each_child
 
 Result = TypeVar("Result")
 
@@ -320,4 +320,4 @@ class Jobs(Generic[Result]):
 
 
 # A forked child has none of its parent's threads.
-os.register_at_fork(after_in_child=_idle.clear)
+in_each_child(_idle.clear)

@@ -241,13 +241,15 @@ def _output(path: Path | None) -> Iterator[Callable[[str], None]]:
         with path.open("w", encoding="utf-8") as special:
             yield lambda text: print(text, file=special, flush=True)
     else:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=path.name) as file:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with contextlib.ExitStack() as stack:
+            stack.callback(Path(name).unlink, missing_ok=True)
+            file = stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8"))
 
             def write(text: str) -> None:
-                print(text, file=file, flush=True)
-                whole = Path(f"{file.name}.whole")
-                os.link(file.name, whole)
-                whole.replace(path)
+                print(text, file=file)
+                file.close()  # Windows does not replace by a file that is open
+                Path(name).replace(path)
 
             yield write
 

@@ -2,18 +2,16 @@
 
 import contextlib
 import io
-import os
-import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from s3writer._errors import S3WriterError
 from s3writer._file.compression import Compressor, compressor
+from s3writer.cli.pipes import pipe
 
 _PIECE_BYTES = 1024 * 1024
-_IDLE_SECONDS = 1.0
 #: What a program that is told to stop gets before it is killed.
 _PATIENCE_SECONDS = 5.0
 #: How long a program that has closed its output may take to end.
@@ -22,31 +20,6 @@ _DYING_SECONDS = 0.5
 
 class ProducerError(Exception):
     """The program that was to produce the bytes failed."""
-
-
-class Pipe(io.RawIOBase):
-    """What comes out of a pipe or a file, as it comes. ``idle`` is called each second in which nothing does.
-
-    It waits where the descriptor was told not to block, which whoever shares the pipe may have done.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.idle: Callable[[], object] = bool
-        #: How many bytes have come.
-        self.size = 0
-        self._descriptor = descriptor
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-
-    def readinto(self, target: Any, /) -> int:
-        while True:
-            if not self._poll.poll(_IDLE_SECONDS * 1000):
-                self.idle()
-                continue
-            with contextlib.suppress(BlockingIOError):
-                count = os.readv(self._descriptor, [target])
-                self.size += count
-                return count
 
 
 class Producer:
@@ -61,9 +34,9 @@ class Producer:
             except OSError as error:
                 raise ProducerError(f"{command[0]} can't be run: {error.strerror}") from error
             assert self._process.stdout is not None
-            self.output = Pipe(self._process.stdout.fileno())
+            self.output = pipe(self._process.stdout)
         else:
-            self.output = Pipe(sys.stdin.fileno())
+            self.output = pipe(sys.stdin.buffer)
 
     def check_size(self, exact: int) -> None:
         """`ProducerError` unless exactly so many bytes have come."""
@@ -91,8 +64,7 @@ class Producer:
         """Let the program go on no longer."""
         if self._process is None:
             return
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self.output.close()
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE_SECONDS)

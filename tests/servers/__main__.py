@@ -1,0 +1,225 @@
+"""Writes objects inside of each kind of server, and looks whether they are whole.
+
+    python -m tests.servers [NAME…]
+
+Needs what `make servers` installs, and root for the sandbox. Prints a line for each kind.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.helpers import content, unfinished
+from tests.servers.app import PIECE, PIECES
+from tests.stores import KEY_ID, REGION, SECRET, Store, folder, free_port, program, running, seaweedfs
+
+ROOT = Path(__file__).parents[2]
+REQUESTS = 8
+WHOLE = PIECE * PIECES
+
+Case = Callable[[Store, dict[str, str], Path], None]
+CASES: dict[str, Case] = {}
+
+
+def case(name: str) -> Callable[[Case], Case]:
+    """Makes a function the case of this name."""
+
+    def add(function: Case) -> Case:
+        CASES[name] = function
+        return function
+
+    return add
+
+
+def check(store: Store, keys: list[str]) -> None:
+    """SystemExit unless the objects are whole, and nothing else is there."""
+    client = store.client()
+    for key in keys:
+        if content(client, key) != WHOLE:
+            raise SystemExit(f"{key} is not what was written")
+        if content(client, f"{key}/never") is not None:
+            raise SystemExit(f"{key}/never was published")
+    if left := unfinished(client):
+        raise SystemExit(f"uploads were left: {left}")
+
+
+def run(script: str, variables: dict[str, str], before: tuple[str, ...] = ()) -> None:
+    """Run a script in a process of its own, or SystemExit."""
+    ended = subprocess.run([*before, sys.executable, "-c", script], env=variables, timeout=120, check=False)
+    if ended.returncode:
+        raise SystemExit(f"exit status {ended.returncode}")
+
+
+GREEN = """
+{patch}
+from tests.servers.app import write
+{spawn}
+"""
+
+
+@case("gevent")
+def gevent(store: Store, variables: dict[str, str], place: Path) -> None:
+    """Eight greenlets at once."""
+    spawn = "import gevent; gevent.joinall([gevent.spawn(write, f'gevent{n}') for n in range(8)], raise_error=True)"
+    run(GREEN.format(patch="from gevent import monkey; monkey.patch_all()", spawn=spawn), variables)
+    check(store, [f"gevent{number}" for number in range(8)])
+
+
+@case("eventlet")
+def eventlet(store: Store, variables: dict[str, str], place: Path) -> None:
+    """Eight green threads at once."""
+    spawn = "[each.wait() for each in [eventlet.spawn(write, f'eventlet{n}') for n in range(8)]]"
+    run(GREEN.format(patch="import eventlet; eventlet.monkey_patch()", spawn=spawn), variables)
+    check(store, [f"eventlet{number}" for number in range(8)])
+
+
+def ask(port: int, prefix: str) -> None:
+    """Eight requests at once, once the server listens."""
+
+    def get(number: int) -> bytes:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/{prefix}{number}", timeout=60) as answer:
+                    return bytes(answer.read())
+            except (ConnectionError, urllib.error.URLError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        list(pool.map(get, range(REQUESTS)))
+
+
+@contextmanager
+def serving(command: list[str], place: Path, **settings: str) -> Iterator[None]:
+    """A server; what it has logged is shown if anything goes wrong."""
+    try:
+        with running(command, place, **settings):
+            yield
+    except BaseException:
+        print((place / "log").read_text(errors="replace")[-3000:], file=sys.stderr)
+        raise
+
+
+def gunicorn(kind: str) -> Case:
+    """Gunicorn, whose workers are forked from a master that has written before."""
+
+    def serve(store: Store, variables: dict[str, str], place: Path) -> None:
+        port, prefix = free_port(), f"gunicorn-{kind}"
+        command = [program("gunicorn"), "--preload", f"--bind=127.0.0.1:{port}", "--workers=2", "--threads=4"]
+        command += [f"--worker-class={kind}", "--worker-connections=50", f"--chdir={ROOT}"]
+        with serving([*command, "tests.servers.app:application"], place, **variables, PRELOADED="1"):
+            ask(port, prefix)
+        check(store, [f"{prefix}{number}" for number in range(REQUESTS)] + ["preloaded"])
+
+    return serve
+
+
+for _kind in ("sync", "gthread", "gevent"):
+    CASES[f"gunicorn {_kind}"] = gunicorn(_kind)
+
+
+def uwsgi(*options: str) -> Case:
+    """uWSGI, whose workers are forked from a master that has imported the application."""
+
+    def serve(store: Store, variables: dict[str, str], place: Path) -> None:
+        port, prefix = free_port(), f"uwsgi{len(options)}-"
+        command = [program("uwsgi"), f"--http-socket=127.0.0.1:{port}", "--master", "--processes=2", *options]
+        command += [f"--home={sys.prefix}", f"--pythonpath={ROOT}", "--module=tests.servers.app:application"]
+        with serving(command, place, **variables):
+            ask(port, prefix)
+        check(store, [f"{prefix}{number}" for number in range(REQUESTS)])
+
+    return serve
+
+
+CASES["uWSGI"] = uwsgi()
+CASES["uWSGI with threads"] = uwsgi("--enable-threads", "--threads=4")
+
+
+def celery(pool: str) -> Case:
+    """A Celery worker."""
+
+    def serve(store: Store, variables: dict[str, str], place: Path) -> None:
+        for name in ("queue", "results", "control"):
+            (place / name).mkdir()
+        mine = {**variables, "CELERY_PLACE": str(place)}
+        command = [program("celery"), "--app=tests.servers.tasks:celery", f"--workdir={ROOT}", "worker"]
+        keys = [f"celery-{pool}{number}" for number in range(REQUESTS)]
+        send = "from tests.servers.tasks import export; import sys; [each.get(timeout=90) for each in "
+        send += f"[export.delay(key) for key in {keys!r}]]"
+        with serving([*command, f"--pool={pool}", "--concurrency=3"], place, **mine):
+            run(send, mine)
+        check(store, keys)
+
+    return serve
+
+
+CASES["Celery prefork"] = celery("prefork")
+CASES["Celery gevent"] = celery("gevent")
+
+SANDBOX = """
+import os, signal
+from tests.servers.app import write
+for place in ("/dev/shm", "/", "/var/tmp", os.path.expanduser("~")):
+    try:
+        open(os.path.join(place, "probe"), "w")
+    except OSError:
+        continue
+    raise SystemExit(f"{place} can be written to")
+write("frozen0")
+os.kill(os.getpid(), signal.SIGSTOP)  # as between two invocations
+write("frozen1")
+"""
+READ_ONLY = "mount --make-rprivate / && mount -t tmpfs -o size=16m tmpfs /tmp && umount -l /dev/shm && "
+READ_ONLY += 'mount -o remount,ro,bind / && exec "$@"'
+
+
+@case("sandbox")
+def sandbox(store: Store, variables: dict[str, str], place: Path) -> None:
+    """A read-only file system, no /dev/shm, and frozen until the server has closed the connections."""
+    command = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", sys.executable, "-c", SANDBOX]
+    process = subprocess.Popen(command, env={**variables, "HOME": "/nowhere"})
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        if process.poll() is not None:
+            raise SystemExit(f"exit status {process.returncode}")
+        time.sleep(0.1)
+    subprocess.run(["ss", "-K", "dport", "=", str(store.endpoint).rpartition(":")[2]], capture_output=True, check=False)
+    process.send_signal(signal.SIGCONT)
+    if process.wait(120):
+        raise SystemExit(f"exit status {process.returncode}")
+    check(store, ["frozen0", "frozen1"])
+
+
+def main(names: list[str]) -> None:
+    """All of them, or those that are named."""
+    with seaweedfs() as store:
+        variables: dict[str, Any] = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": str(store.endpoint),
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": REGION,
+            "PYTHONPATH": str(ROOT),
+        }
+        for name in names or CASES:
+            began = time.monotonic()
+            with folder() as place:
+                CASES[name](store, variables, place)
+            package = name.split()[0].lower()
+            kind = name if package == "sandbox" else f"{name}, {version(package)}"
+            print(f"{kind:30} whole objects, nothing left ({time.monotonic() - began:.1f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
