@@ -188,7 +188,12 @@ def test_where_pipes_can_not_be_polled_a_thread_reads_them(monkeypatch: pytest.M
     with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb", buffering=0) as end:
         source, target, found = pipes.pipe(file), bytearray(7), b""
         assert isinstance(source, pipes.ThreadedPipe)
-        source.idle = lambda: end.closed or (end.write(b"some bytes of a pipe") and end.close())
+
+        def write_and_close() -> None:
+            end.write(b"some bytes of a pipe")
+            end.close()
+
+        source.idle = write_and_close
         while count := source.readinto(target):
             found += target[:count]
     assert (found, source.size) == (b"some bytes of a pipe", 20)
