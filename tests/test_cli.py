@@ -255,6 +255,20 @@ def test_keys_are_shown_as_they_are(environment: dict[str, str], client: Any, ke
     client.abort_multipart_upload(Bucket=BUCKET, Key=odd, UploadId=upload_id)
 
 
+def test_a_key_is_shown_where_the_output_lacks_its_characters(
+    environment: dict[str, str], client: Any, key: str
+) -> None:
+    name = f"{key}/日本"
+    upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=name)["UploadId"]
+    command = [*COMMAND, "uploads", at(key)]
+    ended = subprocess.run(
+        command, env={**environment, "PYTHONIOENCODING": "cp1252"}, capture_output=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert f"{key}/\\u65e5\\u672c".encode("cp1252") in ended.stdout
+    client.abort_multipart_upload(Bucket=BUCKET, Key=name, UploadId=upload_id)
+
+
 def test_one_that_could_not_be_committed_has_its_own_status(
     client: Any, key: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -7,13 +7,17 @@ Needs what `make servers` installs, and root for the sandbox. Prints a line for 
 
 import os
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -168,6 +172,44 @@ def celery(pool: str) -> Case:
 CASES["Celery prefork"] = celery("prefork")
 CASES["Celery gevent"] = celery("gevent")
 
+
+class Relay(socketserver.ThreadingTCPServer):
+    """Passes connections on to a server, until they are cut."""
+
+    daemon_threads = True
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.sockets: list[socket.socket] = []
+        relay = self
+
+        class Pass(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection(target) as other:
+                    relay.sockets += [self.request, other]
+                    back = threading.Thread(target=relay.copy, args=(other, self.request))
+                    back.start()
+                    relay.copy(self.request, other)
+                    back.join()
+
+        super().__init__(("127.0.0.1", 0), Pass)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def copy(self, source: socket.socket, target: socket.socket) -> None:
+        """All that comes, until one of them ends."""
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """End all connections."""
+        for each in self.sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self.sockets.clear()
+
+
 SANDBOX = """
 import os, signal
 from tests.servers.app import write
@@ -187,14 +229,17 @@ READ_ONLY += 'mount -o remount,ro,bind / && exec "$@"'
 
 @case("sandbox")
 def sandbox(store: Store, variables: dict[str, str], place: Path) -> None:
-    """A read-only file system, no /dev/shm, and frozen until the server has closed the connections."""
+    """A read-only file system, no /dev/shm, and frozen until all connections have died."""
+    host, _, port = str(store.endpoint).removeprefix("http://").partition(":")
+    relay = Relay((host, int(port)))
+    variables = {**variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{relay.server_address[1]}"}
     command = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", sys.executable, "-c", SANDBOX]
     process = subprocess.Popen(command, env={**variables, "HOME": "/nowhere"})
     while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         if process.poll() is not None:
             raise SystemExit(f"exit status {process.returncode}")
         time.sleep(0.1)
-    subprocess.run(["ss", "-K", "dport", "=", str(store.endpoint).rpartition(":")[2]], capture_output=True, check=False)
+    relay.cut()
     process.send_signal(signal.SIGCONT)
     if process.wait(120):
         raise SystemExit(f"exit status {process.returncode}")

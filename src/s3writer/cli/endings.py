@@ -78,7 +78,10 @@ def echo(text: str, *, err: bool = False) -> None:
     if stream is None:  # it was closed; click would take the other one
         return
     try:
-        click.echo(text, file=stream)
+        try:
+            click.echo(text, file=stream)
+        except UnicodeEncodeError as error:  # a key may have characters that the terminal has not
+            click.echo(text.encode(error.encoding, "backslashreplace").decode(error.encoding), file=stream)
     except OSError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
