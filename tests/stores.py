@@ -305,8 +305,8 @@ def running(command: list[str], place: Path, **settings: str) -> Iterator[None]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """That of this process, without credentials and with another home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    """That of this process, with another home, without credentials, and without tracing of what is not ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "COVERAGE_"))}
     return {**kept, "HOME": str(home)}
 
 

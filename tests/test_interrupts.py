@@ -98,7 +98,7 @@ class TimeLimitError(ValueError, RuntimeError):
 KINDS = [KeyboardInterrupt, TimeLimitError]
 #: As in `make soak`.
 IS_COMPLETE = os.environ.get("S3WRITER_SWEEP") == "all"
-MOST_PLACES = 250
+MOST_PLACES = 120
 INTERRUPTS = pytest.mark.parametrize("kind", KINDS)
 
 Act = Callable[[], object]
@@ -132,7 +132,7 @@ class Interrupter:
         if self.place or event not in EVENTS or not is_ours(frame) or is_lost(frame, event):
             return
         self.files.add(frame.f_code.co_filename)
-        stack = event, *((each.f_code, each.f_lasti) for each in above(frame) if is_ours(each))
+        stack = event, *[(each.f_code, each.f_lasti) for each in above(frame) if is_ours(each)]
         self._seen[stack] += 1
         place = stack, self._seen[stack]
         if self._seen[stack] > self._times or place in self._done:
@@ -146,18 +146,21 @@ class Interrupter:
         raise self.raised
 
 
-def above(frame: FrameType | None) -> Iterator[FrameType]:
+def above(frame: FrameType | None) -> list[FrameType]:
     """A frame, its caller's, and so on."""
+    found = []
     while frame is not None:
-        yield frame
+        found.append(frame)
         frame = frame.f_back
+    return found
 
 
 def is_ours(frame: FrameType) -> bool:
     """Whether it runs the code that is to be interrupted, or a context manager for it."""
-    if frame.f_code.co_filename == contextlib.__file__ and frame.f_back is not None:
-        frame = frame.f_back
-    return frame.f_code.co_filename in FILES
+    file = frame.f_code.co_filename
+    if file == contextlib.__file__ and frame.f_back is not None:
+        file = frame.f_back.f_code.co_filename
+    return file in FILES
 
 
 def is_lost(frame: FrameType, event: str) -> bool:
@@ -693,7 +696,7 @@ def published(s3: MemoryS3, key: str) -> dict[str, bytes]:
 
 def clear(s3: MemoryS3) -> None:
     """Let the store be empty: many keys with a part each are much memory."""
-    for upload in s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
+    for upload in s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) if s3.unfinished else []:
         s3.client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
     for url in s3.objects:
         s3.client.delete_object(Bucket=BUCKET, Key=url.removeprefix(f"s3://{BUCKET}/"))

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from s3writer import NotCommittedError
+from s3writer._upload import jobs as module
 from s3writer._upload.jobs import (
     _IDLE_SECONDS,
     Job,
@@ -237,6 +239,12 @@ def test_a_thread_that_has_waited_long_enough_still_does_the_job_that_is_on_its_
     inbox.put(job)
     assert job.wait(10)
     assert job.outcome() == 7
+
+
+def test_a_thread_whose_inbox_was_taken_by_somebody_who_was_interrupted_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
+    assert module._next_job(SimpleQueue()) is None  # which is not among the idle ones
 
 
 def test_run_gives_up_after_its_timeout() -> None:

@@ -69,9 +69,8 @@ def tell_checksums(client: Any, kind: str) -> None:
     client.meta.events.register("after-call.s3.ListParts", tell)
 
 
-@pytest.mark.parametrize("name", ["localstack", "seaweedfs", "moto", "memory"])
-@pytest.mark.parametrize("size", [0, 5 * MIB])
-@pytest.mark.parametrize("checksum", ["auto", "CRC32", "SHA256", None])
+@pytest.mark.parametrize("name", ["localstack", "seaweedfs", "memory"])
+@pytest.mark.parametrize(("size", "checksum"), [(0, "auto"), (5 * MIB, "auto"), (5 * MIB, "SHA256"), (0, None)])
 def test_an_upload_that_was_begun_without_checksums_is_committed_without_them(
     running: dict[str, Store], key: str, name: str, size: int, checksum: str | None
 ) -> None:

@@ -211,6 +211,7 @@ def upload(s3: MemoryS3, *bodies: bytes, **arguments: Any) -> tuple[dict[str, An
         ((b"a",), lambda parts: [{"PartNumber": 1, "ETag": "other"}], {}, "InvalidPart"),
         ((b"a",), lambda parts: [{"PartNumber": 2, "ETag": "none"}], {}, "InvalidPart"),
         ((b"a",), lambda parts: [parts[0] | {"ChecksumCRC32": "AAAAAA=="}], {}, "InvalidPart"),
+        ((b"a",), lambda parts: [parts[0] | {"ChecksumCRC32": "6Le+Qw=="}], {}, "InvalidPart"),  # none was declared
         ((b"a",), lambda parts: parts, {"MpuObjectSize": 2}, "InvalidRequest"),
         ((b"a",), lambda parts: parts, {"ChecksumCRC32": "AAAAAA=="}, "BadDigest"),
     ],
