@@ -11,7 +11,7 @@ FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance
 ON_TWO_STORES := not localstack and not juicefs and not rclone
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster test check test-newest test-oldest test-wine soak producers bench bench-segments compare servers docs clean
+.PHONY: help demo demo-cluster test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +41,12 @@ test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that i
 
 test-wine: .venv/wheel .wine/wheel  ## What Windows does otherwise, with its own CPython under wine (Debian's wine64).
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m tests.wine $(WINE)
+
+test-free-threaded: .venv/wheel  ## Threads that write at once, with a Python without the GIL: FREE=/path/to/its/python.
+	$(FREE) -m venv --clear .venv-free
+	.venv-free/bin/python $(PIP) install -c constraints/newest.txt boto3
+	.venv-free/bin/python $(PIP) install --no-deps dist/*.whl
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" .venv-free/bin/python -m tests.free_threaded
 
 soak: .venv/wheel .venv-proxy/tools .venv-localstack/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
 	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m tests.soak $(SOAK)
