@@ -90,7 +90,7 @@ dist/wheel: $(SOURCES) .venv/tools
 .venv/tools: constraints/newest.txt
 	$(PYTHON) -m venv .venv
 	$(NEWEST)/python $(PIP) install -c $< pip
-	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group cluster --group check --group docs --group demo 'boto3[crt]'
+	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group cluster --group green --group check --group docs --group demo 'boto3[crt]'
 	touch $@
 
 .venv-oldest/tools: constraints/oldest.txt

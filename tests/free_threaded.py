@@ -46,7 +46,12 @@ def content(client: Any, key: str) -> bytes:
 def one_for_all(client: Any, key: str) -> None:
     """Eight threads, one writer."""
     with MultipartUploadWriter(BUCKET, key, client=client) as stream:
-        in_threads(lambda thread: [stream.write(record(thread, number)) for number in range(RECORDS)] and None)
+
+        def write(thread: int) -> None:
+            for number in range(RECORDS):
+                stream.write(record(thread, number))
+
+        in_threads(write)
     body = content(client, key)
     found = Counter(body[start : start + SIZE] for start in range(0, len(body), SIZE))
     assert found == Counter(record(thread, number) for thread in range(THREADS) for number in range(RECORDS))

@@ -18,7 +18,9 @@ from s3writer._file import stream as module
 from s3writer._file.stream import NoRoom
 from s3writer.cli import pipes
 from s3writer.testing import MemoryS3
-from tests.stores import BUCKET
+from tests.helpers import content
+from tests.servers.app import PIECE, PIECES
+from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 
 #: Takes away what Windows does not have. What Python's own modules need of it they must have seen before.
 WITHOUT_POSIX = """
@@ -137,6 +139,34 @@ def test_the_command_line_does_everything_without_what_only_posix_has() -> None:
     ended = alone(COMMANDS, kept="waitpid WNOHANG WIFEXITED")  # Python's subprocess, which has another way on Windows
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("s3writer: not published: ") == 1
+
+
+GREEN = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from tests.servers.app import write
+gevent.joinall([gevent.spawn(write, f"{key}/{number}") for number in range(4)], raise_error=True)
+"""
+
+
+def test_green_threads_write_whole_objects_and_leave_nothing(store: Store, client: Any, key: str) -> None:
+    variables = {
+        **os.environ,
+        "AWS_ENDPOINT_URL": str(store.endpoint),
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": REGION,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    script = f"key = {key!r}\n{GREEN}"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=variables, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    for number in range(4):
+        assert content(client, f"{key}/{number}") == PIECE * PIECES
+        assert content(client, f"{key}/{number}/never") is None
 
 
 def trace(*_: object) -> None:

@@ -116,15 +116,19 @@ def serving(command: list[str], place: Path, **settings: str) -> Iterator[None]:
 
 
 def gunicorn(kind: str) -> Case:
-    """Gunicorn, whose workers are forked from a master that has written before."""
+    """Gunicorn, whose workers are forked from a master that has written before. With gevent the master must not: its
+    workers patch what the master would have imported.
+    """
 
     def serve(store: Store, variables: dict[str, str], place: Path) -> None:
         port, prefix = free_port(), f"gunicorn-{kind}"
-        command = [program("gunicorn"), "--preload", f"--bind=127.0.0.1:{port}", "--workers=2", "--threads=4"]
+        command = [program("gunicorn"), f"--bind=127.0.0.1:{port}", "--workers=2", "--threads=4"]
+        preloaded = {} if kind == "gevent" else {"PRELOADED": "1"}
+        command += ["--preload"] if preloaded else []
         command += [f"--worker-class={kind}", "--worker-connections=50", f"--chdir={ROOT}"]
-        with serving([*command, "tests.servers.app:application"], place, **variables, PRELOADED="1"):
+        with serving([*command, "tests.servers.app:application"], place, **variables, **preloaded):
             ask(port, prefix)
-        check(store, [f"{prefix}{number}" for number in range(REQUESTS)] + ["preloaded"])
+        check(store, [f"{prefix}{number}" for number in range(REQUESTS)] + (["preloaded"] if preloaded else []))
 
     return serve
 
@@ -223,13 +227,20 @@ write("frozen0")
 os.kill(os.getpid(), signal.SIGSTOP)  # as between two invocations
 write("frozen1")
 """
-READ_ONLY = "mount --make-rprivate / && mount -t tmpfs -o size=16m tmpfs /tmp && umount -l /dev/shm && "
-READ_ONLY += 'mount -o remount,ro,bind / && exec "$@"'
+READ_ONLY = " && ".join(
+    [
+        "mount --make-rprivate /",
+        "mount -t tmpfs -o size=16m tmpfs /tmp",
+        "mount -t tmpfs -o ro tmpfs /dev/shm",
+        "mount -o remount,ro,bind /",
+        'exec "$@"',
+    ]
+)
 
 
 @case("sandbox")
 def sandbox(store: Store, variables: dict[str, str], place: Path) -> None:
-    """A read-only file system, no /dev/shm, and frozen until all connections have died."""
+    """A read-only file system, nothing in /dev/shm, and frozen until all connections have died."""
     host, _, port = str(store.endpoint).removeprefix("http://").partition(":")
     relay = Relay((host, int(port)))
     variables = {**variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{relay.server_address[1]}"}
