@@ -594,6 +594,9 @@ def forgotten(stream: MultipartUploadWriter, name: str) -> Any:
     "end", [MultipartUploadWriter.close, MultipartUploadWriter.commit, MultipartUploadWriter.prepare]
 )
 @FORGOTTEN
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
+)  # GzipFile's, since 3.12
 def test_nothing_is_published_while_a_wrapper_holds_bytes_back(
     client: Any, key: str, name: str, end: Callable[[MultipartUploadWriter], object]
 ) -> None:

@@ -299,6 +299,8 @@ class Strike:
         self.was_lost = self.was_lost or unraisable.exc_value is self._error
 
     def _profile(self, frame: FrameType, event: str, called: object) -> None:
+        if getattr(called, "__name__", "") == "__enter__":
+            return  # since Python 3.14 an interrupt may come here, and then Python's own lock is held for ever
         if event in {"call", "c_return"} and self._is_place(frame, called):
             self._left -= 1
             if not self._left:

@@ -7,6 +7,7 @@ import pkgutil
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_a_write_that_fills_a_part_passes_six_functions_of_ours_before_the_part_
             found: list[str] = []
             caller: FrameType | None = frame
             while caller is not None:
-                if "/s3writer/" in caller.f_code.co_filename and "/tests/" not in caller.f_code.co_filename:
+                if caller.f_code.co_filename.startswith(str(Path(s3writer.__file__).parent)):
                     found.append(caller.f_code.co_name)
                 caller = caller.f_back
             depths.append(found)

@@ -25,7 +25,7 @@ from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 #: Takes away what Windows does not have. What Python's own modules need of it they must have seen before.
 WITHOUT_POSIX = """
 import os, select, signal, subprocess, sys, tempfile, threading
-import concurrent.futures
+import concurrent.futures, multiprocessing.managers
 for module, names in {
     os: "fork forkpty register_at_fork readv writev preadv pread pwrite getuid geteuid setsid killpg getpgid mkfifo "
         "sched_getaffinity wait3 wait4 waitpid WNOHANG WIFEXITED chown fchown fchmod posix_spawn O_NONBLOCK",
@@ -71,6 +71,14 @@ with MemoryS3("bucket") as s3:
     stream = MultipartUploadWriter("bucket", "prepared")
     stream.write(DATA)
     PendingUpload.from_json(stream.prepare().to_json()).commit()
+    try:
+        with MultipartUploadWriter("bucket", "resumed", on_error="keep") as stream:
+            stream.write(DATA)
+            raise ArithmeticError
+    except ArithmeticError:
+        (left,) = list_uploads("bucket", "resumed")
+    with MultipartUploadWriter.resume("bucket", "resumed", left.upload_id, verify=io.BytesIO(DATA)) as stream:
+        stream.write(DATA[stream.tell():])
     with ThreadPoolExecutor(2) as pool:
         write_segments("bucket", "segments", [lambda out: out.write(DATA)] * 3, executor=pool)
     s3.client.create_multipart_upload(Bucket="bucket", Key="left")
@@ -79,9 +87,9 @@ with MemoryS3("bucket") as s3:
     abort_uploads("bucket", older_than=datetime.timedelta(0), dry_run=False)
     assert s3.unfinished == [], s3.unfinished
     objects = {url.rpartition("/")[2]: body for url, body in s3.objects.items()}
-    assert objects.keys() == {"large", "text.gz", "zip", "prepared", "segments"}, objects.keys()
+    assert objects.keys() == {"large", "text.gz", "zip", "prepared", "resumed", "segments"}, objects.keys()
     assert gzip.decompress(objects["text.gz"]) == b"n,square\\n7,49\\n"
-    assert objects["large"] == objects["prepared"] == DATA
+    assert objects["large"] == objects["prepared"] == objects["resumed"] == DATA
     assert objects["segments"] == DATA * 3
     assert zipfile.ZipFile(io.BytesIO(objects["zip"])).read("data") == DATA
     dropped = MultipartUploadWriter("bucket", "dropped")
@@ -130,13 +138,15 @@ def alone(script: str, kept: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_the_library_does_everything_without_what_only_posix_has() -> None:
-    ended = alone(LIBRARY)
+    ended = alone(LIBRARY, kept="O_NONBLOCK waitpid")  # which modules of Python's own name on Linux
     assert ended.returncode == 0, ended.stderr
     assert "s3://bucket/dropped was never closed: it is not published" in ended.stderr
 
 
 def test_the_command_line_does_everything_without_what_only_posix_has() -> None:
-    ended = alone(COMMANDS, kept="waitpid WNOHANG WIFEXITED")  # Python's subprocess, which has another way on Windows
+    ended = alone(
+        COMMANDS, kept="O_NONBLOCK posix_spawn waitpid WNOHANG WIFEXITED"
+    )  # Python's subprocess, which has another way on Windows
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("s3writer: not published: ") == 1
 

@@ -4,6 +4,7 @@ A file does not know its wrappers. But Python's garbage collector knows which ob
 some 20 to 40 nanoseconds for each object of the process.
 """
 
+import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -59,6 +60,7 @@ def _wrappers(file: object) -> list[tuple[Any, str]]:
         names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(each).__mro__)
         name = next((name for name in names if name in _ATTRIBUTES), "")
         is_known = any(each is known for known, _ in found)
-        if name and not is_known and getattr(each, _ATTRIBUTES[name], None) is file:
-            found.append((each, name))
+        with contextlib.suppress(ValueError):  # it was detached
+            if name and not is_known and getattr(each, _ATTRIBUTES[name], None) is file:
+                found.append((each, name))
     return found
