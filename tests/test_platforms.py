@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from s3writer import MultipartUploadWriter
-from s3writer._file import stream as module
-from s3writer._file.stream import NoRoom
+from s3writer._file import room
+from s3writer._file.room import NoRoom
 from s3writer.cli import pipes
 from s3writer.testing import MemoryS3
 from tests.helpers import content
@@ -210,7 +210,7 @@ def test_where_a_tracer_runs_in_the_midst_of_a_write_the_write_takes_the_lock(wa
 
 
 def test_without_the_gil_each_write_takes_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_has_gil", lambda: False)
+    monkeypatch.setattr(room, "_has_gil", lambda: False)
     records = [b"%d" % number * 1000 for number in range(8)]
     with MemoryS3(BUCKET) as s3:
         with MultipartUploadWriter(BUCKET, "key") as stream, ThreadPoolExecutor(8) as pool:

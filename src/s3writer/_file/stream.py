@@ -2,7 +2,7 @@
 
 `write` has two fast branches, for ``bytes`` and for ``str``. They repeat the same lines on purpose: a helper's call
 would double the cost. They take no lock, and rely on the GIL: CPython does not switch threads between the load of
-``_room`` and the call that copies the bytes. Where it may, `_room_for_fast` leaves them no room. They load methods into
+``_room`` and the call that copies the bytes. Where it may, `room_for_fast` leaves them no room. They load methods into
 local names first, because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls take
 the lock.
 
@@ -15,14 +15,14 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
-from enum import IntEnum
-from types import FunctionType, MethodType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3writer._errors import S3WriterError
 from s3writer._file.close_rule import CloseRule, check_size, check_wrappers, give_up, tell_of_late_bytes
 from s3writer._file.compression import Compression
 from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
+from s3writer._file.room import NoRoom, room_for_fast
 from s3writer._file.write_only import WriteOnly
 from s3writer._fork import in_each_child
 from s3writer._log import warn
@@ -37,28 +37,9 @@ Outcome = TypeVar("Outcome")
 Stream = TypeVar("Stream", bound="UploadStream")
 
 
-class NoRoom(IntEnum):
-    """Why the fast path takes no bytes now. ``_room`` holds it instead of a number of bytes."""
-
-    CLOSED = -1
-    FAILED = -2
-    #: Another call of the writer is running.
-    BUSY = -3
-    #: A part has failed, a dying wrapper has written, or the writer was closed during a write.
-    NEWS = -4
-    #: This process is a forked child, and the writer belongs to its parent.
-    FORKED = -5
-    #: Another thread could run in the midst of the fast path.
-    UNSAFE = -6
-
-
 class ReentrantCallError(RuntimeError):
     """A writer was called from within its own call. The inner call did nothing; the outer call goes on."""
 
-
-#: Python has this function since 3.13.
-_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
-_PYTHON = (FunctionType, MethodType)
 
 #: Forked children must not take bytes that only their parent can send.
 _streams: "weakref.WeakSet[UploadStream]" = weakref.WeakSet()
@@ -85,7 +66,7 @@ class UploadStream(WriteOnly):
         self._rule = CloseRule()
         self._intake = Intake(upload.sink, upload.send)
         self._put: Callable[[bytes], int] = self._intake.put
-        self._room: int = _room_for_fast(ROOM_BYTES)
+        self._room: int = room_for_fast(ROOM_BYTES)
         upload.pipeline.jobs.alarm = _alarm(weakref.ref(self))
         self._upload: Upload = upload
         _streams.add(self)
@@ -270,7 +251,7 @@ class UploadStream(WriteOnly):
                                 room = take(piece)
                             check_size(self._upload, self._intake.taken, self._exact_size)
                         self._put = self._intake.put
-                        self._room = _room_for_fast(min(room, ROOM_BYTES))
+                        self._room = room_for_fast(min(room, ROOM_BYTES))
                         if self._upload.pipeline.jobs.failures or self._intake.late or self.closed:
                             self._room = NoRoom.NEWS
                     except BaseException:
@@ -332,14 +313,6 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
     stream._intake = Intake(stream._upload.sink, stream._upload.send, stage)
     stream._put = stream._intake.put
     return stream
-
-
-def _room_for_fast(room: int) -> int:
-    """``room``, or none where another thread could run in the midst of the fast path: in a Python without the GIL, and
-    where this thread has a tracer or profiler that is written in Python.
-    """
-    is_watched = isinstance(sys.gettrace(), _PYTHON) or isinstance(sys.getprofile(), _PYTHON)
-    return NoRoom.UNSAFE if is_watched or not _has_gil() else room
 
 
 def _alarm(of: "weakref.ref[UploadStream]") -> Callable[[], None]:
