@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from s3writer._upload import pace as _pace
 from s3writer._upload.pace import Arrival, Pace, Phase
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, GIB, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, FIRST_IN_FLIGHT, GIB, MIN_PART_BYTES, make_plan
 from s3writer.segments.segment import SegmentPlan
 from tests.helpers import MIB, content, data, writer
 
@@ -46,6 +46,7 @@ class Line:
         self.now = 0.0
         self.under_way: list[Part] = []
         self.most_bytes = 0
+        self.arrived = 0
 
     def send(self, size: int, pauses: Mapping[int, float] | None = None) -> None:
         """Go on until so many bytes were handed over, with pauses of the producer before some parts."""
@@ -82,24 +83,57 @@ class Line:
                 part.latency -= seconds
         for part in [part for part in self.under_way if not part.left and part.latency <= 1e-9]:
             self.under_way.remove(part)
+            self.arrived += 1
             self.pace.arrived(Arrival(part.number, part.size, part.began, self.now))
 
 
-@pytest.mark.parametrize("latency", [0.0, 0.03, 0.2])
+@pytest.mark.parametrize("latency", [0.016, 0.03, 0.2])
 @pytest.mark.parametrize("each", [20 * MB, 60 * MB, 90 * MB])
 def test_to_s3_itself_many_go_out_from_the_first_to_the_last(each: float, latency: float) -> None:
     line = Line(each, 1e12, latency)
     for size in [*range(10 * MIB, 400 * MIB, 5 * MIB), *range(GIB, 9 * GIB, GIB)]:
         line.send(size)
-        assert line.pace.most_in_flight == DEFAULT_CONCURRENCY
+        assert line.pace.most_in_flight == (DEFAULT_CONCURRENCY if line.arrived >= 4 else FIRST_IN_FLIGHT)
         assert line.pace.plan == make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY)
+
+
+def test_what_takes_as_long_as_s3_has_many_in_flight_as_soon_as_four_parts_tell() -> None:
+    pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    for number in range(1, 8):
+        pace.handed_over(number, 0.0)
+    for number in range(1, 5):
+        assert pace.most_in_flight == FIRST_IN_FLIGHT
+        pace.arrived(Arrival(number, 5 * MIB, 0.0, 5 * MIB / 90e6 + 0.016))
+    assert (pace.phase, pace.most_in_flight) == (Phase.MANY, DEFAULT_CONCURRENCY)
+
+
+def test_what_answers_sooner_than_s3_is_measured_on() -> None:
+    pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    for number in range(1, 8):
+        pace.handed_over(number, 0.0)
+        pace.arrived(Arrival(number, 5 * MIB, 0.0, 5 * MIB / 90e6 + 0.014))
+    assert (pace.phase, pace.most_in_flight) == (Phase.FILLING, FIRST_IN_FLIGHT)
+
+
+def test_many_are_never_less_than_the_first() -> None:
+    line = Line(60 * MB, 1e12, max_concurrency=4)
+    line.send(GIB)
+    assert (line.pace.phase, line.pace.most_in_flight) == (Phase.MANY, 4)
+
+
+def test_s3_s_line_is_full_with_nothing_set() -> None:
+    line = Line(90 * MB, 1e12)
+    line.send(2 * GIB)
+    assert line.total / line.now > 0.85 * DEFAULT_CONCURRENCY * 90 * MB * (8 * MIB / 90e6) / (8 * MIB / 90e6 + 0.03)
 
 
 @pytest.mark.parametrize("each", [150 * MB, 400 * MB, 2000 * MB])
 def test_where_each_connection_adds_to_the_rate_many_it_is_for_good(each: float) -> None:
     line = Line(each, 1e12, 0.001)
+    line.send(3 * GIB)
+    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 8 * MIB)
     line.send(8 * GIB)
-    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 16 * MIB)
+    assert (line.pace.in_flight(line.number), line.pace.size(line.number)) == (FIRST_IN_FLIGHT, 16 * MIB)
 
 
 @pytest.mark.parametrize("together", [700 * MB, 1000 * MB, 3000 * MB])
@@ -120,7 +154,7 @@ def test_where_requests_become_slow_many_it_is_again(each: float) -> None:
     line.send(2 * GIB)
     began, before = line.now, line.total
     line.send(4 * GIB)
-    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 16 * MIB)
+    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 8 * MIB)
     assert (line.total - before) / (line.now - began) > 0.8 * min(6 * each, line.together)
 
 
@@ -237,7 +271,7 @@ def test_a_clock_that_stands_still_breaks_nothing() -> None:
 
 
 def test_a_writer_goes_on_with_few_and_with_many_again(client: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pace, "_S3_BYTES_A_SECOND", 0)
+    monkeypatch.setattr(_pace, "_S3_BYTES_A_SECOND", 1)
     monkeypatch.setattr(_pace, "_ENOUGH", 0.0)
     monkeypatch.setattr(_pace, "_FASTER", 0.0)
     payload, seen = data(5 * MIB), []

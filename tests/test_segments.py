@@ -1050,7 +1050,7 @@ def test_numbers_are_not_waited_for_while_a_segment_can_have_enough() -> None:
 
 @given(st.integers(1, 9_998), st.integers(5 * MIB, 5 * GIB))
 def test_parts_of_a_segment_grow_to_the_largest_that_s3_takes(parts: int, part_size: int) -> None:
-    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, 7, grows=True, parts=parts, steady=0)
+    plan = SegmentPlan(part_size, 128 * MIB, MAX_PART_BYTES, 7, 7, 7, grows=True, parts=parts, steady=0)
     sizes = list(map(plan.size, range(1, parts + 1)))
     assert sizes == sorted(sizes)
     assert sizes[0] >= MIN_PART_BYTES

@@ -3,16 +3,20 @@
 One request to S3 carries 85 to 90 MB a second, so only many requests at once fill a fast line. If requests are faster,
 as they are to a store nearby, something else is the limit: the line, or more often the processor. Then each further
 part in flight does harm: one more thread waits for Python's lock, bytes leave the processor's cache before they are
-sent, and the memory could make the other parts larger. So a stream that is long enough tries few parts, and compares.
-Its phases, where ``m`` is ``max_concurrency``:
+sent, and the memory could make the other parts larger.
+
+So a stream begins with 7 parts in flight, ``f`` below, or with ``max_concurrency`` if that is less. It goes on with
+``max_concurrency``, ``m`` below, as soon as the first parts took as long as S3's do. If they did not, and the stream is
+long enough, it tries few, and compares. Its phases:
 
 ```text
 phase      parts                what happens
-FILLING    1 to 2 m             The pipeline fills, and connections are made. From part m + 1 on, measure the rate of
-                                all requests together, and of each. If each has 90 MB/s or less, S3 may be the limit:
-                                go to MANY. Else go to COMPARING.
-COMPARING  2 m + 1 and 4 more   The pipeline empties down to two parts. Then measure the rates with two in flight, and
-                                parts as large as before. If two send nearly as much as m, and each request got faster,
+FILLING    1 to 2 f             The pipeline fills, and connections are made. If four parts have arrived, and took as
+                                long as S3's at their best (90 MB/s, and 15 ms for the answer), go to MANY. From part
+                                f + 1 on, measure the rate of all requests together, and of each. If each has 90 MB/s
+                                or less, S3 may be the limit: go to MANY. Else go to COMPARING.
+COMPARING  2 f + 1 and 4 more   The pipeline empties down to two parts. Then measure the rates with two in flight, and
+                                parts as large as before. If two send nearly as much as f, and each request got faster,
                                 go to FEW. Else go to MANY.
 FEW        all others           Two parts are in flight, as large as memory allows.
 MANY       all others           m parts are in flight, for good.
@@ -37,10 +41,14 @@ from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
 
-from s3writer._upload.plan import Plan
+from s3writer._upload.plan import FIRST_IN_FLIGHT, Plan
 
 #: If a request carries more bytes a second, S3 is not the limit; from the page named above.
 _S3_BYTES_A_SECOND = 90_000_000
+#: S3 takes at least so long to answer, and usually twice as long. A store nearby takes a few milliseconds.
+_S3_SECONDS = 0.015
+#: How many parts tell it.
+_ENOUGH_PARTS = 4
 #: While one part is being sent, the other waits for its answer or for Python's lock.
 _FEW = 2
 #: Parts that are sent together arrive together. With few in flight, measure the rate over two such rounds.
@@ -102,15 +110,17 @@ class Pace:
         self._slow_parts = 0
         #: While this part is filled, no other is in flight: the parts before it may be too large for many in flight.
         self._lone_part = 0
+        #: How many are in flight at first.
+        self._first = min(plan.max_concurrency, FIRST_IN_FLIGHT)
 
     @property
     def most_in_flight(self) -> int:
         """How many parts may be in flight at the most."""
-        return _FEW if self.phase is Phase.COMPARING else self.plan.max_concurrency
+        return {Phase.FILLING: self._first, Phase.COMPARING: _FEW}.get(self.phase, self.plan.max_concurrency)
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled. In phase COMPARING sizes don't grow."""
-        return self.plan.size(self.plan.max_concurrency + 1 if self.phase is Phase.COMPARING else number)
+        return self.plan.size(self._first + 1 if self.phase is Phase.COMPARING else number)
 
     def in_flight(self, number: int) -> int:
         """How many other parts may be in flight while part ``number`` is being filled."""
@@ -120,6 +130,8 @@ class Pace:
         """Note that S3 has a part."""
         if self.phase in (Phase.FILLING, Phase.COMPARING):
             self._arrivals.append(part)
+            if self.phase is Phase.FILLING and self._is_as_slow_as_s3():
+                self._end_with(Phase.MANY, self.plan)
         elif self.phase is Phase.FEW:
             self._check_speed(part)
 
@@ -129,7 +141,7 @@ class Pace:
         if self.phase in (Phase.MANY, Phase.FEW):
             return
         self._times.append(now)
-        most = self.plan.max_concurrency
+        most = self._first
         last_of_many = 2 * most + 1
         if len(self._times) != number:
             self._end_with(Phase.MANY, self.plan)  # a resumed upload has not seen its first parts, and can't compare
@@ -140,6 +152,14 @@ class Pace:
                 self._end_with(Phase.MANY, self.plan)
         elif number == last_of_many + _ROUNDS * _FEW + 1:
             self._compare(most + 1, last_of_many, number - 1)
+
+    def _is_as_slow_as_s3(self) -> bool:
+        """Whether the first parts took as long as S3 takes at its best."""
+        if len(self._arrivals) < _ENOUGH_PARTS:
+            return False
+        seconds = sum(part.ended - part.began for part in self._arrivals)
+        size = sum(part.size for part in self._arrivals)
+        return seconds >= size / _S3_BYTES_A_SECOND + len(self._arrivals) * _S3_SECONDS
 
     def _compare(self, first: int, last_of_many: int, last: int) -> None:
         many = self._rates(first, last_of_many, first)

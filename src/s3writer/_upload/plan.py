@@ -6,17 +6,18 @@ short stream should have small parts, and a long one large parts. If the length 
 number ``n``:
 
 ```text
-cap      = memory // (max_concurrency + 1), in whole MiB
+cap      = memory // (in_flight + 1), in whole MiB
 doubled  = part_size * 2 ** ((n - 1) // doubles_after)
 demanded = 168 KiB * (n - 2,000)
 size(n)  = max(part_size, min(doubled, cap), demanded)
 ```
 
-No part is larger than the *ceiling*, see below. ``doubles_after`` is the ``max_concurrency`` that the caller gave, even
-if the stream goes on with fewer parts in flight (see `pace`).
+No part is larger than the *ceiling*, see below. ``doubles_after`` is 7, or ``max_concurrency`` if that is less.
 
-*Doubled* makes the fixed cost of a request negligible. The *cap* limits doubled parts, so that ``max_concurrency`` of
-them and the part being filled fit into ``memory``.
+*Doubled* makes the fixed cost of a request negligible. The *cap* limits doubled parts, so that ``in_flight`` of them
+and the part being filled fit into ``memory``. ``in_flight`` is ``max_concurrency``. But with the default settings it is
+15 for the first 512 parts, and 7 after them. For 15 parts of 8 MiB fill a fast line, and 7 of 16 MiB leave room for a
+longer stream.
 
 *Demanded* makes a long stream fit into 10,000 parts. It does not affect the first 2,000 parts. After them it grows by
 168 KiB a part, so 8,000 parts hold 5 TiB (168 KiB x 8,000 x 8,001 / 2 = 5.007 TiB), and the largest has 1.28 GiB. When
@@ -28,10 +29,11 @@ parts is refused. Otherwise the ceiling is S3's 5 GiB, and ``memory`` is the lar
 ``part_size``. With the default settings a stream of unknown length then passes these lengths:
 
 ```text
-7 in flight   2 in flight   from here on
-     33 GiB        92 GiB   fewer parts are in flight
-     44 GiB        99 GiB   no other part is in flight while one is being filled
-     80 GiB       135 GiB   one part is larger than memory
+many in flight   2 in flight   from here on
+         4 GiB                 7 parts are in flight instead of 15
+        29 GiB        92 GiB   fewer parts are in flight
+        40 GiB        99 GiB   no other part is in flight while one is being filled
+        77 GiB       135 GiB   one part is larger than memory
 ```
 
 With ``expected_size`` all parts have one size: ``part_size``, or, if that is more, the least size in whole MiB that
@@ -58,12 +60,16 @@ MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 #: How an error says it.
 OBJECT_LIMITS = "0 to 48.8 TiB, S3's largest object"
 
-#: A small container can spare this. It holds seven parts of 16 MiB and the one being filled.
+#: A small container can spare this. It holds 15 parts of 8 MiB and the one being filled. Smaller parts would spend more
+#: on the fixed cost of a request.
 DEFAULT_MEMORY_BYTES = 128 * MIB
-DEFAULT_CONCURRENCY = 7
+DEFAULT_CONCURRENCY = 15
+#: So many parts are in flight until it is known whether more are better; see `pace`.
+FIRST_IN_FLIGHT = 7
 #: Each part in flight has a thread; more threads than this only wait for one another.
 MAX_CONCURRENCY = 1000
 
+_SHORT_PARTS = 512
 _UNHURRIED_PARTS = 2_000
 _DEMANDED_STEP_BYTES = 168 * 1024
 _EXPECTED_PARTS = 8_000
@@ -79,6 +85,7 @@ class Plan:
     ceiling: int
     max_concurrency: int
     doubles_after: int
+    in_flight_later: int
     grows: bool
 
     #: Whether `Pace` may change the plan because of how fast parts arrive.
@@ -89,7 +96,8 @@ class Plan:
         if not self.grows:
             return self.part_size
         doublings = min((number - 1) // self.doubles_after, 32)
-        cap = self.memory // (self.max_concurrency + 1) // MIB * MIB
+        most = self.max_concurrency if number <= _SHORT_PARTS else min(self.max_concurrency, self.in_flight_later)
+        cap = self.memory // (most + 1) // MIB * MIB
         demanded = _DEMANDED_STEP_BYTES * (number - _UNHURRIED_PARTS)
         return min(max(self.part_size, min(self.part_size << doublings, cap), demanded), self.ceiling)
 
@@ -141,7 +149,9 @@ def make_plan(
         kind, size = ExpectedPlan, max(size, min(_fitting(expected_size, _EXPECTED_PARTS), MAX_PART_BYTES, cap))
     memory = max(DEFAULT_MEMORY_BYTES, 2 * size) if max_memory is None else max_memory
     ceiling = MAX_PART_BYTES if max_memory is None else min(max_memory, MAX_PART_BYTES)
-    return kind(size, memory, ceiling, max_concurrency, max_concurrency, grows=not equal_parts)
+    first = min(max_concurrency, FIRST_IN_FLIGHT)
+    later = first if max_memory is None and max_concurrency == DEFAULT_CONCURRENCY else max_concurrency
+    return kind(size, memory, ceiling, max_concurrency, first, later, grows=not equal_parts)
 
 
 def _fitting(expected_size: int, parts: int) -> int:

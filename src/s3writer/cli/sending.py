@@ -50,7 +50,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--part-size", type=Size(), help="Of the first parts; 5MiB if not given."),
         click.option("--equal-parts", is_flag=True, help="Give all parts but the last --part-size."),
         click.option("--max-memory", type=Size(), help="That parts may take; 128MiB if not given."),
-        click.option("--max-concurrency", type=int, help="Parts in flight at once; 7 if not given."),
+        click.option("--max-concurrency", type=int, help="Parts in flight at once; 15 if not given."),
         click.option("--expected-size", type=Size(), help="Of the whole stream, for large ones and for an ETA."),
         click.option("--exact", is_flag=True, help="Publish only if exactly --expected-size bytes come."),
         click.option("--allow-dot-segments", is_flag=True, help="Let the key have a segment '.' or '..'."),

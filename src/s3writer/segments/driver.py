@@ -14,7 +14,7 @@ from s3writer._file.compression import compressor
 from s3writer._log import facts, warn
 from s3writer._s3.client import client_of
 from s3writer._s3.receipts import UploadResult
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import FIRST_IN_FLIGHT, MAX_PARTS, MIN_PART_BYTES, make_plan
 from s3writer.pending import checked, publish
 from s3writer.segments.joints import Joiner
 from s3writer.segments.part_numbers import LEAST, MAX_SEGMENTS, Numbers
@@ -56,7 +56,7 @@ def write_segments(
     window: int = DEFAULT_WINDOW,
     progress: Callable[[int], object] | None = None,
     encoding: str | None = "utf-8",
-    max_concurrency: int = DEFAULT_CONCURRENCY,
+    max_concurrency: int = FIRST_IN_FLIGHT,
     max_memory: int | None = None,
     part_size: int = MIN_PART_BYTES,
     expected_size: int | None = None,

@@ -25,7 +25,7 @@ from s3writer._upload.lifecycle import State
 from s3writer._upload.pace import Pace
 from s3writer._upload.part import Part
 from s3writer._upload.pipeline import Pipeline
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import FIRST_IN_FLIGHT, MIN_PART_BYTES, make_plan
 from s3writer.pending import check_customer_key
 from s3writer.segments.segment import Segment, SegmentPlan, SegmentReceipt
 
@@ -179,7 +179,7 @@ class SegmentWriter(MultipartUploadWriter):
         segment: Segment,
         *,
         client: Any = None,
-        max_concurrency: int = DEFAULT_CONCURRENCY,
+        max_concurrency: int = FIRST_IN_FLIGHT,
         max_memory: int | None = None,
         encoding: str | None = "utf-8",
         progress: Callable[[int], object] | None = None,
