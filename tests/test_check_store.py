@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from s3writer._s3 import codes
+from s3writer.cli.check_store import _remove
 from s3writer.cli.place import Place
-from s3writer.cli.probes import PROBES, Finding, Verdict, check
+from s3writer.cli.probes import PROBES, Finding, Probe, Verdict, check
 from s3writer.cli.words import in_shell
 from tests.helpers import uploads
 from tests.stores import BUCKET, Store
 from tests.test_cli import call, environment
-from tests.wire import Action, Wire, answer, cut, refuse
+from tests.wire import Action, Wire, answer, cut, interrupt, refuse
 
 __all__ = ["environment"]  # a fixture
 
@@ -91,20 +92,48 @@ def test_a_machine_sees_the_same(environment: dict[str, str], key: str) -> None:
     }
 
 
-def test_a_store_that_can_not_be_used_is_a_failure(environment: dict[str, str], key: str) -> None:
-    code, out, err = call({**environment, "AWS_ACCESS_KEY_ID": "nobody"}, "check-store", f"s3://{BUCKET}/{key}")
-    assert code == 1
-    assert out.startswith(
-        "refused  a small object arrives whole, and replaces the one before\n         InvalidAccessKeyId"
-    )
-    assert "s3writer: failed: s3writer can't be used here: small-object, large-object, abort" in err
-    code, out, _ = call({**environment, "AWS_ACCESS_KEY_ID": "nobody"}, "check-store", f"s3://{BUCKET}", "--json")
+def test_a_store_that_can_not_be_used_is_a_failure(
+    environment: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(place: Place) -> None:
+        raise KeyError("ETag")
+
+    monkeypatch.setattr("s3writer.cli.probes.PROBES", [Probe("lose", "it is kept", lose, "it is lost", is_needed=True)])
+    code, out, err = call(environment, "check-store", f"s3://{BUCKET}/{key}")
+    assert (code, out) == (1, "refused  it is kept\n         KeyError: 'ETag': it is lost\n")
+    assert err == "s3writer: failed: s3writer can't be used here: lose\n"
+    code, out, _ = call(environment, "check-store", f"s3://{BUCKET}/{key}", "--json")
     answer = json.loads(out)
-    assert (code, answer["outcome"], {finding["verdict"] for finding in answer["findings"]}) == (
-        1,
-        "failed",
-        {"refused"},
-    )
+    assert (code, answer["outcome"], answer["left"]) == (1, "failed", "")
+    assert [finding["verdict"] for finding in answer["findings"]] == ["refused"]
+
+
+def test_what_says_nothing_of_the_promises_ends_it(environment: dict[str, str], key: str) -> None:
+    code, out, err = call({**environment, "AWS_ACCESS_KEY_ID": "nobody"}, "check-store", f"s3://{BUCKET}/{key}")
+    assert (code, out) == (1, "")
+    assert err.startswith("s3writer: failed: publishing s3://")
+    assert "InvalidAccessKeyId" in err
+    assert err.splitlines()[1].endswith("/small may be left")
+
+
+def test_an_interrupt_while_all_is_removed_says_where_something_may_be_left(client: Any, key: str) -> None:
+    place = Place(client, BUCKET, f"{key}/")
+    place.write(place.key("there"))
+    Wire(client).on("DeleteObject", interrupt, 1)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        _remove(place, None)
+    assert caught.value.__notes__ == [f"objects and uploads may be left below s3://{BUCKET}/{key}/"]
+    assert place.remove() == []
+
+
+def test_what_can_not_be_reached_any_more_may_be_left(client: Any, key: str) -> None:
+    place = Place(client, BUCKET, f"{key}/")
+    place.write(place.key("there"))
+    wire, error = Wire(client), ArithmeticError()
+    wire.on("DeleteObject", cut, 1)
+    _remove(place, error)
+    assert error.__notes__ == [f"s3://{BUCKET}/{key}/there may be left"]
+    assert place.remove() == []
 
 
 def test_what_can_not_be_removed_is_named(client: Any, key: str) -> None:
@@ -120,11 +149,11 @@ def test_what_can_not_be_removed_is_named(client: Any, key: str) -> None:
 def test_only_what_it_has_written_is_removed(client: Any, key: str) -> None:
     place = Place(client, BUCKET, f"{key}/")
     place.prepare(place.key("part"))
-    other = place.prepare(f"{key}/part of another")
+    other = {"Bucket": BUCKET, "Key": f"{key}/part"}
+    upload_id = client.create_multipart_upload(**other)["UploadId"]
     assert place.remove() == []
-    assert uploads(client, f"{key}/part") == []
-    assert uploads(client, other.key) == [other.upload_id]
-    other.abort(client=client)
+    assert uploads(client, f"{key}/part") == [upload_id]
+    client.abort_multipart_upload(**other, UploadId=upload_id)
 
 
 def take_any_checksum(params: dict[str, Any], **_: Any) -> None:
@@ -136,7 +165,10 @@ def take_any_checksum(params: dict[str, Any], **_: Any) -> None:
     ("operation", "action", "probe", "verdict", "detail"),
     [
         ("AbortMultipartUpload", answer(204, b""), "abort", Verdict.REFUSED, "upload "),
-        ("PutObject", cut, "small-object", Verdict.REFUSED, f"publishing s3://{BUCKET}/"),
+        ("GetObject", refuse(403, "AccessDenied"), "small-object", Verdict.REFUSED, "AccessDenied: "),
+        ("CompleteMultipartUpload", refuse(403, "AccessDenied"), "total-size", Verdict.REFUSED, "AccessDenied: "),
+        ("UploadPart", answer(200, b""), "gaps", Verdict.REFUSED, "NoSuchUpload: "),
+        ("CompleteMultipartUpload", cut, "total-size", Verdict.REFUSED, "whether s3://"),
         ("UploadPart", None, "crc32", Verdict.IGNORED, "a part with a wrong checksum was taken"),
     ],
 )
@@ -152,8 +184,8 @@ def test_a_store_that_does_it_otherwise_is_found_out(
     (tried,) = [each for each in PROBES if each.name == probe]
     place = Place(client, BUCKET, key)
     found = tried.find(place)
-    assert (found.verdict, found.detail.startswith(detail)) == (verdict, True), found
     assert place.remove() == []
+    assert (found.verdict, found.detail.startswith(detail)) == (verdict, True), found
 
 
 def test_a_store_that_knows_no_more_of_a_removed_object_is_content(client: Any, key: str) -> None:
@@ -180,8 +212,11 @@ def test_all_advice_can_be_followed_in_a_shell() -> None:
         ("Make the client with region_name='eu-west-1', the bucket's.", "Give --region eu-west-1, the bucket's."),
         ("s3://bucket/part_size was not published", "s3://bucket/part_size was not published"),
         ("the checksum is exclusive", "the checksum is exclusive"),
+        ("exclusive=False and commit_token=True", "exclusive=False and commit_token=True"),
+        ("checksum='None such'", "--checksum None such"),
+        ("s3://b/a part_size was refused: set part_size", "s3://b/a part_size was refused: set --part-size"),
         ("say `commit_token=False`", "say `--no-commit-token`"),
     ],
 )
 def test_options_are_named_as_a_shell_has_them(said: str, in_words: str) -> None:
-    assert in_shell(said) == in_words
+    assert in_shell(said, key="a part_size") == in_words

@@ -61,6 +61,7 @@ def call(environment: dict[str, str], *arguments: str, given: bytes = b"") -> tu
             contextlib.redirect_stderr(err),
         ):
             code = run(arguments)
+        assert not stdin.closed
     return code, out.getvalue(), err.getvalue()
 
 
@@ -561,6 +562,14 @@ def test_a_failure_with_keep_says_how_to_go_on(environment: dict[str, str], clie
     assert uploads(client, key) == []
 
 
+def test_how_to_go_on_without_checksums_is_said_too(environment: dict[str, str], client: Any, key: str) -> None:
+    script = "import sys; sys.stdout.write('x' * 11 * 1024 ** 2); sys.exit(1)"
+    command = ["put", at(key), "--keep", "--checksum", "none", "--", sys.executable, "-c", script]
+    assert "--checksum none" in call(environment, *command)[2]
+    [upload_id] = uploads(client, key)
+    assert call(environment, "abort", at(key), upload_id)[0] == 0
+
+
 def test_what_was_prepared_is_committed_later(
     environment: dict[str, str], client: Any, key: str, tmp_path: Path
 ) -> None:
@@ -634,6 +643,7 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
         (["sweep", "s3://bucket/", "--older-than", "9" * 15 + "d"], "is too long ago"),
         (["sweep", "s3://bucket/", "--older-than", "1d", "--json"], "give --yes or --dry-run"),
         (["sweep", "s3://bucket/", "--older-than", "soon"], "'soon' is no age"),
+        (["resume", "s3://bucket/key", "id", "--no-commit-token"], "No such option"),
         (["fly"], "No such command 'fly'"),
     ],
 )

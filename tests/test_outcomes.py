@@ -282,13 +282,15 @@ def test_an_etag_that_the_answer_leaves_out_is_asked_for(client: Any, key: str, 
     def act(request: AWSPreparedRequest) -> AWSResponse | None:
         with contextlib.suppress(ConnectionClosedError):
             wire.lose_answer(request)
-        return answer(200, b"<R><Key>k</Key><ETag></ETag></R>", etag="")(request)
+        made = {"etag": "", "x-amz-version-id": "v1"}
+        return answer(200, b"<R><Key>k</Key><ETag></ETag></R>", **made)(request)
 
     wire = Wire(client)
     wire.on(commit, act)
     with writer(client, key) as stream:
         stream.write(payload)
     assert stream.result.etag == client.head_object(Bucket=BUCKET, Key=key)["ETag"]
+    assert stream.result.version_id == "v1"
 
 
 @BOTH

@@ -22,6 +22,7 @@ from s3writer import (
     PendingUpload,
     commit_all,
 )
+from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 from tests.wire import Wire, answer, cut, delay, interrupt, refuse
@@ -53,6 +54,14 @@ def test_what_was_prepared_is_there_once_it_is_committed(client: Any, key: str, 
     head = client.head_object(Bucket=BUCKET, Key=key)
     assert (result.size, result.parts, head["ContentType"]) == (size, len(pending.parts), "text/csv")
     assert result.computed_checksum == pending.checksum is not None
+
+
+def test_the_checksum_that_s3_answers_is_told_where_it_can_not_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = MemoryS3(BUCKET)
+    pending = prepared(s3.client, "key", checksum="CRC32")
+    monkeypatch.setattr("s3writer.pending.algorithms", dict)
+    result = pending.commit(client=s3.client)
+    assert result.checksum == pending.checksum is not None
 
 
 def copied(pending: PendingUpload) -> PendingUpload:

@@ -183,8 +183,18 @@ def trace(*_: object) -> None:
     """A tracer that is written in Python, as debuggers are."""
 
 
+class Watcher:
+    """A tracer that is an object."""
+
+    def __call__(self, *_: object) -> None:
+        pass
+
+
 @pytest.mark.parametrize("watch", [sys.settrace, sys.setprofile])
-def test_where_a_tracer_runs_in_the_midst_of_a_write_the_write_takes_the_lock(watch: Callable[[Any], None]) -> None:
+@pytest.mark.parametrize("trace", [trace, Watcher(), Watcher().__call__])
+def test_where_a_tracer_runs_in_the_midst_of_a_write_the_write_takes_the_lock(
+    watch: Callable[[Any], None], trace: Callable[..., None]
+) -> None:
     rooms: list[int] = []
 
     def write() -> None:
@@ -238,6 +248,16 @@ def test_where_pipes_can_not_be_polled_a_thread_reads_them(monkeypatch: pytest.M
             found += target[:count]
     assert (found, source.size) == (b"some bytes of a pipe", 20)
     assert source.readinto(target) == 0
+
+
+def test_a_thread_that_runs_out_of_memory_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> bytes:
+        raise MemoryError
+
+    (tmp_path / "file").write_bytes(b"bytes")
+    monkeypatch.setattr(os, "read", run_out)
+    with (tmp_path / "file").open("rb") as file, pytest.raises(MemoryError):
+        pipes.ThreadedPipe(file).readinto(bytearray(7))
 
 
 def test_what_a_thread_can_not_read_is_raised_to_who_reads_the_pipe(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from enum import IntEnum
 from types import FunctionType, MethodType
 
-#: Python has this function since 3.13.
-_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+#: Only CPython switches threads at few places, and only with the GIL. It has this function since 3.13.
+_IS_CPYTHON = sys.implementation.name == "cpython"
+_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: _IS_CPYTHON)
 _PYTHON = (FunctionType, MethodType)
+#: Py_TPFLAGS_HEAPTYPE of Python's C interface.
+_HEAP_TYPE = 1 << 9
 
 
 class NoRoom(IntEnum):
@@ -26,8 +29,15 @@ class NoRoom(IntEnum):
 
 
 def room_for_fast(room: int) -> int:
-    """``room``, or none where another thread could run in the midst of the fast path: in a Python without the GIL, and
-    where this thread has a tracer or profiler that is written in Python.
+    """``room``, or none where another thread could run in the midst of the fast path: in a Python without the GIL of
+    CPython, and where this thread has a tracer or profiler that is written in Python. One that comes later, or runs in
+    another thread only, is not seen before the room is used up.
     """
-    is_watched = isinstance(sys.gettrace(), _PYTHON) or isinstance(sys.getprofile(), _PYTHON)
+    is_watched = _is_of_python(sys.gettrace()) or _is_of_python(sys.getprofile())
     return NoRoom.UNSAFE if is_watched or not _has_gil() else room
+
+
+def _is_of_python(watcher: object) -> bool:
+    """Whether it is a function of Python, or an object of a class that was made by Python."""
+    is_made = bool(type(watcher).__flags__ & _HEAP_TYPE)
+    return isinstance(watcher, _PYTHON) or is_made

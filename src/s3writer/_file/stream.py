@@ -2,9 +2,9 @@
 
 `write` has two fast branches, for ``bytes`` and for ``str``. They repeat the same lines on purpose: a helper's call
 would double the cost. They take no lock, and rely on the GIL: CPython does not switch threads between the load of
-``_room`` and the call that copies the bytes. Where it may, `room_for_fast` leaves them no room. They load methods into
-local names first, because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls take
-the lock.
+``_room`` and the call that copies the bytes. Where it is known that it may, `room` leaves them none. They load methods
+into local names first, because CPython 3.11 does not cache the lookup of a method that is an attribute. All other calls
+take the lock.
 
 If a public method raises after it has taken bytes, or after it has begun to end the upload, the upload ends. `write`,
 ``_write_slowly`` and ``_finish`` each have one ``except BaseException``, which passes the error to `Upload.fail`.

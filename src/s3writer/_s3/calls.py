@@ -32,11 +32,10 @@ class Begun:
 class Calls:
     """The calls for the object ``key`` in ``bucket``, through a boto3 client and with the caller's arguments.
 
-    ``combines`` says whether the parts' checksums yield the whole object's. ``is_declared`` says that the upload was
-    begun with ``algorithm``, as far as S3 tells: else each part still has its checksum, but S3 takes none in the
-    commit. ``has_gaps`` says that some part numbers are not used. S3 allows gaps only if the parts have no checksums of
-    its newer kinds (API reference, CompletedPart). So each part is sent with its MD5 instead, and its checksum stays in
-    the receipt.
+    ``combines`` says whether the parts' checksums yield the whole object's. ``has_gaps`` says that some part numbers
+    are not used, and ``is_declared`` that S3 knows of the algorithm since the upload was begun. S3 allows gaps only if
+    the parts have no checksums of its newer kinds (API reference, CompletedPart), and it refuses those that were not
+    declared. So each part is sent with its MD5 instead. If there are gaps, its checksum stays in the receipt.
     """
 
     client: Any
@@ -97,8 +96,8 @@ class Calls:
         """Send ``pieces`` as part ``number``, through ``body``. ``digest`` has seen the first of their bytes."""
         checksums = self._checksums(pieces, digest)
         proof: dict[str, str] = checksums
-        body.has_checksum = self.algorithm is not None
-        if checksums and self.has_gaps:
+        body.has_checksum = self.algorithm is not None and self.is_declared
+        if checksums and (self.has_gaps or not self.is_declared):
             proof = {"ContentMD5": MD5.start().value_of(pieces)}
         doing = f"uploading part {number} to"
         answer = self._call(doing, PART, UploadId=upload_id, PartNumber=number, Body=body, **proof)
@@ -187,10 +186,10 @@ class Calls:
 
     def result(self, answer: Mapping[str, Any], size: int, parts: int, computed: str | None) -> UploadResult:
         """The result, made of S3's ``answer`` and of the caller's knowledge."""
-        etag = answer.get("ETag", "").strip('"')
+        etag = (answer.get("ETag") or "").strip('"')
         quoted = f'"{etag}"' if etag else None
-        field = self.algorithm.field if self.algorithm else ""
-        confirmed = _labelled({field: answer.get(field)})
+        name = computed.partition(":")[0] if computed else self.algorithm.name if self.algorithm else ""
+        confirmed = _labelled({f"Checksum{name}": answer.get(f"Checksum{name}")})
         return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, confirmed, computed)
 
     def _published(self, answer: Mapping[str, Any], size: int, parts: int, computed: str | None) -> CommitAnswer:
@@ -198,7 +197,7 @@ class Calls:
         if not answer.get("ETag"):
             with contextlib.suppress(NotCommittedError):
                 head = self.head() or {}
-                answer = head if self.is_ours(head) else answer
+                answer = {**answer, "ETag": head.get("ETag") if self.is_ours(head) else None}
         return CommitAnswer(Answer.YES, computed, self.result(answer, size, parts, computed))
 
     def _failed(self, error: Exception, answer: Answer, computed: str | None) -> CommitAnswer:

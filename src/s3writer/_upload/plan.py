@@ -15,9 +15,9 @@ size(n)  = max(part_size, min(doubled, cap), demanded)
 No part is larger than the *ceiling*, see below. ``doubles_after`` is 7, or ``max_concurrency`` if that is less.
 
 *Doubled* makes the fixed cost of a request negligible. The *cap* limits doubled parts, so that ``in_flight`` of them
-and the part being filled fit into ``memory``. ``in_flight`` is ``max_concurrency``. But with the default settings it is
-15 for the first 512 parts, and 7 after them. For 15 parts of 8 MiB fill a fast line, and 7 of 16 MiB leave room for a
-longer stream.
+and the part being filled fit into ``memory``. ``in_flight`` is ``max_concurrency``. Only if neither ``max_memory`` nor
+``max_concurrency`` is given, it is 15 for the first 512 parts, and 7 after them. For 15 parts of 8 MiB fill a fast
+line, and 7 of 16 MiB leave room for a longer stream.
 
 *Demanded* makes a long stream fit into 10,000 parts. It does not affect the first 2,000 parts. After them it grows by
 168 KiB a part, so 8,000 parts hold 5 TiB (168 KiB x 8,000 x 8,001 / 2 = 5.007 TiB), and the largest has 1.28 GiB. When

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from s3writer._s3.client import default_client
+from s3writer._errors import add_note
+from s3writer._s3 import client as clients
 from s3writer.cli.command import talks_to_s3
 from s3writer.cli.endings import echo
 from s3writer.cli.parameters import Url
@@ -17,9 +18,10 @@ from s3writer.cli.words import in_shell
 class UnfitStoreError(Exception):
     """The store does not do what s3writer needs, or something of the check is left there."""
 
-    def __init__(self, message: str, findings: list[dict[str, Any]]) -> None:
+    def __init__(self, message: str, findings: list[dict[str, Any]], left: str) -> None:
         super().__init__(message)
         self.findings = findings
+        self.left = left
 
 
 @click.command()
@@ -28,29 +30,42 @@ class UnfitStoreError(Exception):
 def check_store(url: tuple[str, str]) -> Any:
     """Try under URL which promises hold on the store, and which it ignores or refuses.
 
-    Some 30 MB are written below URL, under keys that nobody uses, and removed. It takes a minute or less.
+    Some 30 MB are written below URL, under keys that nobody uses, and removed. It takes seconds, or a minute on a slow
+    line.
     """
     bucket, prefix = url
     separator = "/" if prefix and not prefix.endswith("/") else ""
-    place = Place(default_client(), bucket, f"{prefix}{separator}s3writer-check-{os.urandom(8).hex()}/")
+    place = Place(clients.default_client(), bucket, f"{prefix}{separator}s3writer-check-{os.urandom(8).hex()}/")
     is_for_people = not click.get_current_context().params["as_json"]
     findings: list[Finding] = []
-    left: list[str] = []
     try:
         for finding in check(place):
             findings.append(finding)
             if is_for_people:
                 _show(finding)
-    finally:
-        left = place.remove()
-        if left:
-            echo(f"s3writer: these may be left in s3://{bucket}: {', '.join(left)}", err=True)
+    except BaseException as error:
+        _remove(place, error)
+        raise
+    left = _remove(place, None)
     shown = [{**vars(finding), "verdict": finding.verdict.value} for finding in findings]
     missing = [finding.name for finding in findings if finding.is_needed and finding.verdict is not Verdict.HOLDS]
     if missing or left:
-        reason = f"s3writer can't be used here: {', '.join(missing)}" if missing else "not all could be removed"
-        raise UnfitStoreError(reason, shown)
+        reason = f"s3writer can't be used here: {', '.join(missing)}" if missing else f"{left} may be left"
+        raise UnfitStoreError(reason, shown, left)
     return shown
+
+
+def _remove(place: Place, error: BaseException | None) -> str:
+    """Remove all. Returns the URLs of what may be left, and tells them to ``error``, or to an interrupt."""
+    try:
+        left = place.remove()
+    except BaseException as interrupt:
+        add_note(interrupt, f"objects and uploads may be left below s3://{place.bucket}/{place.prefix}")
+        raise
+    urls = ", ".join(f"s3://{place.bucket}/{key}" for key in left)
+    if error is not None and urls:
+        add_note(error, f"{urls} may be left")
+    return urls
 
 
 def _show(finding: Finding) -> None:

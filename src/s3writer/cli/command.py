@@ -50,9 +50,10 @@ def talks_to_s3(function: Callable[..., Any]) -> Callable[..., Any]:
             warnings.messages.extend(notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
+        key = url[1] if isinstance(url := given.get("url"), tuple) else ""
         for message in dict.fromkeys(warnings.messages):
             if IN_FLIGHT not in message:
-                echo(f"s3writer: {warnings.in_shell.get(message) or in_shell(message)}", err=True)
+                echo(f"s3writer: {warnings.in_shell.get(message) or in_shell(message, key)}", err=True)
         click.get_current_context().exit(code)
 
     options = [

@@ -22,7 +22,7 @@ from s3writer.pending import PartlyCommittedError, PendingUpload
 #: What the log says of an upload that was kept.
 _KEPT = ("bucket", "key", "upload_id", "resume")
 #: Commands that publish nothing.
-_LOOKING = {"abort", "sweep", "uploads"}
+_LOOKING = {"abort", "check-store", "sweep", "uploads"}
 
 
 class UnknownUploadError(Exception):
@@ -105,15 +105,23 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
         ending, code = "failed", 1
     if isinstance(error, KeyboardInterrupt) and any(IN_FLIGHT in note for note in notes(error)):
         ending += ", not published"
-    message = in_shell(_faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error)))
+    message = _faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error))
+    if isinstance(error, (S3WriterError, ValueError, TypeError)):
+        message = in_shell(message, _key())
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        added = [in_shell(note) for note in notes(error)]
+        added = [in_shell(note, _key()) for note in notes(error)]
         answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": added}
         answer |= known | others
         echo(json.dumps(answer, default=_plain))
     echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
     return code
+
+
+def _key() -> str:
+    """The key that was given to the command."""
+    url = click.get_current_context().params.get("url")
+    return url[1] if isinstance(url, tuple) else ""
 
 
 def notes(error: BaseException) -> list[str]:
@@ -132,7 +140,9 @@ def _resuming(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> 
     """The words of the command that does it."""
     words = ["s3writer", "resume", f"s3://{bucket}/{key}", upload_id]
     for name, value in resume.items():
-        if value is not None:
+        if name == "checksum" and value is None:
+            words += ["--checksum", "none"]
+        elif value is not None:
             own = {"token": ["--token", value], "checksum": ["--checksum", value], "exclusive": ["--exclusive"]}
             words += own.get(name, ["--argument", f"{name}={value}"])
     return words

@@ -35,6 +35,9 @@ class Pipe(io.RawIOBase):
         self.size += count
         return count
 
+    def end(self) -> None:
+        """Nobody reads any more: where that can be done, let a program notice that goes on writing."""
+
     @abstractmethod
     def _read(self, target: Any) -> int | None:
         """Read into ``target``. Returns how many bytes, 0 at the end, or None if none have come for a second."""
@@ -50,10 +53,9 @@ class PolledPipe(Pipe):
         self._poll = select.poll()
         self._poll.register(file.fileno(), select.POLLIN)
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Close the file, so that a program that goes on writing to it notices."""
         self._file.close()
-        super().close()
 
     def _read(self, target: Any) -> int | None:
         if self._poll.poll(_IDLE_SECONDS * 1000):
@@ -67,7 +69,7 @@ class ThreadedPipe(Pipe):
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
-        self._pieces: Queue[bytes | OSError] = Queue(_PIECES_AHEAD)
+        self._pieces: Queue[bytes | BaseException] = Queue(_PIECES_AHEAD)
         self._piece = memoryview(b"")
         self._is_at_end = False
         Job(self._read_ahead, "s3writer-pipe").start()
@@ -78,7 +80,7 @@ class ThreadedPipe(Pipe):
                 piece = self._pieces.get(timeout=_IDLE_SECONDS)
             except Empty:
                 return None
-            if isinstance(piece, OSError):
+            if isinstance(piece, BaseException):
                 raise piece
             self._piece, self._is_at_end = memoryview(piece), not piece
         count = min(len(target), len(self._piece))
@@ -91,7 +93,7 @@ class ThreadedPipe(Pipe):
         while piece:
             try:
                 piece = os.read(self._file.fileno(), _PIECE_BYTES)
-            except OSError as error:
+            except BaseException as error:
                 self._pieces.put(error)
                 return
             self._pieces.put(piece)

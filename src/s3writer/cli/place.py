@@ -1,6 +1,6 @@
 """Where `check-store` writes: a prefix of its own, which it empties in the end."""
 
-import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,9 @@ from s3writer._file.writer import MultipartUploadWriter
 from s3writer._s3 import faults
 from s3writer._s3.checksums import best
 from s3writer.pending import PendingUpload
-from s3writer.unfinished import list_uploads
 
 SMALL = b"a small object"
-_GONE = {"NoSuchKey", "404"}
+_GONE = {"NoSuchKey", "NoSuchUpload", "404"}
 
 
 @dataclass
@@ -24,11 +23,18 @@ class Place:
     bucket: str
     prefix: str
     keys: list[str] = field(default_factory=list)
+    uploads: list[tuple[str, str]] = field(default_factory=list)
 
     def key(self, name: str) -> str:
         """A key that nobody else uses."""
         self.keys.append(self.prefix + name)
         return self.keys[-1]
+
+    def begin(self, key: str) -> str:
+        """Begin an upload. Returns its id."""
+        upload_id = str(self.client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"])
+        self.uploads.append((key, upload_id))
+        return upload_id
 
     def write(self, key: str, data: bytes = SMALL, **options: Any) -> MultipartUploadWriter:
         """Write an object. Returns its writer, closed."""
@@ -40,7 +46,9 @@ class Place:
         """Upload an object in parts, without publishing it. One part may have any size."""
         with self._writer(key, **options) as stream:
             stream.write(data)
-            return stream.prepare()
+            pending = stream.prepare()
+        self.uploads.append((key, pending.upload_id))
+        return pending
 
     def _writer(self, key: str, **options: Any) -> MultipartUploadWriter:
         given = {"checksum": best().name, **options}
@@ -51,34 +59,38 @@ class Place:
         return self.client.head_object(Bucket=self.bucket, Key=key)
 
     def content(self, key: str, **arguments: Any) -> bytes | None:
-        """The object's bytes, None if the store gives none."""
-        with contextlib.suppress(ClientError):
+        """The object's bytes, None if there is no object."""
+        try:
             return bytes(self.client.get_object(Bucket=self.bucket, Key=key, **arguments)["Body"].read())
-        return None
+        except ClientError as error:
+            if faults.code(error) in _GONE:
+                return None
+            raise
 
     def remove(self) -> list[str]:
         """Remove all objects, with all their versions, and all uploads. Returns the keys of what may be left."""
         left = []
+        for key, upload_id in self.uploads:
+            left += self._try(self._abort, key, upload_id)
         for key in self.keys:
-            try:
-                self._remove_uploads(key)
-                self._remove_versions(key)
-            except (BotoCoreError, ClientError, OSError):
-                left.append(key)
-        return left
+            left += self._try(self._remove_versions, key)
+        return list(dict.fromkeys(left))
 
-    def _remove_uploads(self, key: str) -> None:
-        for upload in list_uploads(self.bucket, key, client=self.client):
-            if upload.key == key:
-                upload.abort(client=self.client)
+    def _try(self, removal: Callable[..., object], key: str, *others: str) -> list[str]:
+        """Remove something of ``key``. Returns the key if it may be left."""
+        try:
+            removal(key, *others)
+        except ClientError as error:
+            return [] if faults.code(error) in _GONE else [key]
+        except BotoCoreError:
+            return [key]
+        return []
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
 
     def _remove_versions(self, key: str) -> None:
-        try:
-            answer = self.client.delete_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if faults.code(error) in _GONE:
-                return
-            raise
+        answer = self.client.delete_object(Bucket=self.bucket, Key=key)
         if answer.get("VersionId"):  # the bucket keeps versions, and has just got a delete marker
             found = self.client.list_object_versions(Bucket=self.bucket, Prefix=key)
             for version in found.get("Versions", []) + found.get("DeleteMarkers", []):

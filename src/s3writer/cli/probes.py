@@ -6,11 +6,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from s3writer._errors import KeyExistsError, NotCommittedError
+from s3writer._errors import (
+    BucketNotFoundError,
+    ConnectionFailedError,
+    CredentialsError,
+    KeyExistsError,
+    NotCommittedError,
+)
 from s3writer._s3.checksums import Algorithm, algorithms
 from s3writer._upload.plan import MIB, MIN_PART_BYTES
 from s3writer.cli.place import SMALL, Place
@@ -68,7 +75,9 @@ class Probe:
             self.attempt(place)
         except NotKeptError as error:
             return Finding(*about, Verdict.IGNORED, self.is_needed, str(error), self.advice)
-        except (BotoCoreError, ClientError, OSError) as error:
+        except (BucketNotFoundError, ConnectionFailedError, CredentialsError):
+            raise  # it says nothing of this promise
+        except Exception as error:
             return Finding(*about, Verdict.REFUSED, self.is_needed, _said(error), self.if_refused or self.advice)
         return Finding(*about, Verdict.HOLDS, self.is_needed)
 
@@ -137,12 +146,12 @@ def _gaps(place: Place) -> None:
 
 def _publish_parts(place: Place, key: str, sizes: Mapping[int, int]) -> None:
     """Publish an object of parts of these sizes in bytes, by their numbers."""
-    upload_id = place.client.create_multipart_upload(Bucket=place.bucket, Key=key)["UploadId"]
+    upload_id = place.begin(key)
     whole, parts = b"", []
     for number, size in sizes.items():
         data = os.urandom(size)
         named = {"Bucket": place.bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
-        parts.append({"PartNumber": number, "ETag": place.client.upload_part(**named, Body=data)["ETag"]})
+        parts.append({"PartNumber": number, "ETag": place.client.upload_part(**named, Body=data).get("ETag", "")})
         whole += data
     place.client.complete_multipart_upload(
         Bucket=place.bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
@@ -170,12 +179,12 @@ def _checksum(algorithm: Algorithm) -> Callable[[Place], None]:
         key = place.key(algorithm.name)
         named = {"Bucket": place.bucket, "Key": key, "Body": SMALL}
         place.write(key, checksum=algorithm.name)
-        with contextlib.suppress(ClientError):
-            place.client.put_object(**named, **{algorithm.field: _digest(algorithm, _OTHER)})
+        wrong = {algorithm.field: _digest(algorithm, _OTHER)}
+        with _refusal(HTTPStatus.BAD_REQUEST):
+            place.client.put_object(**named, **wrong)
             raise NotKeptError("an object with a wrong checksum was taken")
         upload_id = place.prepare(key, checksum=algorithm.name).upload_id
-        with contextlib.suppress(ClientError):
-            wrong = {algorithm.field: _digest(algorithm, _OTHER)}
+        with _refusal(HTTPStatus.BAD_REQUEST):
             place.client.upload_part(**named, UploadId=upload_id, PartNumber=2, **wrong)
             raise NotKeptError("a part with a wrong checksum was taken")
 
@@ -216,7 +225,7 @@ def _if_match(place: Place) -> None:
     key = place.key("if-match")
     etag = place.write(key).result.etag
     place.write(key, IfMatch=etag)
-    with contextlib.suppress(NotCommittedError):
+    with _refusal(HTTPStatus.PRECONDITION_FAILED):
         place.write(key, _OTHER, IfMatch=_NOBODYS_ETAG)
         raise NotKeptError("the object was overwritten")
 
@@ -248,7 +257,9 @@ def _tags(place: Place) -> None:
 def _customer_key(place: Place) -> None:
     key = place.key("customer-key")
     place.write(key, **_CUSTOMER_KEY)
-    _check(place.content(key) is None, "the object can be read without the key")
+    with _refusal(HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN):
+        place.content(key)
+        raise NotKeptError("the object can be read without the key")
     _check(place.content(key, **_CUSTOMER_KEY) == SMALL, "the object can't be read with the key")
 
 
@@ -272,7 +283,7 @@ def _check(is_so: bool, otherwise: str) -> None:
 
 
 def _expect_refusal(place: Place, wrong: PendingUpload) -> None:
-    with contextlib.suppress(NotCommittedError):
+    with _refusal(HTTPStatus.BAD_REQUEST):
         wrong.commit(client=place.client)
         raise NotKeptError("it was published")
     wrong.abort(client=place.client)
@@ -284,10 +295,22 @@ def _digest(algorithm: Algorithm, data: bytes) -> str:
     return digest.value()
 
 
+@contextlib.contextmanager
+def _refusal(*statuses: int) -> Iterator[None]:
+    """What the store must answer with one of these statuses of HTTP. Another answer is raised."""
+    try:
+        yield
+    except (ClientError, NotCommittedError) as error:
+        refused = error if isinstance(error, ClientError) else error.__cause__
+        status = refused.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(refused, ClientError) else 0
+        if status not in statuses:
+            raise
+
+
 def _said(error: BaseException) -> str:
     """What the store said, else what the error says."""
     for each in (error, error.__cause__):
         if isinstance(each, ClientError):
             told = each.response["Error"]
             return f"{told.get('Code')}: {told.get('Message', '').rstrip('.')}"
-    return str(getattr(error, "strerror", None) or error)
+    return str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")

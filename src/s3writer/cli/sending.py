@@ -55,7 +55,6 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--exact", is_flag=True, help="Publish only if exactly --expected-size bytes come."),
         click.option("--allow-dot-segments", is_flag=True, help="Let the key have a segment '.' or '..'."),
         click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256, SHA1 or none; the best CRC if not given."),
-        click.option("--no-commit-token", is_flag=True, help="Add no token to the object's metadata."),
         click.option(
             "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."
         ),
@@ -83,6 +82,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--sse", help="AES256 or aws:kms.")
 @click.option("--sse-kms-key-id", help="For aws:kms.")
 @click.option("--keep", is_flag=True, help="If it fails, leave the upload in S3, to be resumed.")
+@click.option("--no-commit-token", is_flag=True, help="Add no token to the object's metadata.")
 @talks_to_s3
 def put(
     *,
@@ -92,6 +92,7 @@ def put(
     sse: str | None,
     sse_kms_key_id: str | None,
     keep: bool,
+    no_commit_token: bool,
     **sending: Any,
 ) -> Any:
     """Stream standard input to an object, or the output of COMMAND.
@@ -114,7 +115,9 @@ def put(
     def begin(_: Any, **options: Any) -> MultipartUploadWriter:
         bucket, key = url
         on_error: Literal["keep", "abort"] = "keep" if keep else "abort"
-        return MultipartUploadWriter(bucket, key, on_error=on_error, **{**arguments, **options})
+        return MultipartUploadWriter(
+            bucket, key, on_error=on_error, commit_token=not no_commit_token, **arguments, **options
+        )
 
     return _send(begin, **sending)
 
@@ -167,7 +170,6 @@ def _send(
     expected_size: int | None,
     exact: bool,
     checksum: str | None,
-    no_commit_token: bool,
     argument: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> dict[str, Any]:
@@ -182,8 +184,6 @@ def _send(
     bar, buffer = Bar(size_in_s3, is_shown=is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
     if checksum is not None:
         given["checksum"] = None if checksum.lower() == "none" else checksum
-    if no_commit_token:
-        given["commit_token"] = False
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **customer_key(sse_c_key_file)}
     with _output(prepare) as write, sources.produced(command) as producer:
         source = sources.compressed(producer.output, compression)

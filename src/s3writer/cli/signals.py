@@ -12,7 +12,7 @@ def _known(*names: str) -> list[signal.Signals]:
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
-#: What ends a program. Windows sends SIGBREAK for Ctrl-Break, and when a console is closed.
+#: What ends a program. Windows sends SIGBREAK for Ctrl-Break.
 _ENDS = dict.fromkeys(_known("SIGTERM", "SIGBREAK"), Terminated) | dict.fromkeys(_known("SIGHUP"), HungUp)
 
 

@@ -64,7 +64,7 @@ class Producer:
         """Let the program go on no longer."""
         if self._process is None:
             return
-        self.output.close()
+        self.output.end()
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE_SECONDS)

@@ -18,6 +18,7 @@ _OPTIONS = {
     )
 } | {"commit_token": "--no-commit-token", "region_name": "--region"}
 
+_QUOTES = "'\""
 _LONG = "|".join(name for name in _OPTIONS if "_" in name)
 _NAME = re.compile(
     rf"""(?<![\w/.=-]) (?: ({"|".join(_OPTIONS)}) = ("[^"]*"|'[^']*'|[\w-]+) | ({_LONG}) ) (?![\w/=-])""", re.VERBOSE
@@ -35,8 +36,12 @@ _PHRASES = {
 }
 
 
-def in_shell(text: str) -> str:
-    """``text`` with options in the place of parameters: ``--part-size 8388608`` for ``part_size=8388608``."""
+def in_shell(text: str, key: str = "") -> str:
+    """``text`` with options in the place of parameters: ``--part-size 8388608`` for ``part_size=8388608``. An object's
+    ``key`` is left as it is.
+    """
+    if key:
+        return key.join(map(in_shell, text.split(key)))
     for phrase, other in _PHRASES.items():
         text = text.replace(phrase, other)
     return _NAME.sub(_option, text)
@@ -44,6 +49,8 @@ def in_shell(text: str) -> str:
 
 def _option(found: re.Match[str]) -> str:
     name, value, bare = found.groups()
-    if bare or value in {"True", "False"}:
+    if bare or value == str(name != "commit_token"):
         return _OPTIONS[bare or name]
-    return f"{_OPTIONS[name]} {value.strip(chr(34) + chr(39)).replace('None', 'none')}"
+    if value in {"True", "False"}:
+        return found[0]
+    return f"{_OPTIONS[name]} {'none' if value == 'None' else value.strip(_QUOTES)}"
