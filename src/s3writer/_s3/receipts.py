@@ -28,8 +28,8 @@ class UploadResult:
         checksum: ``"CRC64NVME:<base64>"`` of the whole object, as S3 answered it; with SHA1 or SHA256, and more than
             one part, a checksum of the parts' checksums. None if S3 answered none: the store does not keep checksums,
             the answer was lost, the object came from segments, or the writer had ``checksum=None``.
-        computed_checksum: the same, but as the writer computed it from the bytes that it sent. None for more than one
-            part with SHA1 or SHA256, and with ``checksum=None``.
+        computed_checksum: the same, but as the writer computed it from the bytes that it sent. None with
+            ``checksum=None``, and with SHA1 or SHA256 if there is more than one part.
 
     """
 

@@ -6,13 +6,13 @@ part in flight does harm: one more thread waits for Python's lock, bytes leave t
 sent, and the memory could make the other parts larger.
 
 So a stream begins with 7 parts in flight, ``f`` below, or with ``max_concurrency`` if that is less. It goes on with
-``max_concurrency``, ``m`` below, as soon as the first parts took as long as S3's do. If they did not, and the stream is
-long enough, it tries few, and compares. Its phases:
+``max_concurrency``, ``m`` below, as soon as the first parts turn out to be as slow as parts to S3 are. If they are
+faster, and the stream is long enough, it tries few, and compares. Its phases:
 
 ```text
 phase      parts                what happens
-FILLING    1 to 2 f             The pipeline fills, and connections are made. If four parts have arrived, and took as
-                                long as S3's at their best (90 MB/s, and 15 ms for the answer), go to MANY. From part
+FILLING    1 to 2 f             The pipeline fills, and connections are made. If four parts have arrived, and were no
+                                faster than S3 at its best (90 MB/s, and 15 ms for the answer), go to MANY. From part
                                 f + 1 on, measure the rate of all requests together, and of each. If each has 90 MB/s
                                 or less, S3 may be the limit: go to MANY. Else go to COMPARING.
 COMPARING  2 f + 1 and 4 more   The pipeline empties down to two parts. Then measure the rates with two in flight, and
@@ -68,7 +68,7 @@ _BUSY = 0.95
 class Phase(Enum):
     """Where the search for the right number of parts in flight stands."""
 
-    FILLING = "many in flight, measured"
+    FILLING = "the first ones in flight, measured"
     COMPARING = "few in flight, measured"
     FEW = "few in flight, until they get slow"
     MANY = "many in flight, for good"
