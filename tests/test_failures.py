@@ -547,6 +547,22 @@ def test_a_write_that_waits_while_a_dying_wrapper_gives_the_upload_up_is_told_so
     assert uploads(client, key) == []
 
 
+def test_a_write_during_which_a_dying_wrapper_gives_the_upload_up_is_told_so(client: Any, key: str) -> None:
+    stream, encode = writer(client, key), iter([b"one", b"two"])
+
+    def give_up_at_the_second(_: str) -> bytes:
+        piece = next(encode)
+        if piece == b"two":
+            with pytest.warns(ResourceWarning, match="never closed"):
+                stream._abandon("it was never closed")
+        return piece
+
+    stream._encode = give_up_at_the_second
+    with pytest.raises(AbortedError):
+        stream.write("x" * 500_000)
+    assert content(client, key) is None
+
+
 def test_an_abort_at_exit_that_takes_too_long_names_the_upload(
     client: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

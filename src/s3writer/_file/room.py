@@ -20,7 +20,7 @@ class NoRoom(IntEnum):
     FAILED = -2
     #: Another call of the writer is running.
     BUSY = -3
-    #: A part has failed, a dying wrapper has written, or the writer was closed during a write.
+    #: A part has failed, or a dying wrapper has written.
     NEWS = -4
     #: This process is a forked child, and the writer belongs to its parent.
     FORKED = -5

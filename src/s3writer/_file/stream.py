@@ -249,10 +249,12 @@ class UploadStream(WriteOnly):
                             for piece in pieces:
                                 is_taking = True
                                 room = take(piece)
+                            if self.closed:  # a finaliser has given the upload up meanwhile
+                                self._upload.check()
                             check_size(self._upload, self._intake.taken, self._exact_size)
                         self._put = self._intake.put
                         self._room = room_for_fast(min(room, ROOM_BYTES))
-                        if self._upload.pipeline.jobs.failures or self._intake.late or self.closed:
+                        if self._upload.pipeline.jobs.failures or self._intake.late:
                             self._room = NoRoom.NEWS
                     except BaseException:
                         self._has_failed |= is_taking
