@@ -142,18 +142,17 @@ def test_a_handler_s_exception_is_raised_even_if_threading_makes_a_key_error_of_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = next(name for name in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, name))
-    begin = getattr(threading, name)
+    begin, is_working = getattr(threading, name), threading.Event()
 
     def begin_and_be_interrupted(*arguments: Any, **named: Any) -> None:
         begin(*arguments, **named)
-        while any(thread.name == "s3writer-idle" for thread in threading._limbo.values()):  # type: ignore[attr-defined]
-            time.sleep(0.001)
+        assert is_working.wait(30)  # by then Python has registered the thread, and forgotten that it is to start
         raise TimeoutError("of a signal's handler")
 
     join_threads()
     monkeypatch.setattr(threading, name, begin_and_be_interrupted)
     with pytest.raises(TimeoutError, match="of a signal's handler"):
-        Job(lambda: None).start()
+        Job(is_working.set).start()
 
 
 def test_while_the_interpreter_shuts_down_no_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
 from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import algorithms
+from s3writer._s3.proof import Proof
 from s3writer._s3.receipts import Receipt, UploadResult
 from s3writer._upload.cleanup import remove_now
 from s3writer._upload.commit import Commit
@@ -149,7 +150,7 @@ def pending_of(calls: Calls, upload_id: str, parts: Sequence[Receipt]) -> Pendin
         upload_id,
         sum(part.size for part in parts),
         tuple(parts),
-        calls.whole_checksum(parts),
+        calls.proof.of_whole(parts),
         calls.token,
         calls.exclusive,
         calls.arguments.for_commit(),
@@ -247,8 +248,8 @@ def _calls(pending: PendingUpload, client: Any, s3_arguments: Mapping[str, Any])
     arguments = Arguments(s3.meta.service_model, s3_arguments)
     arguments.refuse_late_ones()
     names = (name.removeprefix("Checksum") for part in pending.parts for name in part.checksums)
-    algorithm = algorithms().get(next(names, ""))
-    return Calls(s3, pending.bucket, pending.key, arguments, algorithm, pending.exclusive, pending.token)
+    proof = Proof(algorithms().get(next(names, "")))
+    return Calls(s3, pending.bucket, pending.key, arguments, proof, pending.exclusive, pending.token)
 
 
 def _log_end(pending: PendingUpload, outcome: str, began: float) -> None:

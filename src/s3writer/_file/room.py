@@ -8,7 +8,6 @@ from types import FunctionType, MethodType
 #: Only CPython switches threads at few places, and only with the GIL. It has this function since 3.13.
 _IS_CPYTHON = sys.implementation.name == "cpython"
 _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: _IS_CPYTHON)
-_PYTHON = (FunctionType, MethodType)
 #: Py_TPFLAGS_HEAPTYPE of Python's C interface.
 _HEAP_TYPE = 1 << 9
 
@@ -39,5 +38,4 @@ def room_for_fast(room: int) -> int:
 
 def _is_of_python(watcher: object) -> bool:
     """Whether it is a function of Python, or an object of a class that was made by Python."""
-    is_made = bool(type(watcher).__flags__ & _HEAP_TYPE)
-    return isinstance(watcher, _PYTHON) or is_made
+    return isinstance(watcher, (FunctionType, MethodType)) or bool(type(watcher).__flags__ & _HEAP_TYPE)

@@ -27,7 +27,7 @@ class Body:
     chunk of each read, and S3 allows only the last chunk to be short.
 
     ``check`` is called before each slice, and may raise to stop the sending. ``asks_first`` says whether botocore asks
-    S3, and waits for the answer, before it sends the bytes. ``has_checksum`` says that botocore may add a checksum.
+    S3, and waits for the answer, before it sends the bytes.
     """
 
     def __init__(self, pieces: Sequence[memoryview], check: Callable[[], object] = lambda: None) -> None:
@@ -41,7 +41,6 @@ class Body:
         #: How often botocore was about to send it, and how many of these attempts read the last byte.
         self.attempts = self.whole_attempts = 0
         self.asks_first = True
-        self.has_checksum = True
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -129,7 +128,7 @@ class Body:
 
 
 def watch(client: Any) -> None:
-    """Have ``client`` call `Body.begin_sending`, and add no checksum where the writer wants none. This adds four event
+    """Have ``client`` call `Body.begin_sending`, and add no checksums of its own to our bytes. This adds four event
     handlers, which stay on the client.
 
     botocore caches the handlers of an event. If another thread emits the event for the first time while this thread
@@ -145,8 +144,7 @@ def watch(client: Any) -> None:
 
 def _add_no_checksum(params: dict[str, Any], **_: Any) -> None:
     """Forget the checksum that botocore means to add. By default it adds a CRC32 to what has none."""
-    body = params["body"]
-    if isinstance(body, Body) and not body.has_checksum:
+    if isinstance(params["body"], Body):
         params["context"].pop("checksum", None)
 
 

@@ -12,8 +12,9 @@ from s3writer._errors import ChecksumMismatchError, NotCommittedError
 from s3writer._s3 import faults
 from s3writer._s3.arguments import Arguments
 from s3writer._s3.body import Body
-from s3writer._s3.checksums import MD5, Algorithm, Digest, best, named
+from s3writer._s3.checksums import Digest
 from s3writer._s3.operations import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Operation
+from s3writer._s3.proof import NO_CHECKSUMS, Proof, labelled
 from s3writer._s3.receipts import Answer, CommitAnswer, Receipt, UploadResult
 
 #: The object's metadata holds a random token under this name.
@@ -32,22 +33,16 @@ class Begun:
 class Calls:
     """The calls for the object ``key`` in ``bucket``, through a boto3 client and with the caller's arguments.
 
-    ``combines`` says whether the parts' checksums yield the whole object's. ``has_gaps`` says that some part numbers
-    are not used, and ``is_declared`` that S3 knows of the algorithm since the upload was begun. S3 allows gaps only if
-    the parts have no checksums of its newer kinds (API reference, CompletedPart), and it refuses those that were not
-    declared. So each part is sent with its MD5 instead. If there are gaps, its checksum stays in the receipt.
+    ``proof`` says which checksums go with them.
     """
 
     client: Any
     bucket: str
     key: str
     arguments: Arguments
-    algorithm: Algorithm | None = None
+    proof: Proof = NO_CHECKSUMS
     exclusive: bool = False
     token: str | None = None
-    combines: bool = True
-    is_declared: bool = True
-    has_gaps: bool = False
 
     @property
     def url(self) -> str:
@@ -59,15 +54,10 @@ class Calls:
         """Bucket and key."""
         return self.bucket, self.key
 
-    def start_digest(self) -> Digest | None:
-        """A digest for the next part, or None without checksums."""
-        return self.algorithm.start() if self.algorithm else None
-
     def put(self, body: Body, pieces: Sequence[memoryview], digest: Digest | None) -> CommitAnswer:
         """Publish ``pieces`` as the whole object, in one request that sends ``body``."""
-        checksums = self._checksums(pieces, digest)
-        checksum = _labelled(checksums)
-        body.has_checksum = self.algorithm is not None
+        checksums = self.proof.of(pieces, digest)
+        checksum = labelled(checksums)
         try:
             answer = _checked(self._send(PUT, Body=body, **checksums, **_metadata(self), **_condition(self)), "ETag")
         except Exception as error:
@@ -77,12 +67,8 @@ class Calls:
 
     def create(self) -> Begun:
         """Begin a multipart upload."""
-        declared = {}
-        if self.algorithm:
-            kind = "FULL_OBJECT" if self.algorithm.crc else "COMPOSITE"
-            declared = {"ChecksumAlgorithm": self.algorithm.name, "ChecksumType": kind}
         try:
-            answer = _checked(self._send(CREATE, **declared, **_metadata(self)), "UploadId")
+            answer = _checked(self._send(CREATE, **self.proof.declaration, **_metadata(self)), "UploadId")
         except Exception as error:
             failure = faults.translate(error, "beginning the upload to", *self.address)
             if not faults.is_refusal(error):
@@ -94,30 +80,16 @@ class Calls:
         self, upload_id: str, number: int, body: Body, pieces: Sequence[memoryview], digest: Digest | None
     ) -> Receipt:
         """Send ``pieces`` as part ``number``, through ``body``. ``digest`` has seen the first of their bytes."""
-        checksums = self._checksums(pieces, digest)
-        proof: dict[str, str] = checksums
-        body.has_checksum = self.algorithm is not None and self.is_declared
-        if checksums and (self.has_gaps or not self.is_declared):
-            proof = {"ContentMD5": MD5.start().value_of(pieces)}
+        checksums = self.proof.of(pieces, digest)
+        proofs = self.proof.of_part(checksums, pieces)
         doing = f"uploading part {number} to"
-        answer = self._call(doing, PART, UploadId=upload_id, PartNumber=number, Body=body, **proof)
-        answered = {name: value for name, value in answer.items() if _is_checksum(name)}
+        answer = self._call(doing, PART, UploadId=upload_id, PartNumber=number, Body=body, **proofs)
         for name, value in checksums.items():
-            if answered.get(name, value) != value:
+            if answer.get(name, value) != value:
                 raise ChecksumMismatchError(
-                    f"{doing} {self.url} failed: S3 has {name} {answered[name]}, not {value}", *self.address
+                    f"{doing} {self.url} failed: S3 has {name} {answer[name]}, not {value}", *self.address
                 )
-        return Receipt(number, len(body), answer.get("ETag", ""), checksums if self.is_declared else {})
-
-    def whole_checksum(self, receipts: Sequence[Receipt]) -> str | None:
-        """The object's checksum, "NAME:base64", computed from its parts' checksums. None if they don't yield one."""
-        if not self.algorithm or not self.algorithm.crc or not self.combines:
-            return None
-        name = self.algorithm.field
-        if any(name not in receipt.checksums for receipt in receipts):
-            return None
-        combined = self.algorithm.crc.combine((receipt.checksums[name], receipt.size) for receipt in receipts)
-        return _labelled({name: combined})
+        return Receipt(number, len(body), answer.get("ETag", ""), checksums)
 
     def complete(self, upload_id: str, receipts: Sequence[Receipt], checksum: str | None) -> CommitAnswer:
         """Publish the object that consists of these parts, and has this checksum as a whole."""
@@ -188,8 +160,7 @@ class Calls:
         """The result, made of S3's ``answer`` and of the caller's knowledge."""
         etag = (answer.get("ETag") or "").strip('"')
         quoted = f'"{etag}"' if etag else None
-        name = computed.partition(":")[0] if computed else self.algorithm.name if self.algorithm else ""
-        confirmed = _labelled({f"Checksum{name}": answer.get(f"Checksum{name}")})
+        confirmed = self.proof.confirmed(answer, computed)
         return UploadResult(self.bucket, self.key, quoted, answer.get("VersionId"), size, parts, confirmed, computed)
 
     def _published(self, answer: Mapping[str, Any], size: int, parts: int, computed: str | None) -> CommitAnswer:
@@ -214,11 +185,6 @@ class Calls:
     def _send(self, operation: Operation, **parameters: Any) -> Any:
         given = self.arguments.of(operation)
         return getattr(self.client, operation.method)(Bucket=self.bucket, Key=self.key, **{**given, **parameters})
-
-    def _checksums(self, pieces: Sequence[memoryview], digest: Digest | None) -> dict[str, str]:
-        if self.algorithm is None or digest is None:
-            return {}
-        return {self.algorithm.field: digest.value_of(pieces)}
 
 
 def _metadata(calls: Calls) -> dict[str, Any]:
@@ -249,22 +215,8 @@ def receipt_of(part: Mapping[str, Any]) -> Receipt | None:
     """One of ListParts' entries; None if it lacks what a commit needs."""
     if "Size" not in part or not part.get("ETag"):
         return None
-    checksums = {name: value for name, value in part.items() if _is_checksum(name)}
+    checksums = {name: value for name, value in part.items() if name.startswith("Checksum")}
     return Receipt(part["PartNumber"], part["Size"], part["ETag"], checksums)
-
-
-def algorithm_for(checksum: str | None, client: Any, *, is_ours: bool) -> Algorithm | None:
-    """The algorithm that ``checksum`` names. "auto" is the best there is, or none if the client wants none."""
-    if checksum is None:
-        return None
-    if checksum != "auto":
-        return named(checksum)
-    wants_none = client.meta.config.request_checksum_calculation == "when_required"
-    return None if wants_none and not is_ours else best()
-
-
-def _is_checksum(name: str) -> bool:
-    return name.startswith("Checksum") and name not in {"ChecksumType", "ChecksumAlgorithm"}
 
 
 def _checked(answer: Any, *fields: str) -> Any:
@@ -274,8 +226,3 @@ def _checked(answer: Any, *fields: str) -> Any:
     if "ResponseMetadata" in answer and not answer.keys() & fields:
         raise ValueError(f"the answer has no {fields[0]}, and may be that of a server in between")
     return answer
-
-
-def _labelled(checksums: Mapping[str, Any]) -> str | None:
-    """The first of S3's checksum fields, as "NAME:base64"."""
-    return next((f"{name.removeprefix('Checksum')}:{value}" for name, value in checksums.items() if value), None)

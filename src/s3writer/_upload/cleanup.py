@@ -262,7 +262,7 @@ class Cleanup:
 def _resume_options(calls: Calls) -> dict[str, Any]:
     """The options that `resume` needs for an upload, except secrets."""
     exclusive = {"exclusive": True} if calls.exclusive else {}
-    checksum = calls.algorithm.name if calls.algorithm else None
+    checksum = calls.proof.algorithm.name if calls.proof.algorithm else None
     return {"token": calls.token, "checksum": checksum, **exclusive, **calls.arguments.for_commit()}
 
 

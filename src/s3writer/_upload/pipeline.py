@@ -57,7 +57,7 @@ class Pipeline:
         self._asks_first = True
         #: Whether the answer to an attempt of a part was lost, so that S3 may still be at work on it. Threads set it.
         self.may_land = False
-        self.digest = calls.start_digest()
+        self.digest = calls.proof.start_digest()
 
     @property
     def upload_id(self) -> str | None:
@@ -94,7 +94,8 @@ class Pipeline:
         digest them, side by side. Digest the part's copy, not the caller's buffer, which the caller may change during
         the write; only ``bytes`` can't change.
         """
-        if self.digest is None or self.calls.algorithm is None or not self.calls.algorithm.outruns_memory:
+        algorithm = self.calls.proof.algorithm
+        if self.digest is None or algorithm is None or not algorithm.outruns_memory:
             return
         if type(piece.obj) is bytes and self.digest.size + len(piece) == part.size:
             self.digest.update(piece)
@@ -105,7 +106,7 @@ class Pipeline:
 
     def forget_digest(self) -> None:
         """Begin the next part's digest anew."""
-        self.digest = self.calls.start_digest()
+        self.digest = self.calls.proof.start_digest()
 
     def poll(self) -> None:
         """Record the parts that have arrived since the last call. Raise if a part has failed."""
@@ -115,7 +116,7 @@ class Pipeline:
     def send(self, part: Part) -> None:
         """Wait until one more part may be in flight, and hand ``part`` to a thread."""
         number, digest = self.ledger.allot(part.size), self.digest
-        self.digest = self.calls.start_digest()
+        self.digest = self.calls.proof.start_digest()
         self.collect(self._pace.most_in_flight - 1)
         self._pace.handed_over(number, time.monotonic())
         self.jobs.add(lambda: self._send_part(number, part, digest)).start()

@@ -11,6 +11,7 @@ from s3writer._s3 import faults
 from s3writer._s3.body import Body
 from s3writer._s3.calls import Calls, receipt_of
 from s3writer._s3.checksums import MD5, Digest, algorithms, named
+from s3writer._s3.proof import Proof
 from s3writer._s3.receipts import Receipt
 from s3writer._upload import outcome
 from s3writer._upload.jobs import run
@@ -43,7 +44,7 @@ def take_over(calls: Calls, upload_id: str, token: str | None, source: Readable 
         verify(used, source, *calls.address, upload_id)
     for part in misleading(parts, used):
         _overwrite(calls, upload_id, part)
-    return calls, used if calls.is_declared else [dataclasses.replace(part, checksums={}) for part in used]
+    return calls, used
 
 
 def usable(parts: Iterable[Receipt]) -> list[Receipt]:
@@ -90,22 +91,22 @@ def _list(calls: Calls, upload_id: str) -> tuple[Calls, list[Receipt]]:
     that was sent twice.
     """
     found: dict[int, Receipt | None] = {}
-    algorithm, combines, is_declared = calls.algorithm, True, False
+    proof = dataclasses.replace(calls.proof, is_declared=False)
     for page in calls.list_parts(upload_id):
         for part in page.get("Parts", []):
             number, receipt = part["PartNumber"], receipt_of(part)
             found[number] = receipt if found.get(number, receipt) == receipt else None
         if name := page.get("ChecksumAlgorithm"):
-            algorithm, is_declared = named(name), True
-        combines = page.get("ChecksumType") != "COMPOSITE"
-    calls = dataclasses.replace(calls, algorithm=algorithm, combines=combines, is_declared=is_declared)
-    return calls, [receipt for _, receipt in sorted(found.items()) if receipt is not None]
+            proof = Proof(named(name), combines=page.get("ChecksumType") != "COMPOSITE")
+    return dataclasses.replace(calls, proof=proof), [
+        receipt for _, receipt in sorted(found.items()) if receipt is not None
+    ]
 
 
 def _overwrite(calls: Calls, upload_id: str, part: Receipt) -> None:
     """Replace a part in S3 by one byte."""
     pieces = [memoryview(b"-")]
-    run(lambda: calls.upload_part(upload_id, part.number, Body(pieces), pieces, calls.start_digest()))
+    run(lambda: calls.upload_part(upload_id, part.number, Body(pieces), pieces, calls.proof.start_digest()))
 
 
 def _known(part: Receipt) -> tuple[Digest, str, type[NotCommittedError]] | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address, refuse_dot_segments
-from s3writer._s3.calls import Calls, algorithm_for
+from s3writer._s3.calls import Calls
+from s3writer._s3.proof import proof_for
 from s3writer._upload.plan import MAX_OBJECT_BYTES, OBJECT_LIMITS, check_limits, make_plan
 from s3writer._upload.upload import Upload
 
@@ -59,7 +60,7 @@ def new_upload(
         bucket,
         key,
         Arguments(s3.meta.service_model, s3_arguments, own_names),
-        algorithm_for(checksum, s3, is_ours=client is None),
+        proof_for(checksum, s3, is_ours=client is None),
         exclusive=exclusive,
         token=os.urandom(16).hex() if commit_token else None,
     )

@@ -10,7 +10,7 @@ from s3writer._errors import AbortedError, ObjectTooLargeError, add_note, say_fi
 from s3writer._log import warn
 from s3writer._s3.body import watch
 from s3writer._s3.calls import Calls
-from s3writer._s3.receipts import Receipt, UploadResult
+from s3writer._s3.receipts import Receipt, UploadResult, bare
 from s3writer._upload import at_exit
 from s3writer._upload.cleanup import Cleanup, left_behind
 from s3writer._upload.commit import Commit
@@ -71,7 +71,7 @@ class Upload(Destination):
         pipeline, calls = self.pipeline, self.calls
         if pipeline.beginning.has_begun:
             parts = self._send_rest(tail)
-            commit = Commit(calls, pipeline.upload_id, parts, calls.whole_checksum(parts))
+            commit = Commit(calls, pipeline.upload_id, parts, calls.proof.of_whole(parts))
         else:
             pipeline.ledger.size = tail.size
             commit = Commit.single(calls, tail, pipeline.digest, pipeline.jobs.check)
@@ -161,7 +161,8 @@ class Upload(Destination):
         if tail.size or not self.pipeline.ledger.parts:
             self.send(tail, is_last=True)
         self.pipeline.collect(0)
-        return self.pipeline.ledger.manifest()
+        manifest = self.pipeline.ledger.manifest()
+        return manifest if self.calls.proof.is_declared else bare(manifest)
 
     def _check_for_room(self) -> None:
         if self.pipeline.ledger.is_full:

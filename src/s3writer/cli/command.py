@@ -14,8 +14,7 @@ from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._s3 import client as _client
 from s3writer._s3 import faults as _faults
 from s3writer.cli import signals
-from s3writer.cli.endings import Warnings, echo, notes, tell_end
-from s3writer.cli.words import in_shell
+from s3writer.cli.endings import Warnings, echo, in_words, notes, tell_end
 from s3writer.pending import PartlyCommittedError
 
 
@@ -50,10 +49,9 @@ def talks_to_s3(function: Callable[..., Any]) -> Callable[..., Any]:
             warnings.messages.extend(notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
-        key = url[1] if isinstance(url := given.get("url"), tuple) else ""
         for message in dict.fromkeys(warnings.messages):
             if IN_FLIGHT not in message:
-                echo(f"s3writer: {warnings.in_shell.get(message) or in_shell(message, key)}", err=True)
+                echo(f"s3writer: {warnings.in_shell.get(message) or in_words(message)}", err=True)
         click.get_current_context().exit(code)
 
     options = [

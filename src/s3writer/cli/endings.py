@@ -107,10 +107,10 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
         ending += ", not published"
     message = _faults.redacted(str(error.strerror if isinstance(error, S3WriterError) else error))
     if isinstance(error, (S3WriterError, ValueError, TypeError)):
-        message = in_shell(message, _key())
+        message = in_words(message)
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        added = [in_shell(note, _key()) for note in notes(error)]
+        added = [in_words(note) for note in notes(error)]
         answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": added}
         answer |= known | others
         echo(json.dumps(answer, default=_plain))
@@ -118,10 +118,10 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
     return code
 
 
-def _key() -> str:
-    """The key that was given to the command."""
+def in_words(text: str) -> str:
+    """``text`` in the words of the command line, but for the key that was given to the command."""
     url = click.get_current_context().params.get("url")
-    return url[1] if isinstance(url, tuple) else ""
+    return in_shell(text, key=url[1] if isinstance(url, tuple) else "")
 
 
 def notes(error: BaseException) -> list[str]:

@@ -36,7 +36,7 @@ class Pipe(io.RawIOBase):
         return count
 
     def end(self) -> None:
-        """Nobody reads any more: where that can be done, let a program notice that goes on writing."""
+        """Read no more. Where pipes are polled, a program that goes on writing notices."""
 
     @abstractmethod
     def _read(self, target: Any) -> int | None:

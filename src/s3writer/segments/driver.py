@@ -24,9 +24,9 @@ from s3writer.segments.upload import (
     as_bytes,
     calls_of,
     first_part_size,
-    overwritten,
     pending_of,
     segment_at,
+    telling_overwritten,
 )
 from s3writer.segments.writer import CompressingSegmentWriter, SegmentWriter, check_encoding
 
@@ -142,12 +142,9 @@ def write_segments(
             joiner.add(last)
             joiner.add(empty if joiner.is_empty else b"")
             pending = pending_of(upload, joiner.finish())
-        try:
+        advice = "the executor has run it twice, and did not return the later run's receipt."
+        with telling_overwritten(calls, pending, joiner, advice):
             return publish(pending, checked(pending, s3, secrets), joiner.checksum)
-        except NotCommittedError as error:
-            if said := overwritten(error, calls, pending, joiner):
-                add_note(error, f"{said}: the executor has run it twice, and did not return the later run's receipt.")
-            raise
     except BaseException as error:
         try:
             _give_up(upload, run, error, s3, secrets)

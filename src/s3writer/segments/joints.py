@@ -57,7 +57,7 @@ class Joiner:
     @property
     def checksum(self) -> str | None:
         """The whole object's checksum, "NAME:base64"; for use after `finish`."""
-        return self._calls.whole_checksum(self._in_order())
+        return self._calls.proof.of_whole(self._in_order())
 
     @property
     def is_empty(self) -> bool:
@@ -94,7 +94,7 @@ class Joiner:
         """Send the held bytes as a part with the next number. Each segment leaves one free before its own parts."""
         pieces, self._ends, self._held = [memoryview(end) for end in self._ends], [], 0
         self.last_number = number = self.last_number + 1
-        digest = self._calls.start_digest()
+        digest = self._calls.proof.start_digest()
         self._collect(_IN_FLIGHT - 1)
         self._jobs.add(lambda: self._send_part(number, pieces, digest)).start()
 

@@ -29,6 +29,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from s3writer._s3.checksums import named
+from s3writer._s3.proof import Proof
 from s3writer._s3.receipts import Receipt
 from s3writer._upload.plan import MAX_PART_BYTES, MIN_PART_BYTES, Plan
 
@@ -105,6 +107,11 @@ class SegmentReceipt:
             return receipt
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no SegmentReceipt: {error}") from error
+
+
+def segment_proof(checksum: str | None) -> Proof:
+    """How parts of segments are verified. The upload declares no algorithm, since its part numbers may have gaps."""
+    return Proof(named(checksum) if checksum else None, is_declared=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The driver's side: an upload whose parts come from the writers of its segments."""
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from s3writer._s3 import faults
 from s3writer._s3.arguments import Arguments, check_address, refuse_dot_segments
 from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import best, named
-from s3writer._s3.receipts import Receipt, UploadResult
+from s3writer._s3.receipts import Receipt, UploadResult, bare
 from s3writer._upload import outcome
 from s3writer._upload.beginning import Beginning
 from s3writer._upload.jobs import run
@@ -20,7 +21,7 @@ from s3writer._upload.plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
 from s3writer.pending import PendingUpload, check_customer_key, checked, commit
 from s3writer.segments.joints import Joiner
 from s3writer.segments.part_numbers import MAX_SEGMENTS, NUMBERS
-from s3writer.segments.segment import Segment, SegmentReceipt
+from s3writer.segments.segment import Segment, SegmentReceipt, segment_proof
 from s3writer.segments.writer import chosen_for_segments
 
 #: After an interrupt, how long to wait for the id of the upload that is being begun.
@@ -173,12 +174,8 @@ class SegmentedUpload:
         except NotCommittedError as error:
             raise (outcome.gone(calls, self.upload_id) if faults.says_gone(error) else error) from error.__cause__
         pending = pending_of(self, parts)
-        try:
+        with telling_overwritten(calls, pending, joiner, "commit with that run's receipt, or write it again."):
             return commit(pending, checked(pending, client, s3_arguments), joiner.checksum)
-        except NotCommittedError as error:
-            if said := overwritten(error, calls, pending, joiner):
-                add_note(error, f"{said}: commit with that run's receipt, or write it again.")
-            raise
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
@@ -233,7 +230,7 @@ def segment_at(upload: SegmentedUpload, number: int, first: int, share: int) -> 
 
 def pending_of(upload: SegmentedUpload, parts: Iterable[Receipt]) -> PendingUpload:
     """A `PendingUpload` with these parts, without their checksums: S3 takes none if part numbers have gaps."""
-    plain = tuple(dataclasses.replace(part, checksums={}) for part in parts)
+    plain = tuple(bare(parts))
     return PendingUpload(
         upload.bucket,
         upload.key,
@@ -247,26 +244,36 @@ def pending_of(upload: SegmentedUpload, parts: Iterable[Receipt]) -> PendingUplo
     )
 
 
-def overwritten(error: NotCommittedError, calls: Calls, pending: PendingUpload, joiner: Joiner) -> str:
-    """Says of which segments S3 has other parts than ``joiner`` took, if that is why S3 refused the commit; else ""."""
-    if faults.code(error.__cause__) != "InvalidPart":
-        return ""
+@contextlib.contextmanager
+def telling_overwritten(calls: Calls, pending: PendingUpload, joiner: Joiner, advice: str) -> Iterator[None]:
+    """If S3 refuses the commit since it has other parts than ``joiner`` took, the error gets a note that names their
+    segments, and says ``advice``.
+    """
     try:
-        listed = {each["PartNumber"]: each.get("ETag") for each in run(lambda: _parts_in_s3(calls, pending.upload_id))}
+        yield
+    except NotCommittedError as error:
+        if faults.code(error.__cause__) == "InvalidPart":
+            add_note(error, f"Another run of {_overwritten(calls, pending, joiner)} has overwritten parts: {advice}")
+        raise
+
+
+def _overwritten(calls: Calls, pending: PendingUpload, joiner: Joiner) -> str:
+    """Which segments those are."""
+    try:
+        pages = run(lambda: list(calls.list_parts(pending.upload_id)))
     except NotCommittedError:
-        listed = {}
+        return "a segment"
+    listed = {part["PartNumber"]: part.get("ETag") for page in pages for part in page.get("Parts", [])}
     differing = (part.number for part in pending.parts if listed.get(part.number, part.etag) != part.etag)
     numbers = sorted({joiner.segment_of[number] for number in differing if number in joiner.segment_of})
-    which = f"segment {', '.join(map(str, numbers))}" if numbers else "a segment"
-    return f"Another run of {which} has overwritten parts"
+    return f"segment {', '.join(map(str, numbers))}" if numbers else "a segment"
 
 
 def calls_of(upload: SegmentedUpload, client: Any, s3_arguments: Mapping[str, Any]) -> Calls:
     """The calls that send parts of ``upload``."""
     s3, arguments = _client_and_arguments(client, {**upload.s3_arguments, **s3_arguments})
     arguments.refuse_late_ones()
-    algorithm = named(upload.checksum) if upload.checksum else None
-    return Calls(s3, upload.bucket, upload.key, arguments, algorithm, token=upload.token, has_gaps=True)
+    return Calls(s3, upload.bucket, upload.key, arguments, segment_proof(upload.checksum), token=upload.token)
 
 
 def _client_and_arguments(client: Any, s3_arguments: Mapping[str, Any]) -> tuple[Any, Arguments]:
@@ -289,10 +296,6 @@ def as_bytes(name: str, given: Any) -> bytes:
 def steady_parts(parts: int) -> int:
     """With an ``expected_size``: how many of a segment's parts have one size."""
     return 3 * parts // 4
-
-
-def _parts_in_s3(calls: Calls, upload_id: str) -> list[Mapping[str, Any]]:
-    return [part for page in calls.list_parts(upload_id) for part in page.get("Parts", [])]
 
 
 def first_part_size(part_size: int, expected_size: int | None, segments: int) -> int:

@@ -16,7 +16,6 @@ from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
 from s3writer._s3.body import watch
 from s3writer._s3.calls import Calls
-from s3writer._s3.checksums import named
 from s3writer._s3.operations import PART
 from s3writer._upload.cleanup import STOP_SECONDS
 from s3writer._upload.destination import Destination
@@ -27,7 +26,7 @@ from s3writer._upload.part import Part
 from s3writer._upload.pipeline import Pipeline
 from s3writer._upload.plan import FIRST_IN_FLIGHT, MIN_PART_BYTES, make_plan
 from s3writer.pending import check_customer_key
-from s3writer.segments.segment import Segment, SegmentPlan, SegmentReceipt
+from s3writer.segments.segment import Segment, SegmentPlan, SegmentReceipt, segment_proof
 
 #: Options that were settled when the upload began, and can't be given for one of its segments.
 _SETTLED = {
@@ -202,8 +201,7 @@ class SegmentWriter(MultipartUploadWriter):
             segment.bucket,
             segment.key,
             Arguments(s3.meta.service_model, given, _OWN_NAMES),
-            named(segment.checksum) if segment.checksum else None,
-            has_gaps=True,
+            segment_proof(segment.checksum),
         )
         self._segment_upload = SegmentUpload(segment, calls, SegmentPlan.of(plan, segment), progress)
         self._write_to(self._segment_upload, encoding)
