@@ -9,6 +9,12 @@ OLDEST := .venv-oldest/bin
 WITH_SERVERS := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(CURDIR)/.venv-localstack/bin:$(PATH)
 FACING_BOTO := $(patsubst %,tests/test_%.py,arguments body checksums conformance errors outcomes pending unfinished)
 ON_TWO_STORES := not localstack and not juicefs and not rclone
+NEEDS_oldest := --group test boto3
+NEEDS_proxy := mitmproxy
+NEEDS_localstack := --group localstack
+NEEDS_bench := --group bench 'boto3[crt]'
+NEEDS_servers := --group servers 'boto3[crt]'
+NEEDS_s3fs := --group s3fs
 PIP := -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo demo-cluster test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments compare servers docs clean
@@ -83,42 +89,10 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(NEWEST)/python $(PIP) install --no-deps --force-reinstall dist/*.whl
 	touch $@
 
-.venv-oldest/wheel: dist/wheel .venv-oldest/tools
-	$(OLDEST)/python $(PIP) install --no-deps --force-reinstall dist/*.whl
-	touch $@
-
 .venv/tools: constraints/newest.txt
 	$(PYTHON) -m venv .venv
 	$(NEWEST)/python $(PIP) install -c $< pip
 	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group cluster --group green --group check --group docs --group demo 'boto3[crt]'
-	touch $@
-
-.venv-oldest/tools: constraints/oldest.txt
-	$(PYTHON) -m venv .venv-oldest
-	$(OLDEST)/python $(PIP) install -c $< pip
-	$(OLDEST)/python $(PIP) install -c $< --group test boto3
-	touch $@
-
-.venv-proxy/tools: constraints/proxy.txt
-	$(PYTHON) -m venv .venv-proxy
-	.venv-proxy/bin/python $(PIP) install -c $< pip
-	.venv-proxy/bin/python $(PIP) install -c $< mitmproxy
-	touch $@
-
-.venv-localstack/tools: constraints/localstack.txt
-	$(PYTHON) -m venv .venv-localstack
-	.venv-localstack/bin/python $(PIP) install -c $< pip
-	.venv-localstack/bin/python $(PIP) install -c $< --group localstack
-	touch $@
-
-.venv-bench/wheel: dist/wheel .venv-bench/tools
-	.venv-bench/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
-	touch $@
-
-.venv-bench/tools: constraints/bench.txt
-	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python $(PIP) install -c $< pip
-	.venv-bench/bin/python $(PIP) install -c $< --group bench 'boto3[crt]'
 	touch $@
 
 .wine/wheel: dist/wheel .wine/tools
@@ -134,22 +108,14 @@ dist/wheel: $(SOURCES) .venv/tools
 	    --only-binary=:all: -c $< 'boto3[crt]' click colorama rich zstandard
 	touch $@
 
-.venv-servers/wheel: dist/wheel .venv-servers/tools
-	.venv-servers/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+.PRECIOUS: .venv-%/tools .venv-%/wheel
+
+.venv-%/wheel: dist/wheel .venv-%/tools
+	.venv-$*/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
 	touch $@
 
-.venv-servers/tools: constraints/servers.txt
-	$(PYTHON) -m venv .venv-servers
-	.venv-servers/bin/python $(PIP) install -c $< pip
-	.venv-servers/bin/python $(PIP) install -c $< --group servers 'boto3[crt]'
-	touch $@
-
-.venv-s3fs/wheel: dist/wheel .venv-s3fs/tools
-	.venv-s3fs/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
-	touch $@
-
-.venv-s3fs/tools: constraints/s3fs.txt
-	$(PYTHON) -m venv .venv-s3fs
-	.venv-s3fs/bin/python $(PIP) install -c $< pip
-	.venv-s3fs/bin/python $(PIP) install -c $< --group s3fs
+.venv-%/tools: constraints/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python $(PIP) install -c $< pip
+	.venv-$*/bin/python $(PIP) install -c $< $(NEEDS_$*)
 	touch $@

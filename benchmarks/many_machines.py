@@ -28,12 +28,13 @@ import boto3
 from botocore.config import Config
 from run import sink
 
-from s3writer._s3.checksums import named
+from s3writer._s3.receipts import Receipt
 from s3writer._upload import plan as _plan
-from s3writer._upload.lifecycle import Receipt
-from s3writer.segments import SegmentedUpload, _Call, _Run, write_segments
-from s3writer.segments.joints import Glue
-from s3writer.segments.segment import Segment, SegmentReceipt, SegmentStore
+from s3writer.segments import SegmentedUpload, write_segments
+from s3writer.segments.driver import _Call, _Run
+from s3writer.segments.joints import Joiner
+from s3writer.segments.segment import Segment, SegmentReceipt, segment_proof
+from s3writer.testing import MemoryS3
 
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
 SEGMENT = 160 * MIB
@@ -152,25 +153,25 @@ class Ends(SimpleQueue[int]):
         return super().get()
 
 
-class Counting(SegmentStore):
-    """A store that only counts."""
+class Counting:
+    """Calls of a store that only counts."""
 
     def __init__(self) -> None:
-        self._algorithm, self._combines = named("CRC64NVME"), True
+        self.client, self.proof = MemoryS3("bucket").client, segment_proof("CRC64NVME")
 
-    def upload_part(self, _: str, number: int, data: memoryview, *__: Any) -> Receipt:
+    def upload_part(self, _: str, number: int, body: Any, *__: Any) -> Receipt:
         """What S3 would say."""
-        return Receipt(number, len(data), "e", CHECKSUM)
+        return Receipt(number, len(body), "e", CHECKSUM)
 
 
 def simulate(workers: int, segments: int) -> str:
     """A row: what so many segments hold at the most, and what they take of the driver."""
     upload = SegmentedUpload("bucket", "key", "u", segments, _plan.MAX_PART_BYTES, checksum="CRC64NVME")
-    executor, glue, began = Imagined(), Glue(Counting(), "u", b"", None), time.process_time()
+    executor, joiner, began = Imagined(), Joiner(Counting(), "u", b""), time.process_time()
     run = _Run(executor, _Call(None, {}), window=workers)
     run._ended = ends = Ends(executor, run)
-    run.write(upload, [print] * segments, segments, glue)
-    parts, checksum = glue.finish(), glue.checksum
+    run.write(upload, [print] * segments, segments, joiner)
+    parts, checksum = joiner.finish(), joiner.checksum
     assert checksum is not None
     size = sum(part.size for part in parts)
     assert parts[-1].number <= _plan.MAX_PARTS

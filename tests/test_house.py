@@ -19,6 +19,8 @@ from s3writer.testing import MemoryS3
 from tests.helpers import MIB, data, logged
 from tests.stores import BUCKET
 
+ROOT = Path(__file__).parents[1]
+
 
 def modules() -> Iterator[ModuleType]:
     """All modules of the package, but for those that need Django to be set up."""
@@ -54,6 +56,18 @@ def test_no_class_overrides_a_private_name_of_another_module() -> None:
                 found = private_names(kind) & private_names(base) - {"_abc_impl", "_is_protocol"}
                 assert found == set(), f"{kind.__name__} overrides {found} of {base.__name__}"
     assert checked > 3
+
+
+ASIDE = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "demo").glob("*.py")]
+
+
+@pytest.mark.parametrize("file", ASIDE, ids=lambda file: file.name)
+def test_what_stands_beside_the_package_imports_names_that_it_has(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "s3writer":
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                assert hasattr(importlib.import_module(str(node.module)), alias.name) or importlib.import_module(whole)
 
 
 def test_only_one_module_starts_threads_or_waits_for_them() -> None:

@@ -297,7 +297,7 @@ def _digest(algorithm: Algorithm, data: bytes) -> str:
 
 @contextlib.contextmanager
 def _refusal(*statuses: int) -> Iterator[None]:
-    """What the store must answer with one of these statuses of HTTP. Another answer is raised."""
+    """The block's last call must be refused, with one of these statuses of HTTP. Any other refusal is raised."""
     try:
         yield
     except (ClientError, NotCommittedError) as error:
