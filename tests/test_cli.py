@@ -348,6 +348,12 @@ def test_options_reach_the_object(environment: dict[str, str], client: Any, key:
     assert (head["Metadata"]["a"], head["Metadata"]["b"]) == ("1", "x=y")
 
 
+def test_an_argument_of_s3_s_goes_before_the_option_for_it(environment: dict[str, str], client: Any, key: str) -> None:
+    options = ["--content-type", "text/csv", "--argument", "ContentType=text/plain"]
+    assert call(environment, "put", at(key), *options, given=b"x") == (0, "", "")
+    assert client.head_object(Bucket=BUCKET, Key=key)["ContentType"] == "text/plain"
+
+
 def test_what_other_stores_need_can_be_said(environment: dict[str, str], client: Any, key: str) -> None:
     options = ["--equal-parts", "--no-commit-token", "--checksum", "none", "--json"]
     code, out, err = call(environment, "put", at(key), *options, given=data(23 * MIB))

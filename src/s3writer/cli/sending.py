@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 from rich.filesize import decimal
@@ -114,10 +114,8 @@ def put(
 
     def begin(_: Any, **options: Any) -> MultipartUploadWriter:
         bucket, key = url
-        on_error: Literal["keep", "abort"] = "keep" if keep else "abort"
-        return MultipartUploadWriter(
-            bucket, key, on_error=on_error, commit_token=not no_commit_token, **arguments, **options
-        )
+        own: dict[str, Any] = {"on_error": "keep" if keep else "abort", "commit_token": not no_commit_token}
+        return MultipartUploadWriter(bucket, key, **{**arguments, **own, **options})
 
     return _send(begin, **sending)
 
