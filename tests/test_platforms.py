@@ -231,6 +231,22 @@ def test_without_the_gil_each_write_takes_the_lock(monkeypatch: pytest.MonkeyPat
     assert found == dict.fromkeys(records, 1000)
 
 
+def test_a_pipe_whose_bytes_another_process_took_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_too_late(*_: object) -> int:
+        monkeypatch.undo()
+        os.read(reading, 7)
+        raise BlockingIOError
+
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb", buffering=0) as end:
+        source, target = pipes.PolledPipe(file), bytearray(7)
+        end.write(b"of them")
+        source.idle = lambda: end.write(b"of us")
+        monkeypatch.setattr(os, "readv", read_too_late)
+        assert source.readinto(target) == 5
+    assert (bytes(target[:5]), source.size) == (b"of us", 5)
+
+
 def test_where_pipes_can_not_be_polled_a_thread_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(select, "poll")
     monkeypatch.setattr(pipes, "_IDLE_SECONDS", 0.01)

@@ -24,9 +24,9 @@ from s3writer.segments.upload import (
     as_bytes,
     calls_of,
     first_part_size,
+    note_overwritten,
     pending_of,
     segment_at,
-    telling_overwritten,
 )
 from s3writer.segments.writer import CompressingSegmentWriter, SegmentWriter, check_encoding
 
@@ -142,9 +142,12 @@ def write_segments(
             joiner.add(last)
             joiner.add(empty if joiner.is_empty else b"")
             pending = pending_of(upload, joiner.finish())
-        advice = "the executor has run it twice, and did not return the later run's receipt."
-        with telling_overwritten(calls, pending, joiner, advice):
+        try:
             return publish(pending, checked(pending, s3, secrets), joiner.checksum)
+        except NotCommittedError as error:
+            advice = "the executor has run it twice, and did not return the later run's receipt."
+            note_overwritten(error, calls, pending, joiner, advice)
+            raise
     except BaseException as error:
         try:
             _give_up(upload, run, error, s3, secrets)

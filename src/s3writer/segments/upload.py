@@ -1,10 +1,9 @@
 """The driver's side: an upload whose parts come from the writers of its segments."""
 
-import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,8 +173,11 @@ class SegmentedUpload:
         except NotCommittedError as error:
             raise (outcome.gone(calls, self.upload_id) if faults.says_gone(error) else error) from error.__cause__
         pending = pending_of(self, parts)
-        with telling_overwritten(calls, pending, joiner, "commit with that run's receipt, or write it again."):
+        try:
             return commit(pending, checked(pending, client, s3_arguments), joiner.checksum)
+        except NotCommittedError as error:
+            note_overwritten(error, calls, pending, joiner, "commit with that run's receipt, or write it again.")
+            raise
 
     def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
         """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
@@ -244,17 +246,14 @@ def pending_of(upload: SegmentedUpload, parts: Iterable[Receipt]) -> PendingUplo
     )
 
 
-@contextlib.contextmanager
-def telling_overwritten(calls: Calls, pending: PendingUpload, joiner: Joiner, advice: str) -> Iterator[None]:
-    """If S3 refuses the commit since it has other parts than ``joiner`` took, the error gets a note that names their
-    segments, and says ``advice``.
+def note_overwritten(
+    error: NotCommittedError, calls: Calls, pending: PendingUpload, joiner: Joiner, advice: str
+) -> None:
+    """If S3 has refused the commit since it has other parts than ``joiner`` took, ``error`` gets a note that names
+    their segments, and says ``advice``.
     """
-    try:
-        yield
-    except NotCommittedError as error:
-        if faults.code(error.__cause__) == "InvalidPart":
-            add_note(error, f"Another run of {_overwritten(calls, pending, joiner)} has overwritten parts: {advice}")
-        raise
+    if faults.code(error.__cause__) == "InvalidPart":
+        add_note(error, f"Another run of {_overwritten(calls, pending, joiner)} has overwritten parts: {advice}")
 
 
 def _overwritten(calls: Calls, pending: PendingUpload, joiner: Joiner) -> str:
