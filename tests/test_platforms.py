@@ -233,15 +233,24 @@ def test_without_the_gil_each_write_takes_the_lock(monkeypatch: pytest.MonkeyPat
 
 def test_a_pipe_whose_bytes_another_process_took_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def read_too_late(*_: object) -> int:
-        monkeypatch.undo()
+        monkeypatch.setattr(os, "readv", readv)
         os.read(reading, 7)
         raise BlockingIOError
+
+    def write_late() -> None:
+        seconds_without.append(1)
+        if len(seconds_without) == 3:
+            end.write(b"of us")
+
+    readv = os.readv
+    seconds_without: list[int] = []
+    monkeypatch.setattr(pipes, "_IDLE_SECONDS", 0.01)
 
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb", buffering=0) as end:
         source, target = pipes.PolledPipe(file), bytearray(7)
         end.write(b"of them")
-        source.idle = lambda: end.write(b"of us")
+        source.idle = write_late
         monkeypatch.setattr(os, "readv", read_too_late)
         assert source.readinto(target) == 5
     assert (bytes(target[:5]), source.size) == (b"of us", 5)
