@@ -40,7 +40,7 @@ check: .venv/wheel  ## Format, lint, types, the levels of the house, and the pac
 	$(NEWEST)/check-wheel-contents dist/*.whl
 
 test-newest: .venv/wheel .venv-proxy/tools .venv-localstack/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
-	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
+	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing:skip-covered
 
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, on two stores, and without awscrt.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal -k "$(ON_TWO_STORES)" $(FACING_BOTO)

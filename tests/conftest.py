@@ -43,6 +43,16 @@ class OnDemand(dict[str, Started]):
 Running = OnDemand[Store]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests with LocalStack to one worker, and all with the same proxy: these take long to start."""
+    for item in items:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if "localstack" in parameters.values():
+            item.add_marker(pytest.mark.xdist_group("localstack"))
+        elif "proxies" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(f"a proxy before {parameters['name']}"))
+
+
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
     """All stores, started on demand."""

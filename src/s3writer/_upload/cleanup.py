@@ -56,7 +56,7 @@ def remove(calls: Calls, upload_id: str, is_sending: Callable[[], object] = bool
 
 def remove_now(calls: Calls, upload_id: str) -> bool:
     """`remove` in another thread; wait for it without a limit."""
-    return _wait_for(Job(lambda: remove(calls, upload_id)), calls, upload_id, None)
+    return _wait_for(Job(lambda: remove(calls, upload_id)), calls, lambda: upload_id, None)
 
 
 def left_behind(calls: Calls, upload_id: str | None, reason: str) -> NotCommittedError:
@@ -97,7 +97,8 @@ class Cleanup:
 
     def give_up(self, error: BaseException | None) -> None:
         """Keep or remove the upload, as ``keeps`` says. The propagating ``error`` gets a note of what may be left."""
-        if self._keeps and self._pipeline.upload_id is not None and self._lifecycle.state is not State.ABORTING:
+        keeps = self._keeps and self._lifecycle.state is not State.ABORTING
+        if keeps and self._pipeline.beginning.wait(STOP_SECONDS) is not None:
             self.keep(error)
         else:
             self.remove(error)
@@ -112,6 +113,7 @@ class Cleanup:
         self._pipeline.jobs.stop(STOP_SECONDS)
         if decide(self.facts()) is Ending.KEEP:
             self._finish(State.KEPT.value)
+            self._tell_lost(error)
             self.tell_kept(error)
         else:
             strike_out()
@@ -135,10 +137,7 @@ class Cleanup:
             return
         strike_out()
         self.told = ""
-        if (lost := beginning.lost) and error is not None:
-            add_note(error, lost)
-        elif lost:
-            warn(lost, self._pipeline.facts())
+        self._tell_lost(error)
         self.end(State.ABORTED, error)
 
     def find_out(self) -> bool:
@@ -146,7 +145,7 @@ class Cleanup:
         if not self._pipeline.beginning.has_begun:
             return False
         self._removal = Job(self._remove)
-        return _wait_for(self._removal, self._pipeline.calls, self._pipeline.upload_id, ABORT_SECONDS)
+        return _wait_for(self._removal, self._pipeline.calls, lambda: self._pipeline.upload_id, ABORT_SECONDS)
 
     def end_interrupted(self, interrupt: BaseException | None) -> None:
         """End after ``interrupt``, which came while the upload was being removed. It gets a note of what may be left.
@@ -180,7 +179,8 @@ class Cleanup:
 
     def _start_abandonment(self, *, elsewhere: bool) -> Job[None] | None:
         """`give_up_quietly` in a job; None if it could not be started."""
-        self._lifecycle.enter(State.KEPT if self._keeps and self._pipeline.upload_id else State.ABORTING, None)
+        keeps = self._keeps and self._pipeline.beginning.has_begun
+        self._lifecycle.enter(State.KEPT if keeps else State.ABORTING, None)
         job = self._abandonment = Job(self.give_up_quietly, "s3writer-abort")
         if not job.start(elsewhere=elsewhere):
             return None
@@ -249,6 +249,14 @@ class Cleanup:
             upload_id,
         )
 
+    def _tell_lost(self, error: BaseException | None) -> None:
+        """Tell ``error``, or the log if there is none, of an upload whose id nobody knows."""
+        lost = self._pipeline.beginning.lost
+        if lost and error is not None:
+            add_note(error, lost)
+        elif lost:
+            warn(lost, self._pipeline.facts())
+
     def _tell(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
         """Tell ``error`` and the log which upload is left."""
         self.told = str(left.strerror)
@@ -266,8 +274,9 @@ def _resume_options(calls: Calls) -> dict[str, Any]:
     return {"token": calls.token, "checksum": checksum, **exclusive, **calls.arguments.for_commit()}
 
 
-def _wait_for(removal: Job[bool], calls: Calls, upload_id: str | None, timeout: float | None) -> bool:
-    """Start a job that removes an upload, and wait for it. Returns whether S3 knew the upload.
+def _wait_for(removal: Job[bool], calls: Calls, find_id: Callable[[], str | None], timeout: float | None) -> bool:
+    """Start a job that removes an upload, and wait for it. Returns whether S3 knew the upload. ``find_id`` returns the
+    upload's id as far as it is known by then.
 
     Raises `NotCommittedError` with the upload's id if the upload may be left. An interrupt gets a note that says so.
     """
@@ -275,10 +284,10 @@ def _wait_for(removal: Job[bool], calls: Calls, upload_id: str | None, timeout: 
         removal.start()
         at_exit.wait_for(removal)
         if not removal.wait(timeout):
-            raise left_behind(calls, upload_id, f"it took more than {timeout:.0f} seconds")
+            raise left_behind(calls, find_id(), f"it took more than {timeout:.0f} seconds")
         return removal.outcome()
     except NotCommittedError:
         raise
     except BaseException as interrupt:
-        add_note(interrupt, str(left_behind(calls, upload_id, _INTERRUPTED).strerror))
+        add_note(interrupt, str(left_behind(calls, find_id(), _INTERRUPTED).strerror))
         raise

@@ -35,8 +35,8 @@ class _Sent:
 class Pipeline:
     """Sends the parts of one upload side by side. The thread that writes owns it.
 
-    It calls ``progress`` with the number of bytes that S3 has acknowledged. ``beginning`` must have begun the upload
-    before the first part is sent.
+    It calls ``progress`` with the number of bytes that S3 has acknowledged. Start ``beginning`` before the first part
+    is sent: the part's thread waits for the upload's id.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class Pipeline:
     def collect(self, most: int) -> None:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived; raise if one failed."""
         self.jobs.wait(most)
+        self.beginning.settle()
         for sent in self.jobs.take():
             receipt = sent.receipt
             about = self.facts(part=receipt.number, size=receipt.size)
@@ -167,13 +168,15 @@ class Pipeline:
 
     def _send_part(self, number: int, part: Part, digest: Digest | None) -> _Sent:
         """Send one part; in its thread."""
-        began, body = time.monotonic(), None
+        body: Body | None = None
         try:
+            upload_id = self.beginning.id_for_part(self.jobs.check)
+            began = time.monotonic()
             with part.pieces() as pieces:
                 body = Body(pieces, self.jobs.check)
                 body.asks_first = self._asks_first
                 number_in_s3 = self.ledger.first + number
-                receipt = self.calls.upload_part(str(self.upload_id), number_in_s3, body, pieces, digest)
+                receipt = self.calls.upload_part(upload_id, number_in_s3, body, pieces, digest)
         except BaseException as error:
             was_answered = isinstance(error, S3WriterError) and (
                 error.__cause__ is None or faults.is_refusal(error.__cause__)

@@ -53,7 +53,7 @@ class Upload(Destination):
         self._check_for_room()
         if not self.pipeline.beginning.has_begun:
             at_exit.watch(self)
-        self.pipeline.beginning.begin()
+        self.pipeline.beginning.start()
         if self.lifecycle.state not in (State.OPEN, State.COMMITTING):
             self.check()  # a finaliser has given the upload up meanwhile
         self.pipeline.send(part)
