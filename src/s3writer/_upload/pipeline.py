@@ -15,6 +15,7 @@ from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import Digest
 from s3writer._s3.receipts import Receipt
 from s3writer._upload.beginning import Beginning
+from s3writer._upload.heap import give_back_after
 from s3writer._upload.jobs import Jobs
 from s3writer._upload.ledger import Ledger
 from s3writer._upload.pace import Arrival, Pace
@@ -165,6 +166,7 @@ class Pipeline:
         """Let go of all memory; nothing is sent after this."""
         self._spare.clear()
         self.jobs.let_go()
+        give_back_after(self.size)
 
     def _send_part(self, number: int, part: Part, digest: Digest | None) -> _Sent:
         """Send one part; in its thread."""

@@ -1,0 +1,42 @@
+"""Gives the memory of a long upload back to the system, where the C library would keep it.
+
+glibc keeps freed blocks of up to 32 MiB for later use, and returns them only from the end of its heap. A part's memory,
+and the ``bytes`` objects that a part has kept of its producer's, seldom end there. So after an upload of 800 MiB a
+process may hold 130 MiB that it does not use. ``malloc_trim`` returns them. Other C libraries have no such function,
+and return large blocks by themselves.
+
+https://man7.org/linux/man-pages/man3/malloc_trim.3.html
+"""
+
+import contextlib
+from collections.abc import Callable
+from functools import lru_cache
+
+from s3writer._upload.jobs import Job
+from s3writer._upload.plan import MIB
+
+#: After a shorter upload there is little to give back.
+_LONG_BYTES = 24 * MIB
+
+
+def give_back_after(size: int) -> None:
+    """Give memory back after an upload of ``size`` bytes, in another thread: it takes up to 20 milliseconds."""
+    if size >= _LONG_BYTES:
+        Job(_give_back, "s3writer-memory").start(elsewhere=True)
+
+
+def _give_back() -> None:
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache
+def _malloc_trim() -> Callable[[int], object] | None:
+    """glibc's function; None if there is none."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
+        import ctypes
+
+        found: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+        return found
+    return None
