@@ -3,7 +3,7 @@
 PYTHON ?= python3
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 2))')
 
-SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
+SOURCES := pyproject.toml README.md CHANGELOG.md LICENSE $(shell find src -name '*.py')
 NEWEST := .venv/bin
 OLDEST := .venv-oldest/bin
 WITH_SERVERS := $(CURDIR)/$(NEWEST):$(CURDIR)/.venv-proxy/bin:$(CURDIR)/.venv-localstack/bin:$(PATH)
@@ -17,7 +17,7 @@ NEEDS_servers := --group servers 'boto3[crt]'
 NEEDS_s3fs := --group s3fs
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments compare servers docs clean
+.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,6 +27,9 @@ demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fai
 
 demo-cluster: .venv/wheel  ## Dump a Django table into one object from the processes of a Dask cluster, and kill one of them.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo.cluster
+
+picture: .venv/wheel  ## Draw the README's picture of a terminal anew, from a real run; writes docs/pictures/.
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -W ignore -m demo.terminal
 
 test: check docs test-newest test-oldest  ## All checks, the documentation, and the tests of the built wheel.
 

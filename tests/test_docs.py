@@ -45,12 +45,6 @@ settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"
 import django
 django.setup()
 """
-README = """
-import csv, gzip, io
-import s3writer
-MyModel, data, rows = Author, b"12345", [[1, 2]]
-def produce(): return [b"123", b"45"]
-"""
 CLOSE = """
 import csv, gzip, io
 from s3writer import MultipartUploadWriter
@@ -131,13 +125,14 @@ def page(*objects: str, **others: Any) -> Page:
 
 PAGES = {
     "README": page(
-        "backups/report.bin",
-        "backups/models.xml",
+        "numbers.txt",
+        "backups/authors.xml",
         "backups/all.jsonl",
         "reports/2026.csv.gz",
-        "rows.csv",
+        "rows.csv.gz",
         "mydb.sql.gz",
-        setup=LIBRARY + README,
+        setup=LIBRARY,
+        files=PROJECT,
     ),
     "docs/asyncio": page("async/export.bin", "async/dump.txt"),
     "docs/backup": page("backups/mydb.sql", "backups/mydb.sql.gz"),
@@ -155,7 +150,7 @@ PAGES = {
     ),
     "docs/errors": page("unknown", setup=UNKNOWN, after="assert published"),
     "docs/fsspec": page("fsspec/rows.csv", "fsspec/rows.csv.gz", python=S3FS),
-    "docs/index": page("backups/report.bin", setup=README.replace("Author", "None")),
+    "docs/index": page("numbers.txt"),
     "docs/logging": page("logged.bin", "traced.bin"),
     "docs/memory": page(setup="from botocore.config import Config"),
     "docs/migrate": page("migrate/old.csv.gz", "migrate/new.csv.gz", "migrate/report.csv", "migrate/big.bin"),
