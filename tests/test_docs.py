@@ -143,7 +143,7 @@ PAGES = {
         setup=LIBRARY,
         files=(("manage.py", MANAGE),),
     ),
-    "docs/errors": page("unknown", setup=UNKNOWN, after="assert published"),
+    "docs/errors": page("export.txt", "unknown", setup=UNKNOWN, after="assert published"),
     "docs/fsspec": page("fsspec/rows.csv", "fsspec/rows.csv.gz", python=S3FS),
     "docs/index": page("numbers.txt"),
     "docs/logging": page("logged.bin", "traced.bin"),

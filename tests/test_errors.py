@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -33,6 +34,14 @@ def test_each_error_is_an_oserror_that_survives_pickling(kind: type[S3WriterErro
     assert (again.errno, str(again)) == (error.errno, str(error))
     assert again.errno in errno.errorcode
     assert again.__notes__ == ["a note"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documentation_shows_each_error_with_its_builtin_type_and_its_errno(kind: type[S3WriterError]) -> None:
+    builtins = [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"]
+    shown = "" if builtins[0] == "OSError" else f"`{builtins[0]}` "
+    row = f"| `{kind.__name__}` | {shown}| `{errno.errorcode[kind.ERRNO]}` | "
+    assert row in (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
 
 
 @pytest.mark.parametrize(
