@@ -166,6 +166,7 @@ PAGES = {
         "reports/today.csv",
         "reports/tomorrow.csv",
         "reports/later.csv",
+        "reports/shell.txt",
         "export/rows.csv",
         "export/manifest.json",
         setup=SMALL,
