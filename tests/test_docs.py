@@ -1,5 +1,7 @@
 """The pages do what they say: each piece of code and each command is run, page by page, against a real store."""
 
+import dataclasses
+import itertools
 import os
 import re
 import subprocess
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES, make_plan
+from s3writer._upload.plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIB, MIN_PART_BYTES, Plan, make_plan
 from tests.stores import KEY_ID, REGION, SECRET, Store
 
 GIB = 1024**3
@@ -147,7 +149,7 @@ PAGES = {
     "docs/fsspec": page("fsspec/rows.csv", "fsspec/rows.csv.gz", python=S3FS),
     "docs/index": page("numbers.txt"),
     "docs/logging": page("logged.bin", "traced.bin"),
-    "docs/memory": page(setup="from botocore.config import Config"),
+    "docs/memory": page("long.bin", "own.bin"),
     "docs/migrate": page("migrate/old.csv.gz", "migrate/new.csv.gz", "migrate/report.csv", "migrate/big.bin"),
     "docs/producers": page("download.bin", setup=DOWNLOAD),
     "docs/resume": page("large.bin", "data.bin"),
@@ -270,14 +272,65 @@ def test_no_command_begins_with_a_prompt_which_would_be_copied_with_it() -> None
     assert [page.name for page in pages if re.search(r"^\s*(\$|>>>) ", page.read_text(), re.MULTILINE)] == []
 
 
+def planned(**settings: int) -> Plan:
+    """What a writer with these settings plans, and the defaults for all others."""
+    return make_plan(**{"part_size": MIN_PART_BYTES, "max_concurrency": DEFAULT_CONCURRENCY, **settings})
+
+
+def lengths(plan: Plan) -> list[int]:
+    """The bytes before each of the parts that S3 allows."""
+    return [0, *itertools.accumulate(map(plan.size, range(1, MAX_PARTS)))]
+
+
+def carried(requests: int) -> str:
+    """What so many requests carry, by S3's guide: 85 to 90 MB/s each."""
+    return " to ".join(f"{requests * megabytes * 10**6 / MIB:,.0f}" for megabytes in (85, 90)) + " MiB/s"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "length", "longest"),
+    [
+        ({"max_memory": 64 * MIB}, "`64 * 1024**2`", "10 GiB", "498 GiB"),
+        ({}, "not set (128 MiB)", "4 GiB", "5 TiB"),
+        ({"max_memory": 128 * MIB}, "`128 * 1024**2`", "16 GiB", "967 GiB"),
+        ({"max_memory": GIB}, "`1024**3`", "148 GiB", "4.9 TiB"),
+        ({"max_memory": GIB, "max_concurrency": 40}, "`1024**3`, with `max_concurrency=40`", "50 GiB", "4.8 TiB"),
+    ],
+)
+def test_the_page_on_memory_tells_how_many_parts_are_in_flight(
+    settings: dict[str, int], said: str, length: str, longest: str
+) -> None:
+    plan = planned(**settings)
+    usual = 50
+    most = plan.in_flight(usual)
+    assert most == max(map(plan.in_flight, range(1, MAX_PARTS + 1)))
+    fewer = next(number for number in range(usual, MAX_PARTS) if plan.in_flight(number) < most)
+    assert f"{lengths(plan)[fewer - 1] / GIB:.0f} GiB" == length
+    assert longest in (f"{plan.longest() / GIB:.0f} GiB", f"{plan.longest() / GIB / 1024:.2g} TiB")
+    row = [said, f"{most} of {plan.size(usual) // MIB} MiB", length, carried(most), longest]
+    assert f"| {' | '.join(row)} |" in (ROOT / "docs" / "memory.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("most", "rows"),
+    [
+        (DEFAULT_CONCURRENCY, {"4": (8, 15), "29": (16, 7), "40": (64, 1), "77": (128, 0)}),
+        (2, {"92": (42, 2), "99": (64, 1), "135": (128, 0)}),
+    ],
+)
+def test_the_page_on_memory_tells_how_large_parts_are(most: int, rows: dict[str, tuple[int, int]]) -> None:
+    plan = dataclasses.replace(planned(), max_concurrency=most)
+    before = lengths(plan)
+    page = (ROOT / "docs" / "memory.md").read_text()
+    for length, (size, in_flight) in rows.items():
+        last = max(number for number in range(1, MAX_PARTS) if plan.size(number) <= size * MIB)
+        assert f"{before[last] / GIB:.0f}" == length
+        assert min(plan.in_flight(number) for number in range(8, last + 1)) == in_flight
+        assert f"| up to {length} GiB | {size} MiB | " in page
+
+
 def test_the_page_on_costs_counts_the_requests_that_are_made() -> None:
-    plan = make_plan(
-        part_size=MIN_PART_BYTES,
-        max_concurrency=DEFAULT_CONCURRENCY,
-        max_memory=None,
-        expected_size=None,
-        equal_parts=False,
-    )
+    plan = planned()
     counts = []
     for size in (1, 100, 5 * 1024):
         sent = parts = 0
