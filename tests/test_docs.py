@@ -272,7 +272,7 @@ def test_no_command_begins_with_a_prompt_which_would_be_copied_with_it() -> None
     assert [page.name for page in pages if re.search(r"^\s*(\$|>>>) ", page.read_text(), re.MULTILINE)] == []
 
 
-def planned(**settings: int) -> Plan:
+def planned(**settings: Any) -> Plan:
     """What a writer with these settings plans, and the defaults for all others."""
     return make_plan(**{"part_size": MIN_PART_BYTES, "max_concurrency": DEFAULT_CONCURRENCY, **settings})
 
