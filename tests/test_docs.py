@@ -148,7 +148,7 @@ PAGES = {
     "docs/errors": page("export.txt", "unknown", setup=UNKNOWN, after="assert published"),
     "docs/fsspec": page("fsspec/rows.csv", "fsspec/rows.csv.gz", python=S3FS),
     "docs/index": page("numbers.txt"),
-    "docs/logging": page("logged.bin", "traced.bin"),
+    "docs/logging": page("logged.bin", "app.log", "traced.bin"),
     "docs/memory": page("long.bin", "own.bin"),
     "docs/migrate": page("migrate/old.csv.gz", "migrate/new.csv.gz", "migrate/report.csv", "migrate/big.bin"),
     "docs/producers": page("download.bin", setup=DOWNLOAD),
