@@ -78,11 +78,6 @@ with MultipartUploadWriter("my-bucket", "unknown") as stream: stream.write(b"123
 token = client.head_object(Bucket="my-bucket", Key="unknown")["Metadata"]["s3writer-token"]
 error = OutcomeUnknownError("", "my-bucket", "unknown", token=token, size=5)
 """
-SEGMENTS = """
-import functools, json
-from concurrent.futures import ThreadPoolExecutor
-from s3writer.segments import *
-"""
 SETTINGS = """
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "library.sqlite3"}}
 INSTALLED_APPS = ["tests.library"]
@@ -159,7 +154,7 @@ PAGES = {
         "backups/authors.jsonl",
         "backups/rows.json.gz",
         "by-hand/rows.jsonl",
-        setup=LIBRARY + SEGMENTS,
+        setup=LIBRARY,
         files=PROJECT,
     ),
     "docs/stores": page("stores/rows.csv"),
