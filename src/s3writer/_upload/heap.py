@@ -33,7 +33,7 @@ def _give_back() -> None:
 
 @lru_cache
 def _malloc_trim() -> Callable[[int], object] | None:
-    """glibc's function; None if there is none."""
+    """The function of the C library; None if there is none."""
     with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
         import ctypes
 
