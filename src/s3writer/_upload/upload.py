@@ -54,8 +54,10 @@ class Upload(Destination):
         if not self.pipeline.beginning.has_begun:
             at_exit.watch(self)
         self.pipeline.beginning.start()
-        if self.lifecycle.state not in (State.OPEN, State.COMMITTING):
-            self.check()  # a finaliser has given the upload up meanwhile
+        if self.lifecycle.state not in (State.OPEN, State.COMMITTING):  # a finaliser has given the upload up meanwhile
+            if self.lifecycle.state is State.ABORTED:
+                self._cleanup.find_out()  # it had nothing to remove then
+            self.check()
         self.pipeline.send(part)
         if is_last:
             return part

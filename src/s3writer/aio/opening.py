@@ -1,0 +1,112 @@
+"""`open` and `wrap`: make a writer in a thread, since boto3 takes a while to be imported."""
+
+import asyncio
+import codecs
+from asyncio import CancelledError
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from s3writer._file import open as files
+from s3writer._file.close_rule import CloseRule
+from s3writer._file.writer import MultipartUploadWriter
+from s3writer.aio.threads import start
+from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
+
+Stream = TypeVar("Stream", bound=AsyncWriter)
+
+_TEXT = {"w", "x", "wt", "xt", "tw", "tx"}
+
+
+class Opening(Generic[Stream]):
+    """A writer to be: ``async with`` it, or ``await`` it. Nothing happens before that."""
+
+    def __init__(
+        self, make: Callable[[], MultipartUploadWriter], wrap: Callable[[MultipartUploadWriter, CloseRule], Stream]
+    ) -> None:
+        self._make = make
+        self._wrap = wrap
+        self._stream: Stream | None = None
+
+    def __await__(self) -> Generator[Any, None, Stream]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Stream:
+        self._stream = await self._open()
+        return self._stream
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the writer, see `AsyncWriter.__aexit__`."""
+        assert self._stream is not None
+        await self._stream.__aexit__(exc_type, exc, traceback)
+
+    async def _open(self) -> Stream:
+        rule = CloseRule()
+        future = start(self._make)
+        try:
+            return self._wrap(await asyncio.shield(future), rule)
+        except CancelledError:
+            await asyncio.wait([future])
+            if future.exception() is None:
+                future.result().abort()
+            raise
+
+
+@overload
+def open(
+    url: str, mode: Literal["wb", "xb", "bw", "bx"] = "wb", *, compression: files.Compression = "auto", **options: Any
+) -> Opening[AsyncWriter]: ...
+@overload
+def open(
+    url: str,
+    mode: Literal["w", "x", "wt", "xt", "tw", "tx"],
+    *,
+    encoding: str | None = "utf-8",
+    errors: str | None = "strict",
+    newline: str | None = None,
+    compression: files.Compression = "auto",
+    **options: Any,
+) -> Opening[AsyncTextWriter]: ...
+def open(
+    url: str,
+    mode: str = "wb",
+    *,
+    encoding: str | None = "utf-8",
+    errors: str | None = None,
+    newline: str | None = None,
+    compression: Any = "auto",
+    **options: Any,
+) -> Opening[AsyncWriter] | Opening[AsyncTextWriter]:
+    """Open ``s3://bucket/key`` for writing from coroutines: ``async with`` what this returns, or ``await`` it.
+
+    All parameters are those of `s3writer.open`. A binary mode gives an `AsyncWriter`, a text mode an `AsyncTextWriter`.
+    Impossible ones raise as there, most when the writer is entered or awaited.
+    """
+    if mode not in _TEXT:
+        options |= {"encoding": encoding, "errors": errors, "newline": newline, "compression": compression}
+        return Opening(lambda: _binary(url, mode, options), AsyncWriter)
+    encoding, errors = encoding or "utf-8", errors or "strict"
+    "".encode(encoding)
+    codecs.lookup_error(errors)
+    options |= {"encoding": None, "compression": "infer" if compression == "auto" else compression}
+    return Opening(
+        lambda: _binary(url, "xb" if "x" in mode else "wb", options),
+        lambda writer, rule: AsyncTextWriter(writer, rule, encoding, errors, newline),
+    )
+
+
+def _binary(url: str, mode: str, options: dict[str, Any]) -> MultipartUploadWriter:
+    """`s3writer.open` in a binary mode. It raises if ``mode`` is none."""
+    writer = files.open(url, mode, **options)
+    assert isinstance(writer, MultipartUploadWriter)
+    return writer
+
+
+def wrap(make: Callable[[], MultipartUploadWriter]) -> Opening[AsyncWriter]:
+    """An `AsyncWriter` around the writer that ``make`` returns; a thread calls it. ``async with`` or ``await`` it.
+
+    Use it for what `open` can't say: ``wrap(lambda: MultipartUploadWriter.resume("bucket", "key", upload_id))``.
+    """
+    return Opening(make, AsyncWriter)

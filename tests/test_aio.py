@@ -1,0 +1,691 @@
+"""An async writer keeps the promises of a writer, and never blocks its event loop."""
+
+import asyncio
+import contextlib
+import gc
+import gzip
+import io
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from s3writer import (
+    AccessDeniedError,
+    IncompleteError,
+    KeyExistsError,
+    MultipartUploadWriter,
+    NotCommittedError,
+    aio,
+)
+from s3writer.testing import MemoryS3
+from tests.conftest import join_aborts
+from tests.helpers import MIB, Boom, content, data, logged, uploads
+from tests.stores import BUCKET, Store
+from tests.wire import Wire, answer, delay, refuse
+
+PAYLOAD = data(21 * MIB)
+Write = Callable[[aio.AsyncWriter], Awaitable[object]]
+
+
+def opened(client: Any, key: str, mode: Any = "wb", **options: Any) -> Any:
+    """An async writer to be, to the test bucket."""
+    return aio.open(f"s3://{BUCKET}/{key}", mode, client=client, **options)
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What the coroutine returns, from a loop of its own."""
+    return asyncio.run(coroutine)
+
+
+async def write_pieces(stream: aio.AsyncWriter, payload: bytes = PAYLOAD, size: int = 100_000) -> None:
+    for start in range(0, len(payload), size):
+        await stream.write(payload[start : start + size])
+
+
+def test_what_is_written_in_pieces_of_any_size_is_published(any_store: Store, key: str) -> None:
+    async def write() -> Any:
+        async with opened(any_store.client(), key) as stream:
+            await write_pieces(stream, PAYLOAD[: 6 * MIB])
+            await stream.write(b"")
+            await stream.writelines([bytearray(PAYLOAD[6 * MIB : 7 * MIB]), memoryview(PAYLOAD)[7 * MIB :]])
+            assert stream.tell() == len(PAYLOAD)
+        return stream
+
+    stream = run(write())
+    assert content(any_store.client(), key) == PAYLOAD
+    assert (stream.result.size, stream.closed, stream.name) == (len(PAYLOAD), True, f"s3://{BUCKET}/{key}")
+    assert (stream.bucket, stream.key, stream.parts_in_flight) == (BUCKET, key, 0)
+    assert repr(stream) == f"<AsyncWriter of {stream._writer!r}>"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("Grüße\n" * 10, {}, "Grüße\n".encode() * 10),
+        ("Grüße\n" * 10, {"newline": "\r\n"}, "Grüße\r\n".encode() * 10),
+        ("a\n", {"newline": ""}, b"a\n"),
+        ("Grüße\n", {"encoding": "utf-16"}, "Grüße\n".encode("utf-16")),
+        ("Grüße", {"encoding": "ascii", "errors": "replace"}, b"Gr??e"),
+        ("long " * 200_000, {"encoding": "utf-16-le"}, ("long " * 200_000).encode("utf-16-le")),
+    ],
+    ids=["utf-8", "line ends", "no line ends", "with a mark", "replaced", "long"],
+)
+def test_text_is_encoded_as_the_built_in_open_does(
+    client: Any, key: str, text: str, options: Any, expected: bytes
+) -> None:
+    async def write() -> int:
+        async with opened(client, key, "w", **options) as stream:
+            return int(await stream.write(text))
+
+    assert run(write()) == len(text)
+    assert content(client, key) == expected
+
+
+def test_text_is_compressed_by_its_suffix(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, f"{key}.gz", "w") as stream:
+            for number in range(1000):
+                await stream.write(f"{number}\n")
+
+    run(write())
+    packed = content(client, f"{key}.gz")
+    assert packed is not None
+    assert gzip.decompress(packed).decode().split() == [str(number) for number in range(1000)]
+
+
+def test_a_key_that_exists_is_left_as_it_is_in_an_exclusive_mode(client: Any, key: str) -> None:
+    async def write(text: str) -> None:
+        async with opened(client, key, "x") as stream:
+            await stream.write(text)
+
+    run(write("first"))
+    with pytest.raises(KeyExistsError):
+        run(write("second"))
+    assert content(client, key) == b"first"
+
+
+def test_any_writer_can_be_wrapped(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with aio.wrap(lambda: MultipartUploadWriter(BUCKET, key, client=client)) as stream:
+            await stream.write(b"wrapped")
+
+    run(write())
+    assert content(client, key) == b"wrapped"
+
+
+def test_a_writer_that_is_awaited_is_closed_by_hand(client: Any, key: str) -> None:
+    async def write() -> None:
+        stream = await opened(client, key)
+        await stream.write(b"by hand")
+        await stream.close()
+        await stream.close()
+        with pytest.raises(ValueError, match="closed"):
+            await stream.write(b"more")
+
+    run(write())
+    assert content(client, key) == b"by hand"
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "error", "message"),
+    [
+        ("rb", {}, ValueError, "mode='rb'"),
+        ("wb", {"newline": "\n"}, ValueError, "are for text"),
+        ("wb", {"part_size": 1}, ValueError, "part_size=1"),
+        ("w", {"encoding": "no such"}, LookupError, "no such"),
+        ("w", {"errors": "no such"}, LookupError, "no such"),
+    ],
+)
+def test_what_is_impossible_is_refused_as_by_a_writer(
+    client: Any, key: str, mode: str, options: Any, error: type[Exception], message: str
+) -> None:
+    async def write() -> None:
+        async with opened(client, key, mode, **options):
+            pass
+
+    with pytest.raises(error, match=message):
+        run(write())
+
+
+@pytest.mark.parametrize(
+    ("mode", "wrong", "error"),
+    [("wb", "text", TypeError), ("wb", 5, TypeError), ("w", b"bytes", TypeError), ("wb", None, BufferError)],
+)
+def test_a_write_of_what_can_not_be_written_takes_nothing(
+    client: Any, key: str, mode: str, wrong: Any, error: type[Exception]
+) -> None:
+    async def write() -> None:
+        async with opened(client, key, mode) as stream:
+            with pytest.raises(error):
+                await stream.write(memoryview(b"abcd")[::2] if wrong is None else wrong)
+
+    run(write())
+    assert content(client, key) == b""
+
+
+async def raise_in_the_block(stream: aio.AsyncWriter) -> None:
+    raise Boom
+
+
+async def raise_in_finally(stream: aio.AsyncWriter) -> None:
+    try:
+        raise Boom
+    finally:
+        await stream.close()
+
+
+async def raise_in_aclosing(stream: aio.AsyncWriter) -> None:
+    async with contextlib.aclosing(stream):
+        raise Boom
+
+
+async def raise_in_a_group(stream: aio.AsyncWriter) -> None:
+    async def fail() -> None:
+        raise Boom
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(write_pieces(stream, PAYLOAD * 10))
+            group.create_task(fail())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+@pytest.mark.parametrize(
+    "fail", [raise_in_the_block, raise_in_finally, raise_in_aclosing, raise_in_a_group], ids=lambda fail: fail.__name__
+)
+@pytest.mark.parametrize("size", [100, 21 * MIB])
+def test_an_exception_leaves_the_key_as_it_was(client: Any, key: str, size: int, fail: Write) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await write_pieces(stream, PAYLOAD[:size])
+            await fail(stream)
+
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"before")
+    with logged(), pytest.raises(Boom):
+        run(write())
+    assert content(client, key) == b"before"
+    assert uploads(client, key) == []
+
+
+def test_an_exception_that_was_there_before_does_not_count(client: Any, key: str) -> None:
+    async def write() -> None:
+        try:
+            raise Boom
+        except Boom:
+            stream = await opened(client, key)
+            await stream.write(b"about the error")
+            await stream.close()
+
+    run(write())
+    assert content(client, key) == b"about the error"
+
+
+def test_a_commit_publishes_although_an_exception_propagates(client: Any, key: str) -> None:
+    async def write() -> Any:
+        async with opened(client, key) as stream:
+            try:
+                await stream.write(b"as far as it came")
+                raise Boom
+            except Boom:
+                return await stream.commit()
+
+    assert run(write()).size == 17
+    assert content(client, key) == b"as far as it came"
+
+
+def test_what_is_prepared_is_committed_later(client: Any, key: str) -> None:
+    async def write() -> Any:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+            return await stream.prepare()
+
+    pending = run(write())
+    assert content(client, key) is None
+    pending.commit(client=client)
+    assert content(client, key) == PAYLOAD
+
+
+def test_an_abort_leaves_nothing(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+            await stream.abort()
+
+    run(write())
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_an_abort_stops_another_task_s_write(client: Any, key: str) -> None:
+    async def write() -> BaseException | None:
+        async with opened(client, key, max_concurrency=1) as stream:
+            writing = asyncio.create_task(stream.write(PAYLOAD * 3))
+            await asyncio.sleep(0.1)
+            await stream.abort()
+            await asyncio.wait([writing])
+            return writing.exception()
+
+    Wire(client).on("UploadPart", delay(0.5))
+    assert isinstance(run(write()), NotCommittedError)
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_size_that_is_demanded_holds(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, exact_size=10) as stream:
+            await stream.write(b"short")
+
+    with pytest.raises(IncompleteError):
+        run(write())
+    assert content(client, key) is None
+
+
+def test_what_refused_a_part_is_raised_by_a_later_write(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, max_concurrency=1) as stream:
+            await write_pieces(stream, PAYLOAD * 2)
+
+    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError):
+        run(write())
+    assert uploads(client, key) == []
+
+
+def test_each_write_of_many_tasks_goes_in_as_one_piece_in_the_order_of_the_calls(client: Any, key: str) -> None:
+    sizes = [100, 300_000, 5, 2_000_000, 64 * 1024, 9_000_000, 1]
+    pieces = [bytes([number]) * sizes[number % len(sizes)] for number in range(40)]
+
+    async def write() -> None:
+        async with opened(client, key) as stream, asyncio.TaskGroup() as group:
+            for piece in pieces:
+                group.create_task(stream.write(piece))
+
+    run(write())
+    assert content(client, key) == b"".join(pieces)
+
+
+# Cancelled
+
+
+class Stall:
+    """A call of the store that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_stalled = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def __call__(self, _: Any) -> None:
+        self.is_stalled.set()
+        assert self.may_go_on.wait(30)
+
+
+@contextlib.contextmanager
+def stalled(client: Any, call: str) -> Iterator[Stall]:
+    stall = Stall()
+    Wire(client).on(call, stall)
+    try:
+        yield stall
+    finally:
+        stall.may_go_on.set()
+
+
+async def cancel_when(task: "asyncio.Task[None]", happened: threading.Event) -> list[str]:
+    """Cancel ``task`` when that has happened; the notes of what it raises."""
+    assert await asyncio.to_thread(happened.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    return list(getattr(caught.value, "__notes__", []))
+
+
+def test_a_task_that_is_cancelled_in_a_write_publishes_nothing(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, max_concurrency=1) as stream:
+            await stream.write(PAYLOAD)
+
+    async def main() -> list[str]:
+        with stalled(client, "UploadPart") as stall:
+            task = asyncio.create_task(write())
+            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+            return await cancel_when(task, stall.is_stalled)
+
+    with logged():
+        notes = run(main())
+    assert [note for note in notes if "was not published" in note]
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_task_that_is_cancelled_before_its_commit_is_sent_publishes_nothing(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+            await stream.commit()
+
+    async def main() -> list[str]:
+        with stalled(client, "UploadPart") as stall:
+            task = asyncio.create_task(write())
+            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+            assert await asyncio.to_thread(stall.is_stalled.wait, 30)
+            await asyncio.sleep(0.2)
+            return await cancel_when(task, stall.is_stalled)
+
+    with logged():
+        notes = run(main())
+    assert [note for note in notes if "was not published" in note]
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_task_that_is_cancelled_after_its_commit_was_sent_is_told_what_became_of_it(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+
+    async def main() -> list[str]:
+        with stalled(client, "CompleteMultipartUpload") as stall:
+            task = asyncio.create_task(write())
+            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+            return await cancel_when(task, stall.is_stalled)
+
+    notes = run(main())
+    assert [note for note in notes if "was published" in note]
+    assert content(client, key) == PAYLOAD
+
+
+def test_a_task_that_is_cancelled_while_a_small_object_is_sent_is_told_the_truth(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(b"small")
+
+    async def main() -> list[str]:
+        with stalled(client, "PutObject") as stall:
+            task = asyncio.create_task(write())
+            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+            return await cancel_when(task, stall.is_stalled)
+
+    with logged():
+        notes = run(main())
+    is_there = content(client, key) == b"small"
+    assert [note for note in notes if ("was published" if is_there else "not published") in note]
+
+
+def test_a_commit_whose_answer_does_not_come_is_not_waited_for_after_a_cancellation(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+
+    async def main() -> list[str]:
+        with stalled(client, "CompleteMultipartUpload") as stall:
+            notes = await cancel_when(asyncio.create_task(write()), stall.is_stalled)
+            assert not stall.may_go_on.is_set()
+        return notes
+
+    monkeypatch.setattr("s3writer.aio.writer._PATIENCE_SECONDS", 0.1)
+    assert [note for note in run(main()) if "is not known" in note]
+
+
+def test_what_is_cancelled_is_kept_where_failed_uploads_are(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, on_error="keep", max_concurrency=1) as stream:
+            await stream.write(PAYLOAD)
+
+    async def main() -> list[str]:
+        with stalled(client, "UploadPart") as stall:
+            task = asyncio.create_task(write())
+            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+            return await cancel_when(task, stall.is_stalled)
+
+    with logged():
+        notes = run(main())
+    (upload_id,) = uploads(client, key)
+    assert [note for note in notes if "was kept" in note and upload_id in note]
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_a_second_cancellation_ends_the_wait_for_the_abort(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        with stalled(client, "AbortMultipartUpload") as stall:
+            task = asyncio.create_task(write())
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await cancel_when(task, stall.is_stalled)
+            assert not stall.may_go_on.is_set()
+
+    with logged():
+        run(main())
+    join_aborts()
+    for thread in threading.enumerate():
+        if thread.name == "s3writer-aio":
+            thread.join(30)
+    assert uploads(client, key) == []
+
+
+def test_a_task_that_is_cancelled_while_its_turn_has_not_come_gives_the_upload_up(client: Any, key: str) -> None:
+    async def main() -> None:
+        with stalled(client, "UploadPart") as stall:
+            async with opened(client, key, max_concurrency=1) as stream:
+                first = asyncio.create_task(stream.write(PAYLOAD))
+                second = asyncio.create_task(stream.write(PAYLOAD))
+                asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+                await cancel_when(second, stall.is_stalled)
+                with pytest.raises(NotCommittedError):
+                    await first
+                with pytest.raises(NotCommittedError):
+                    await stream.commit()
+
+    with logged():
+        run(main())
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_timeout_publishes_nothing(client: Any, key: str) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(0.3), opened(client, key) as stream:
+            while True:
+                await stream.write(PAYLOAD[:50_000])
+                await asyncio.sleep(0.001)
+
+    with logged(), pytest.raises(TimeoutError):
+        run(main())
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_task_that_is_cancelled_while_its_writer_is_made_leaves_no_writer(client: Any, key: str) -> None:
+    made = []
+
+    def make() -> MultipartUploadWriter:
+        time.sleep(0.3)
+        made.append(MultipartUploadWriter(BUCKET, key, client=client))
+        return made[0]
+
+    async def main() -> None:
+        async def write() -> None:
+            async with aio.wrap(make) as stream:
+                await stream.write(b"never")
+
+        task = asyncio.create_task(write())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    assert made[0].closed
+    assert content(client, key) is None
+
+
+def test_a_loop_that_ends_with_writers_open_publishes_nothing(client: Any, key: str) -> None:
+    async def main() -> None:
+        stream = await opened(client, key)
+        await stream.write(PAYLOAD)
+
+    with logged(), pytest.warns(ResourceWarning, match="never closed"):
+        run(main())
+        gc.collect()
+    join_aborts()
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_an_async_generator_that_is_not_finished_publishes_nothing(client: Any, key: str) -> None:
+    async def produce() -> AsyncIterator[int]:
+        async with opened(client, key) as stream:
+            for number in range(10):
+                await stream.write(PAYLOAD[: 3 * MIB])
+                yield number
+
+    async def main() -> None:
+        async for number in produce():
+            if number == 4:
+                break
+
+    with logged():
+        run(main())
+        gc.collect()
+        join_aborts()
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+# The loop
+
+
+@contextlib.asynccontextmanager
+async def ticking(lags: list[float]) -> AsyncIterator[None]:
+    """Notes how late the loop comes to what is to happen each 2 milliseconds."""
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.002)
+            lags.append(time.perf_counter() - before - 0.002)
+
+    task = asyncio.create_task(tick())
+    yield
+    task.cancel()
+
+
+@pytest.mark.parametrize("call", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject"])
+def test_the_loop_goes_on_while_the_store_stalls(client: Any, key: str, call: str) -> None:
+    ticks: list[bool] = []
+
+    async def main() -> None:
+        async def tick() -> None:
+            while not stall.may_go_on.is_set():
+                await asyncio.sleep(0.01)
+                ticks.append(stall.is_stalled.is_set())
+                if sum(ticks) == 20:
+                    stall.may_go_on.set()
+
+        async with opened(client, key, max_concurrency=1) as stream, asyncio.TaskGroup() as group:
+            group.create_task(tick())
+            await stream.write(b"small" if call == "PutObject" else PAYLOAD)
+            group.create_task(stream.close())
+
+    with stalled(client, call) as stall:
+        run(main())
+    assert sum(ticks) == 20
+
+
+@pytest.mark.parametrize("ending", ["a part fails", "abort", "an exception"])
+def test_the_loop_goes_on_while_an_upload_is_removed(client: Any, key: str, ending: str) -> None:
+    ticks: list[bool] = []
+
+    async def main() -> None:
+        async def tick() -> None:
+            while not stall.may_go_on.is_set():
+                await asyncio.sleep(0.01)
+                ticks.append(stall.is_stalled.is_set())
+                if sum(ticks) == 20:
+                    stall.may_go_on.set()
+
+        ticker = asyncio.create_task(tick())
+        with contextlib.suppress(NotCommittedError, Boom):
+            async with opened(client, key, max_concurrency=1) as stream:
+                if ending == "a part fails":
+                    await write_pieces(stream, PAYLOAD * 2)
+                await stream.write(PAYLOAD)
+                if ending == "abort":
+                    await stream.abort()
+                else:
+                    raise Boom
+        await ticker
+
+    with logged(), stalled(client, "AbortMultipartUpload") as stall:
+        if ending == "a part fails":
+            Wire(client).on("UploadPart", refuse(403, "AccessDenied"), nth=1)
+        run(main())
+    assert sum(ticks) == 20
+    assert uploads(client, key) == []
+
+
+def test_a_write_that_fits_is_done_without_a_thread() -> None:
+    async def main() -> None:
+        with MemoryS3("bucket"):
+            async with aio.open("s3://bucket/key") as stream:
+                before = {thread.ident for thread in threading.enumerate()}
+                write = stream.write(b"short")
+                with pytest.raises(StopIteration) as ended:
+                    write.send(None)  # it awaits nothing
+                assert ended.value.value == 5
+                assert {thread.ident for thread in threading.enumerate()} <= before
+
+    run(main())
+
+
+def test_a_hundred_writers_need_a_bounded_number_of_threads(store: Store, key: str) -> None:
+    most = 0
+
+    async def write(number: int) -> None:
+        nonlocal most
+        async with opened(client, f"{key}/{number}") as stream:
+            for start in range(0, 16 * MIB, MIB):
+                await stream.write(PAYLOAD[start : start + MIB])
+                most = max(most, threading.active_count() - before)
+            await stream.abort()
+
+    def store_slowly(request: Any) -> Any:
+        time.sleep(0.2)
+        return answer(200, b"", ETag='"an etag"')(request)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(100):
+                group.create_task(write(number))
+
+    client, before = store.client(max_pool_connections=200), threading.active_count()
+    Wire(client).on("UploadPart", store_slowly)
+    run(main())
+    assert 32 < most <= 100 + 64 + 2 * 32
+
+
+def test_nothing_of_a_future_that_nobody_awaits_any_more_is_complained_of(
+    client: Any, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        with stalled(client, "UploadPart") as stall:
+            stream = await opened(client, key, max_concurrency=1)
+            task = asyncio.create_task(stream.write(PAYLOAD))
+            asyncio.get_running_loop().call_later(0.3, stall.may_go_on.set)
+            await cancel_when(task, stall.is_stalled)
+
+    with logged():
+        run(main())
+        gc.collect()
+    assert "never retrieved" not in capsys.readouterr().err
+    assert io.RawIOBase not in aio.AsyncWriter.__mro__
