@@ -48,16 +48,16 @@ w = os.fdopen(begin, "wb")
 upload = threading.Thread(target=boto3.client("s3").upload_fileobj, args=(os.fdopen(end, "rb"), bucket, key))
 upload.start()""",
 }
-#: What is done with it; ``data`` is SIZE bytes.
+#: What is done with it, by the column of the table; ``data`` is SIZE bytes.
 EVENTS = {
-    "an exception in `with writer`": "with w: w.write(data); raise Boom",
-    "in `with io.TextIOWrapper(writer)`": 'with io.TextIOWrapper(w) as text: text.write("x" * len(data)); raise Boom',
-    "in `with writer, gzip.GzipFile(fileobj=writer)`": """
+    "bare": "with w: w.write(data); raise Boom",
+    "text": 'with io.TextIOWrapper(w) as text: text.write("x" * len(data)); raise Boom',
+    "gzip": """
 with w, gzip.GzipFile(fileobj=w, mode="wb", compresslevel=0) as packed: packed.write(data); raise Boom""",
-    "in `try`, with `finally: writer.close()`": """
+    "finally": """
 try: w.write(data); raise Boom
 finally: w.close()""",
-    "the writer is dropped": "w.write(data); del w; gc.collect()",
+    "dropped": "w.write(data); del w; gc.collect()",
 }
 
 
@@ -66,11 +66,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--s3fs-python", default=sys.executable)
     python = {"s3fs": parser.parse_args().s3fs_python}
-    rows = [f"| | {' | '.join(WRITERS)} |", f"| --- |{' --- |' * len(WRITERS)}"]
+    rows = [f"| | {' | '.join(EVENTS)} |", f"| --- |{' --- |' * len(EVENTS)}"]
     with seaweedfs() as store:
-        for event in EVENTS:
-            found = [outcome(store, python.get(name, sys.executable), name, event) for name in WRITERS]
-            rows.append(f"| {event} | {' | '.join(found)} |")
+        for name in WRITERS:
+            found = [outcome(store, python.get(name, sys.executable), name, event) for event in EVENTS]
+            rows.append(f"| {name} | {' | '.join(found)} |")
             print(rows[-1], flush=True)
     table = "\n".join(["", "", *rows, "", ""])
     PAGE.write_text(re.sub(f"(?s)(?<={BEGIN}).*(?={END})", lambda _: table, PAGE.read_text()))

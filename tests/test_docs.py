@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import s3writer.segments
+import s3writer.testing
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIB, MIN_PART_BYTES, Plan, make_plan
 from tests.stores import KEY_ID, REGION, SECRET, Store
 
@@ -186,6 +188,10 @@ def unfolded(text: str) -> str:
     return "".join(DUMPED_BYTES.sub(r"\1", text).split())
 
 
+#: The reference shows imports.
+PAGES |= {f"docs/{path.stem}": page() for path in ROOT.glob("docs/reference*.md")}
+
+
 def test_each_page_with_code_is_run() -> None:
     names = [
         path.relative_to(ROOT).with_suffix("").as_posix() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]
@@ -265,6 +271,20 @@ def test_a_page_does_what_it_says(environment: dict[str, str], client: Any, tmp_
 def test_no_command_begins_with_a_prompt_which_would_be_copied_with_it() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert [page.name for page in pages if re.search(r"^\s*(\$|>>>) ", page.read_text(), re.MULTILINE)] == []
+
+
+def test_the_reference_explains_each_public_name_once() -> None:
+    pages = [path.read_text() for path in (ROOT / "docs").glob("reference-*.md")]
+    explained = [path for text in pages for path in re.findall(r"^::: (\S+)", text, re.MULTILINE)]
+    modules = (s3writer, s3writer.segments, s3writer.testing)
+    assert sorted(explained) == sorted(f"{module.__name__}.{name}" for module in modules for name in module.__all__)
+
+
+def test_a_line_of_code_fits_beside_the_navigation() -> None:
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    code = {page.name: re.findall(r"^```.*?^```", page.read_text(), re.DOTALL | re.MULTILINE) for page in pages}
+    lines = [f"{name}: {line}" for name, found in code.items() for text in found for line in text.splitlines()]
+    assert [line for line in lines if len(line.partition(": ")[2]) > 88] == []
 
 
 def planned(**settings: Any) -> Plan:

@@ -1,0 +1,53 @@
+"""What the reference shows otherwise than the source: defaults as values, and names as links."""
+
+import importlib
+import re
+from typing import Any
+
+import griffe
+
+import s3writer
+import s3writer.segments
+import s3writer.testing
+
+MIB = 1024**2
+MODULES = (s3writer, s3writer.segments, s3writer.testing)
+#: Each public name, and where it is imported from.
+PUBLIC = {name: module.__name__ for module in MODULES for name in module.__all__}
+
+
+class Reference(griffe.Extension):
+    """Called by mkdocstrings with each object of the package."""
+
+    def on_function(self, *, func: griffe.Function, **_: Any) -> None:
+        """Show the value of a default, and of a type, that the source gives by the name of a constant."""
+        for parameter in func.parameters:
+            if isinstance(parameter.default, griffe.ExprName) and (value := constant(func, parameter.default.name)):
+                parameter.default = f"{value // MIB} * 1024**2" if value % MIB == 0 else str(value)
+            if isinstance(parameter.annotation, griffe.ExprName):
+                alias = func.module.members.get(parameter.annotation.name)
+                if isinstance(alias, griffe.Attribute) and alias.value is not None:
+                    parameter.annotation = alias.value
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Link the names in single backticks that the reference explains, except an object's own."""
+        if obj.docstring is None:
+            return
+        owner = obj if obj.is_class else obj.parent
+
+        def linked(found: re.Match[str]) -> str:
+            name = found[1]
+            if name == obj.name:
+                return found[0]
+            if owner is not None and owner.name in PUBLIC and name in owner.members and not name.startswith("_"):
+                return f"[`{name}`][{PUBLIC[owner.name]}.{owner.name}.{name}]"
+            return f"[`{name}`][{PUBLIC[name]}.{name}]" if name in PUBLIC else found[0]
+
+        obj.docstring.value = re.sub(r"(?<![`\[])`(\w+)`(?!`)", linked, obj.docstring.value)
+
+
+def constant(func: griffe.Function, name: str) -> int | None:
+    """The number that the function's module calls by this name."""
+    module = importlib.import_module(func.module.path)
+    value = getattr(module, name, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
