@@ -102,12 +102,12 @@ if "upload" in globals():
     command = [python, "-c", program]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     if "Boom" not in ended.stderr and "raise" in EVENTS[event]:
-        return "can't be done"
+        return "impossible"
     objects = client.list_objects_v2(Bucket=BUCKET, Prefix=key).get("Contents", [])
     uploads = [one for one in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) if one["Key"] == key]
     if objects:
-        return "**a truncated object**"
-    return "an unfinished upload" if uploads else "nothing"
+        return "**truncated**"
+    return "an upload" if uploads else "nothing"
 
 
 if __name__ == "__main__":
