@@ -33,7 +33,8 @@ def on_config(config: Any) -> Any:
         config.repo_url = source
         config.repo_name = "/".join(source.split("/")[-2:])
         config.edit_uri = "edit/main/docs/"
-    if site := urls.get("documentation"):
+    site = urls.get("documentation", "")
+    if site and not site.endswith(".md"):  # where the pages are read in the repository, there is no site
         config.site_url = f"{site}/"
     return config
 
