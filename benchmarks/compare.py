@@ -50,11 +50,11 @@ upload.start()""",
 }
 #: What is done with it, by the column of the table; ``data`` is SIZE bytes.
 EVENTS = {
-    "bare": "with w: w.write(data); raise Boom",
-    "text": 'with io.TextIOWrapper(w) as text: text.write("x" * len(data)); raise Boom',
-    "gzip": """
+    "`with writer`": "with w: w.write(data); raise Boom",
+    "`TextIOWrapper`": 'with io.TextIOWrapper(w) as text: text.write("x" * len(data)); raise Boom',
+    "`GzipFile`": """
 with w, gzip.GzipFile(fileobj=w, mode="wb", compresslevel=0) as packed: packed.write(data); raise Boom""",
-    "finally": """
+    "`finally`": """
 try: w.write(data); raise Boom
 finally: w.close()""",
     "dropped": "w.write(data); del w; gc.collect()",
@@ -107,7 +107,7 @@ if "upload" in globals():
     uploads = [one for one in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) if one["Key"] == key]
     if objects:
         return "**truncated**"
-    return "an upload" if uploads else "nothing"
+    return "upload left" if uploads else "nothing"
 
 
 if __name__ == "__main__":
