@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from s3writer import AccessDeniedError, ConnectionFailedError
+from s3writer import AbortedError, AccessDeniedError, ConnectionFailedError
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Action, Wire, delay, refuse
@@ -163,3 +163,21 @@ def test_what_lost_the_upload_is_raised_and_tells_of_it_once(client: Any, key: s
         stream.prepare()
     assert [MAY_HAVE_BEGUN in note for note in caught.value.__notes__].count(True) == 1
     assert remove_lost(client, key) == 1
+
+
+def test_an_upload_that_was_given_up_in_the_instant_before_it_began_is_removed(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, stream = Wire(client), writer(client, key)
+    beginning = stream._upload.pipeline.beginning
+    start = beginning.start
+
+    def give_up_and_start() -> None:
+        stream._upload.abandon()
+        start()
+
+    monkeypatch.setattr(beginning, "start", give_up_and_start)
+    with pytest.raises(AbortedError):
+        stream.write(data(6 * MIB))
+    assert wire.sent[0] == "CreateMultipartUpload"
+    assert uploads(client, key) == []
