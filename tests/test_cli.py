@@ -837,6 +837,7 @@ def test_places_and_pairs_are_understood() -> None:
 
 
 def test_a_bar_leaves_standard_output_to_what_was_asked_for(client: Any, key: str) -> None:
-    bar, before = Bar(None, is_shown=True), sys.stdout
-    with writer(client, key) as stream, bar.watch(stream):
+    bar, before = Bar(is_shown=True), sys.stdout
+    with writer(client, key) as stream, bar.shown():
+        bar.follow(stream)
         assert sys.stdout is before

@@ -21,6 +21,9 @@ def app() -> None:
     """Stream to S3: an object appears wholly or not at all.
 
     \b
+    s3writer put s3://bucket/mydb.sql.gz --gzip -- pg_dump mydb
+
+    \b
     Exit status: 0 done, 1 not published, 2 wrong usage,
     3 not known whether it was published, 4 only some of several were,
     130 interrupted, 143 terminated, 129 hung up.

@@ -7,7 +7,7 @@ import click
 
 from s3writer._errors import add_note
 from s3writer._s3 import client as clients
-from s3writer.cli.command import talks_to_s3
+from s3writer.cli.command import Command, talks_to_s3
 from s3writer.cli.endings import echo
 from s3writer.cli.parameters import Url
 from s3writer.cli.place import Place
@@ -24,14 +24,17 @@ class UnfitStoreError(Exception):
         self.left = left
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url", type=Url(is_prefix=True))
 @talks_to_s3
 def check_store(url: tuple[str, str]) -> Any:
-    """Try under URL which promises hold on the store, and which it ignores or refuses.
+    """Try which promises hold on a store.
 
-    Some 30 MB are written below URL, under keys that nobody uses, and removed. It takes seconds, or a minute on a slow
-    line.
+    \b
+    s3writer check-store s3://bucket/check/
+
+    The command writes some 30 MB below URL, under keys that nobody uses, and removes them. It takes seconds, or a
+    minute on a slow line.
     """
     bucket, prefix = url
     separator = "/" if prefix and not prefix.endswith("/") else ""

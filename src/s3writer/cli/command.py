@@ -1,4 +1,4 @@
-"""What every command has: options that say which S3, ``--json``, and an exit status that says how it ended."""
+"""What every command has: grouped options, among them those that say which S3, ``--json``, and an exit status."""
 
 import functools
 import json
@@ -9,13 +9,43 @@ from typing import Any
 
 import boto3
 import click
+from botocore.exceptions import ProfileNotFound
 
 from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._s3 import client as _client
 from s3writer._s3 import faults as _faults
 from s3writer.cli import signals
-from s3writer.cli.endings import Warnings, echo, in_words, notes, tell_end
+from s3writer.cli.endings import Warnings, echo, in_words, notes, plain, tell_end
 from s3writer.pending import PartlyCommittedError
+
+#: The groups of options in a help text.
+WHAT, WHICH, HOW, S3, OUTPUT = "What to send", "Which uploads", "How to send it", "S3", "Output"
+
+
+class Option(click.Option):
+    """An option of a group."""
+
+    def __init__(self, *names: Any, group: str = OUTPUT, **others: Any) -> None:
+        super().__init__(*names, **others)
+        self.group = group
+
+
+#: Like ``click.option``, with a group.
+option = functools.partial(click.option, cls=Option)
+
+
+class Command(click.Command):
+    """A command whose help shows the options by their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for each in self.get_params(ctx):
+            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)):
+                groups.setdefault(getattr(each, "group", OUTPUT), []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
 
 
 def talks_to_s3(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,12 +60,11 @@ def talks_to_s3(function: Callable[..., Any]) -> Callable[..., Any]:
         warnings, code = Warnings(), 0
         logging.getLogger("s3writer").addHandler(warnings)
         try:
-            boto3.setup_default_session(profile_name=profile, region_name=region)
-            _client.default_client(endpoint_url)
+            _connect(profile, region, endpoint_url)
             answer = function(**given)
             signals.ignore()
             if as_json:
-                echo(json.dumps(answer, default=str))
+                echo(json.dumps(answer, default=plain))
         except (click.ClickException, click.Abort):
             raise
         except BaseException as raised:
@@ -55,10 +84,20 @@ def talks_to_s3(function: Callable[..., Any]) -> Callable[..., Any]:
         click.get_current_context().exit(code)
 
     options = [
-        click.option("--profile", help="Of the AWS configuration files."),
-        click.option("--region", help="The bucket's region."),
-        click.option("--endpoint-url", help="Of a store that is not AWS."),
-        click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON."),
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
+        option("--profile", group=S3, metavar="NAME", help="Use this profile of the AWS configuration files."),
+        option("--region", group=S3, metavar="NAME", help="The bucket is in this region."),
+        option("--endpoint-url", group=S3, metavar="URL", help="The store is at this URL, and not AWS."),
+        option("--json", "as_json", is_flag=True, help="Print the outcome as JSON."),
+        option("--debug", is_flag=True, help="Print the traceback of an error."),
     ]
-    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
+    return functools.reduce(lambda decorated, added: added(decorated), reversed(options), command)
+
+
+def _connect(profile: str | None, region: str | None, endpoint_url: str | None) -> None:
+    """Make the client that all calls use. ValueError for an unknown profile."""
+    try:
+        boto3.setup_default_session(profile_name=profile, region_name=region)
+        _client.default_client(endpoint_url)
+    except ProfileNotFound as error:
+        name, origin = error.kwargs["profile"], "--profile" if profile else "AWS_PROFILE"
+        raise ValueError(f"there is no profile {name}: check {origin} and the AWS configuration files") from None

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import logging
 import os
@@ -27,6 +28,10 @@ _LOOKING = {"abort", "check-store", "sweep", "uploads"}
 
 class UnknownUploadError(Exception):
     """There is no such upload."""
+
+
+class NobodyAnswersError(Exception):
+    """A question was asked, and standard input has ended."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -113,7 +118,7 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
         added = [in_words(note) for note in notes(error)]
         answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": added}
         answer |= known | others
-        echo(json.dumps(answer, default=_plain))
+        echo(json.dumps(answer, default=plain))
     echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
     return code
 
@@ -148,6 +153,10 @@ def _resuming(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> 
     return words
 
 
-def _plain(value: Any) -> Any:
-    is_data = isinstance(value, (PendingUpload, UploadResult))
-    return dataclasses.asdict(value) if is_data else str(value)
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: times and durations in ISO 8601."""
+    if isinstance(value, dt.timedelta):
+        return f"PT{int(value.total_seconds())}S"
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return dataclasses.asdict(value) if isinstance(value, (PendingUpload, UploadResult)) else str(value)

@@ -4,20 +4,34 @@ import datetime as dt
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from s3writer._file.open import parsed
+from s3writer._s3.checksums import algorithms
+
+if TYPE_CHECKING:
+    Parameter = click.ParamType
+else:
+
+    class Parameter(click.ParamType):
+        """``click.ParamType``, which is generic since click 8.4 only."""
+
+        def __class_getitem__(cls, _: Any) -> Any:
+            return cls
+
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
 _AGE = re.compile(r"(\d+)([smhdw])")
 _SLASHES_BEFORE_BUCKET = 2
 _CUSTOMER_KEY_BYTES = 32
+_NEED_AWSCRT = {"CRC32C", "CRC64NVME"}
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Size(click.ParamType[int]):
+class Size(Parameter[int]):
     """A number of bytes as people write it: 64MiB, 5GB, 1048576."""
 
     name = "size"
@@ -27,12 +41,12 @@ class Size(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not (found := _SIZE.fullmatch(value.strip())):
-            self.fail(f"{value!r} is no size; write 64MiB, 5GB or a number of bytes", param, ctx)
+            self.fail(f"{value!r} is not a size; write 64MiB, 5GB or a number of bytes", param, ctx)
         number, letter, binary = found.groups()
         return int(Decimal(number) * (1024 if binary else 1000) ** " kmgtp".index(letter.lower() or " "))
 
 
-class Age(click.ParamType[dt.timedelta]):
+class Age(Parameter[dt.timedelta]):
     """A time as people write it: 90m, 36h, 7d, 2w."""
 
     name = "age"
@@ -42,14 +56,14 @@ class Age(click.ParamType[dt.timedelta]):
         if isinstance(value, dt.timedelta):
             return value
         if not (found := _AGE.fullmatch(value.strip())):
-            self.fail(f"{value!r} is no age; write 90m, 36h, 7d or 2w", param, ctx)
+            self.fail(f"{value!r} is not an age; write 90m, 36h, 7d or 2w", param, ctx)
         try:
             return dt.timedelta(**{_AGES[found[2]]: int(found[1])})
         except OverflowError:
             self.fail(f"{value!r} is too long ago", param, ctx)
 
 
-class Url(click.ParamType[tuple[str, str]]):
+class Url(Parameter[tuple[str, str]]):
     """``s3://bucket/key``; or the beginning of many keys, which may be empty."""
 
     name = "url"
@@ -65,7 +79,7 @@ class Url(click.ParamType[tuple[str, str]]):
             self.fail(str(error), param, ctx)
 
 
-class Pair(click.ParamType[tuple[str, str]]):
+class Pair(Parameter[tuple[str, str]]):
     """``name=value``."""
 
     name = "name=value"
@@ -78,11 +92,42 @@ class Pair(click.ParamType[tuple[str, str]]):
         return name, rest
 
 
+class Checksum(Parameter[str]):
+    """One of S3's algorithms that this installation has, or "none", in small or capital letters."""
+
+    name = "checksum"
+
+    def choices(self) -> list[str]:
+        """All of them."""
+        return [*sorted(algorithms()), "none"]
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """What the help shows, whatever click's version passes."""
+        return f"[{'|'.join(self.choices())}]"
+
+    def shell_complete(self, _: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those that begin so."""
+        return [CompletionItem(name) for name in self.choices() if name.lower().startswith(incomplete.lower())]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as S3 writes it."""
+        named = {name.lower(): name for name in self.choices()}
+        if value.lower() not in named:
+            hint = "; it needs awscrt: pip install 's3writer[crt]'" if value.upper() in _NEED_AWSCRT else ""
+            self.fail(f"{value!r} is not one of {', '.join(self.choices())}{hint}", param, ctx)
+        return named[value.lower()]
+
+
+def files_of_the_shell(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def customer_key(path: Path | None) -> dict[str, Any]:
     """S3's arguments for SSE-C with the 32 bytes of a file. None: no arguments."""
     if path is None:
         return {}
     key = path.read_bytes()
     if len(key) != _CUSTOMER_KEY_BYTES:
-        raise ValueError(f"{path} holds {len(key)} bytes; a key for SSE-C has {_CUSTOMER_KEY_BYTES}")
+        raise ValueError(f"{path} holds {len(key)} bytes, but an SSE-C key has {_CUSTOMER_KEY_BYTES}")
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}

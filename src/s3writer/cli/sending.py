@@ -14,16 +14,18 @@ import click
 from rich.filesize import decimal
 
 from s3writer._file.bar import Bar
+from s3writer._file.compression import SUFFIXES
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer.cli import signals, sources
-from s3writer.cli.command import talks_to_s3
+from s3writer.cli.command import HOW, S3, WHAT, Command, option, talks_to_s3
 from s3writer.cli.endings import echo, is_terminal, say
-from s3writer.cli.parameters import Pair, Size, Url, customer_key
+from s3writer.cli.parameters import Checksum, Pair, Size, Url, customer_key, files_of_the_shell
+from s3writer.cli.words import counted
 
 _PIECE_BYTES = 1024 * 1024
 
 
-class Producing(click.Command):
+class Producing(Command):
     """A command that may be given another one, behind two dashes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -32,57 +34,99 @@ class Producing(click.Command):
         if "--" in args:
             where = args.index("--")
             own, dashes, command = args[:where], args[where : where + 1], args[where + 1 :]
-        if dashes and not command:
-            raise click.UsageError("there is no COMMAND behind --", ctx)
+        if not ctx.resilient_parsing:  # which is for completion
+            if dashes and not command:
+                raise click.UsageError("there is no COMMAND behind --", ctx)
+            if self._holds_command(ctx, own):
+                raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
         rest = super().parse_args(ctx, own)
-        if ctx.params.get("command"):
-            raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
         ctx.params["command"] = tuple(command)
         return rest
+
+    def _holds_command(self, ctx: click.Context, own: list[str]) -> bool:
+        """Whether a word follows our arguments, and comes before any option that is not ours."""
+        parser = self.make_parser(ctx)
+        parser.ignore_unknown_options = True
+        words = parser.parse_args(list(own))[0]
+        behind = words["command"]
+        if not isinstance(behind, (tuple, list)) or not behind:
+            return False
+        taken = [words.get(each.name or "") for each in self.params if isinstance(each, click.Argument)]
+        return not any(str(word).startswith("-") for word in (*taken, behind[0]))
 
 
 def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of the commands that send a stream."""
+
+    @functools.wraps(function)
+    def command(*, gzip: bool, zstd: bool, **given: Any) -> Any:
+        if gzip and zstd:
+            raise click.UsageError("--gzip and --zstd can't both be given: choose one")
+        compression = {gzip: "gzip", zstd: "zstd"}.get(True)
+        return function(compression=compression, **given)
+
     options = [
-        click.option("--gzip", "compression", flag_value="gzip", help="Compress on the way."),
-        click.option("--zstd", "compression", flag_value="zstd", help="Compress on the way."),
-        click.option("--exclusive", is_flag=True, help="Publish only if the key does not exist."),
-        click.option("--part-size", type=Size(), help="Of the first parts; 5MiB if not given."),
-        click.option("--equal-parts", is_flag=True, help="Give all parts but the last --part-size."),
-        click.option("--max-memory", type=Size(), help="That parts may take; 128MiB if not given."),
-        click.option("--max-concurrency", type=int, help="Parts in flight at once; 15 if not given."),
-        click.option("--expected-size", type=Size(), help="Of the whole stream, for large ones and for an ETA."),
-        click.option("--exact", is_flag=True, help="Publish only if exactly --expected-size bytes come."),
-        click.option("--allow-dot-segments", is_flag=True, help="Let the key have a segment '.' or '..'."),
-        click.option("--checksum", help="CRC64NVME, CRC32C, CRC32, SHA256, SHA1 or none; the best CRC if not given."),
-        click.option(
-            "--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="32 bytes: a key for SSE-C."
+        click.argument(
+            "command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=files_of_the_shell
         ),
-        click.option(
+        option("--gzip", group=WHAT, is_flag=True, help="Compress the bytes with gzip."),
+        option("--zstd", group=WHAT, is_flag=True, help="Compress the bytes with zstd, which is faster."),
+        option("--expected-size", group=WHAT, type=Size(), help="About so many bytes will come."),
+        option("--exact", group=WHAT, is_flag=True, help="Publish only if exactly --expected-size bytes come."),
+        option("--exclusive", group=HOW, is_flag=True, help="Publish only if the key does not exist."),
+        option(
+            "--prepare",
+            group=HOW,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Don't publish yet: write to FILE what `s3writer commit FILE` needs. - is standard output.",
+        ),
+        option("--part-size", group=HOW, type=Size(), help="The first parts have this size. The default is 5MiB."),
+        option("--equal-parts", group=HOW, is_flag=True, help="Give all parts but the last the --part-size."),
+        option(
+            "--max-memory", group=HOW, type=Size(), help="The parts may take so much memory. The default is 128MiB."
+        ),
+        option(
+            "--max-concurrency",
+            group=HOW,
+            type=int,
+            metavar="NUMBER",
+            help="Send so many parts at once. The default is 15.",
+        ),
+        option(
+            "--checksum",
+            group=HOW,
+            type=Checksum(),
+            help="S3 checks the bytes with this. The default is CRC64NVME, or CRC32 where awscrt is not installed.",
+        ),
+        option("--allow-dot-segments", group=HOW, is_flag=True, help="The key may have a segment '.' or '..'."),
+        option(
+            "--sse-c-key-file",
+            group=S3,
+            type=click.Path(exists=True, path_type=Path),
+            metavar="FILE",
+            help="Encrypt the object with the key in FILE: 32 bytes, for SSE-C.",
+        ),
+        option(
             "--argument",
+            group=S3,
             type=Pair(),
             multiple=True,
-            help="Any other of S3's that is text, such as StorageClass=GLACIER.",
-        ),
-        click.option(
-            "--prepare",
-            type=click.Path(path_type=Path),
-            help="Don't publish: write what commit needs to this file, or to - for standard output.",
+            help="Give S3 any other argument that is text, such as StorageClass=GLACIER. You can repeat it.",
         ),
     ]
-    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), function)
+    return functools.reduce(lambda decorated, added: added(decorated), reversed(options), command)
 
 
 @click.command(cls=Producing)
 @click.argument("url", type=Url())
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @_sending
-@click.option("--content-type", help="Such as text/csv.")
-@click.option("--metadata", type=Pair(), multiple=True, help="Once for each name.")
-@click.option("--sse", help="AES256 or aws:kms.")
-@click.option("--sse-kms-key-id", help="For aws:kms.")
-@click.option("--keep", is_flag=True, help="If it fails, leave the upload in S3, to be resumed.")
-@click.option("--no-commit-token", is_flag=True, help="Add no token to the object's metadata.")
+@option("--content-type", group=S3, metavar="TYPE", help="The object has this type, such as text/csv.")
+@option("--metadata", group=S3, type=Pair(), multiple=True, help="Give the object metadata. You can repeat it.")
+@option("--sse", group=S3, metavar="METHOD", help="S3 encrypts the object: AES256 or aws:kms.")
+@option("--sse-kms-key-id", group=S3, metavar="ID", help="KMS uses this key, with --sse aws:kms.")
+@option("--keep", group=HOW, is_flag=True, help="If it fails, keep the upload in S3 for `s3writer resume`.")
+@option("--no-commit-token", group=HOW, is_flag=True, help="Add no token to the object's metadata.")
 @talks_to_s3
 def put(
     *,
@@ -95,14 +139,14 @@ def put(
     no_commit_token: bool,
     **sending: Any,
 ) -> Any:
-    """Stream standard input to an object, or the output of COMMAND.
+    """Send standard input, or the output of COMMAND.
 
     \b
     pg_dump mydb | s3writer put s3://bucket/mydb.sql.gz --gzip
     s3writer put s3://bucket/mydb.sql.gz --gzip -- pg_dump mydb
 
-    Prefer the second form: the object is published only if COMMAND exits with 0. In a pipe nobody can tell a
-    producer that failed from one that was done.
+    Prefer the second form. It publishes the object only if COMMAND exits with status 0. In a pipe nobody can tell
+    whether the producer failed.
     """
     given = {
         "ContentType": content_type,
@@ -123,20 +167,22 @@ def put(
 @click.command(cls=Producing)
 @click.argument("url", type=Url())
 @click.argument("upload_id")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @_sending
-@click.option("--token", help="That the failed upload was begun with.")
-@click.option("--no-verify", is_flag=True, help="Skip what S3 has, and don't compare it.")
+@option("--token", group=HOW, help="The token of the failed upload, which its error named.")
+@option("--no-verify", group=HOW, is_flag=True, help="Skip the bytes that S3 has, and don't compare them.")
 @talks_to_s3
 def resume(url: tuple[str, str], upload_id: str, token: str | None, no_verify: bool, **sending: Any) -> Any:
-    """Go on with an upload that was left in S3.
+    """Go on with an upload that is still in S3.
 
-    The whole stream is read again, from its first byte: what S3 has of it is compared, the rest is sent. Give the
-    options that it was begun with, such as --exclusive, --part-size and compression. If it fails again, the upload
-    stays in S3 again.
+    \b
+    s3writer resume s3://bucket/mydb.sql UPLOAD_ID -- cat mydb.sql
+
+    The command reads the whole stream again, from its first byte. It compares the bytes that S3 has, and sends the
+    rest. Give the options again that the upload began with, such as --exclusive, --part-size and --gzip. If the
+    command fails, the upload stays in S3.
     """
     if no_verify and sending["compression"]:
-        raise click.UsageError("what is compressed must be compared with what S3 has: leave out --no-verify")
+        raise click.UsageError("compressed bytes must be compared with those in S3: leave out --no-verify")
 
     def begin(source: Any, **options: Any) -> MultipartUploadWriter:
         verify = None if no_verify else source
@@ -155,7 +201,7 @@ def _skip(source: Any, size: int) -> None:
     while size and (piece := source.read(min(size, _PIECE_BYTES))):
         size -= len(piece)
     if size:
-        raise sources.ProducerError(f"the stream ends {size} bytes before what S3 has of it")
+        raise sources.ProducerError(f"the stream ends {size} bytes before the end of what S3 has")
 
 
 def _send(
@@ -173,37 +219,66 @@ def _send(
 ) -> dict[str, Any]:
     """Copy what is produced into the writer that ``begin`` makes, and publish it or prepare it."""
     if not command and (sys.stdin is None or sys.stdin.isatty()):
-        raise click.UsageError("standard input is no pipe and no file: pipe something in, or name a COMMAND after --")
+        origin = "closed" if sys.stdin is None else "a terminal"
+        raise click.UsageError(f"standard input is {origin}: pipe something in, or name a COMMAND after --")
     if exact and expected_size is None:
         raise click.UsageError("--exact needs --expected-size")
-    demanded = expected_size if exact else None
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
-    bar, buffer = Bar(size_in_s3, is_shown=is_terminal(sys.stderr)), memoryview(bytearray(_PIECE_BYTES))
+    is_shown = is_terminal(sys.stderr)
+    bar = Bar(expected_size, is_shown=is_shown, is_compressed=compression is not None)
     if checksum is not None:
-        given["checksum"] = None if checksum.lower() == "none" else checksum
+        given["checksum"] = None if checksum == "none" else checksum
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **customer_key(sse_c_key_file)}
-    with _output(prepare) as write, sources.produced(command) as producer:
+    with _output(prepare) as write, sources.produced(command, bar.say if is_shown else None) as producer:
         source = sources.compressed(producer.output, compression)
-        with producer.explains():
-            stream = begin(source, **given)
-        with _signals_come_too_late_for(stream):
-            with stream, bar.watch(stream):
-                producer.output.idle = lambda: stream.write(b"")
-                try:
-                    while size := source.readinto(buffer):
-                        stream.write(buffer[:size])
-                    producer.finish()
-                    if demanded is not None:
-                        producer.check_size(demanded)
-                except BaseException:
-                    producer.stop()
-                    raise
-                if prepare is not None:
-                    return _prepared(stream, write)
-            signals.ignore()
-    say(f"{stream.name} published: {decimal(stream.result.size)} in {stream.result.parts} parts")
+        with bar.shown(lambda: producer.output.size):
+            with producer.explains():
+                stream = begin(source, **given)
+            bar.follow(stream)
+            with _signals_come_too_late_for(stream):
+                with stream:
+                    producer.output.idle = lambda: stream.write(b"")
+                    try:
+                        _copy(source, stream, bar, compression)
+                        producer.finish()
+                        if exact and expected_size is not None:
+                            producer.check_size(expected_size)
+                    except BaseException:
+                        producer.stop()
+                        raise
+                    if prepare is not None:
+                        bar.end()
+                        return _prepared(stream, write)
+                signals.ignore()
+    say(f"{stream.name} published: {decimal(stream.result.size)} in {counted(stream.result.parts, 'part')}")
     return {"outcome": "published", **dataclasses.asdict(stream.result)}
+
+
+def _copy(source: Any, stream: MultipartUploadWriter, bar: Bar, compression: str | None) -> None:
+    """Write all that ``source`` gives to ``stream``."""
+    buffer, is_first = memoryview(bytearray(_PIECE_BYTES)), stream.tell() == 0
+    while size := source.readinto(buffer):
+        if is_first and is_terminal(sys.stderr) and (hint := _hint(stream.name, buffer[:size], compression)):
+            bar.say(f"s3writer: {hint}")
+        is_first = False
+        stream.write(buffer[:size])
+
+
+def _hint(url: str, first: memoryview, compression: str | None) -> str:
+    """What to say if the key's suffix promises a compression that the bytes don't have. They may have been compressed
+    before, so the suffix alone must not compress them.
+    """
+    suffix, promised = next(((one, how) for one, how in SUFFIXES.items() if url.lower().endswith(one)), ("", ""))
+    if not promised or compression == promised:
+        return ""
+    if compression:
+        return f"the key ends in {suffix}, but --{compression} compresses the bytes with {compression}"
+    with contextlib.suppress(ImportError):
+        if not sources.begins_as(first, promised):
+            how = f"give --{promised}" if promised in {"gzip", "zstd"} else f"pipe them through {promised}"
+            return f"the key ends in {suffix}, but the bytes are not compressed: {how}, or choose another key"
+    return ""
 
 
 @contextlib.contextmanager
@@ -222,7 +297,9 @@ def _signals_come_too_late_for(stream: MultipartUploadWriter) -> Iterator[None]:
 def _arguments(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     for name, _ in pairs:
         if not name[:1].isupper():
-            raise click.UsageError(f"{name} is no argument of S3's: they begin with a capital, such as StorageClass")
+            raise click.UsageError(
+                f"{name} is not an argument of S3's: they begin with a capital, such as StorageClass"
+            )
     return dict(pairs)
 
 
@@ -260,5 +337,5 @@ def _prepared(stream: MultipartUploadWriter, write: Callable[[str], None]) -> di
     except BaseException:
         pending.abort()
         raise
-    say(f"{stream.name} prepared: {decimal(pending.size)} in {len(pending.parts)} parts")
+    say(f"{stream.name} prepared: {decimal(pending.size)} in {counted(len(pending.parts), 'part')}")
     return {"outcome": "prepared", "bucket": pending.bucket, "key": pending.key, "upload_id": pending.upload_id}

@@ -1,21 +1,26 @@
 """Where the command line's bytes come from: standard input or a program, compressed or not."""
 
 import contextlib
+import functools
 import io
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from s3writer._errors import S3WriterError
 from s3writer._file.compression import Compressor, compressor
-from s3writer.cli.pipes import pipe
+from s3writer._upload.jobs import Job
+from s3writer.cli.pipes import Pipe, pipe
 
 _PIECE_BYTES = 1024 * 1024
 #: What a program that is told to stop gets before it is killed.
 _PATIENCE_SECONDS = 5.0
 #: How long a program that has closed its output may take to end.
 _DYING_SECONDS = 0.5
+#: So many bytes at the beginning tell the formats apart.
+_MAGIC_BYTES = 2
 
 
 class ProducerError(Exception):
@@ -23,20 +28,38 @@ class ProducerError(Exception):
 
 
 class Producer:
-    """Standard input, or a program whose output is wanted."""
+    """Standard input, or a program whose output is wanted. ``tell`` is called with each line of the program's standard
+    error; None leaves standard error alone.
+    """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], tell: Callable[[str], object] | None = None) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._lines: Job[None] | None = None
         if command:
-            try:
-                self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
-            except OSError as error:
-                raise ProducerError(f"{command[0]} can't be run: {error.strerror}") from error
+            with contextlib.ExitStack() as stack:
+                errors = self._told(tell, stack) if tell else None
+                try:
+                    self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+                except OSError as error:
+                    raise ProducerError(f"{command[0]} can't be run: {error.strerror}") from error
             assert self._process.stdout is not None
             self.output = pipe(self._process.stdout)
         else:
             self.output = pipe(sys.stdin.buffer)
+
+    def _told(self, tell: Callable[[str], object], stack: contextlib.ExitStack) -> int | None:
+        """A descriptor that ``stack`` closes. A thread calls ``tell`` with each line that is written to it. None if no
+        thread can be had.
+        """
+        ours, theirs = os.pipe()
+        stack.callback(os.close, theirs)
+        lines = Job(functools.partial(_tell_lines, ours, tell), "s3writer-stderr")
+        if not lines.start(elsewhere=True):
+            os.close(ours)
+            return None
+        self._lines = lines
+        return theirs
 
     def check_size(self, exact: int) -> None:
         """`ProducerError` unless exactly so many bytes have come."""
@@ -61,7 +84,7 @@ class Producer:
             raise
 
     def stop(self) -> None:
-        """Let the program go on no longer."""
+        """Let the program go on no longer, and wait for the last lines of its standard error."""
         if self._process is None:
             return
         self.output.end()
@@ -73,12 +96,14 @@ class Producer:
             self._process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
+        if self._lines is not None:
+            self._lines.wait(_DYING_SECONDS)
 
 
 @contextlib.contextmanager
-def produced(command: Sequence[str]) -> Iterator[Producer]:
+def produced(command: Sequence[str], tell: Callable[[str], object] | None = None) -> Iterator[Producer]:
     """The producer; it is not left running."""
-    producer = Producer(command)
+    producer = Producer(command, tell)
     try:
         yield producer
     finally:
@@ -88,6 +113,36 @@ def produced(command: Sequence[str]) -> Iterator[Producer]:
 def compressed(source: Any, how: str | None) -> Any:
     """``source`` as it is, or as a file of the format ``how``; ImportError if a package is missing for that."""
     return source if how is None else Compressed(source, compressor(how))
+
+
+def begins_as(first: memoryview, how: str) -> bool:
+    """Whether ``first``, the first bytes of a stream, begin as the format ``how`` does. False for less than two."""
+    beginning = compressor(how)
+    head = (beginning.compress(b"") + beginning.flush())[:_MAGIC_BYTES]
+    return bytes(first[:_MAGIC_BYTES]) == head
+
+
+def _tell_lines(descriptor: int, tell: Callable[[str], object]) -> None:
+    """Call ``tell`` with each line that is read. A line that is not ended, such as a question, counts after a second.
+    Of a line that overwrites itself only the last state counts.
+    """
+    line = b""
+
+    def end() -> None:
+        nonlocal line
+        if line:
+            tell(line.decode(errors="backslashreplace"))
+            line = b""
+
+    with open(descriptor, "rb", buffering=0) as file:
+        source: Pipe = pipe(file)
+        source.idle = end
+        while piece := source.read(_PIECE_BYTES):
+            *whole, line = (line + piece).split(b"\n")
+            for each in whole:
+                tell(each.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="backslashreplace"))
+            line = line[line.rfind(b"\r", 0, -1) + 1 :]
+    end()
 
 
 def _ending(code: int) -> str:

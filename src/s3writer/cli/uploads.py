@@ -16,9 +16,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from s3writer._file.open import parsed
-from s3writer.cli.command import talks_to_s3
-from s3writer.cli.endings import UnknownUploadError, echo, is_terminal, say
-from s3writer.cli.parameters import Age, Url, customer_key
+from s3writer.cli.command import S3, WHICH, Command, option, talks_to_s3
+from s3writer.cli.endings import NobodyAnswersError, UnknownUploadError, echo, is_terminal, say
+from s3writer.cli.parameters import Age, Url, customer_key, files_of_the_shell
+from s3writer.cli.words import counted
 from s3writer.pending import PendingUpload, commit_all
 from s3writer.unfinished import UnfinishedUpload, abort_each, abort_uploads, list_uploads
 
@@ -26,25 +27,45 @@ from s3writer.unfinished import UnfinishedUpload, abort_each, abort_uploads, lis
 _WIDE = 2000
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("files", nargs=-1, required=True, type=click.File())
-@click.option("--sse-c-key-file", type=click.Path(exists=True, path_type=Path), help="If the uploads have one.")
+@option(
+    "--sse-c-key-file",
+    group=S3,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE",
+    help="The key with which the uploads were encrypted.",
+)
 @talks_to_s3
 def commit(files: Sequence[IO[str]], sse_c_key_file: Path | None) -> Any:
-    """Publish what put --prepare has written to FILES, one after the other."""
+    """Publish prepared uploads, one after the other.
+
+    \b
+    s3writer put s3://bucket/mydb.sql --prepare upload.json -- pg_dump mydb
+    s3writer commit upload.json
+
+    Each of FILES was written by `s3writer put --prepare`. - is standard input.
+    """
     key = customer_key(sse_c_key_file)
-    results = commit_all([PendingUpload.from_json(file.read()) for file in files], **key)
+    results = commit_all([_read(file) for file in files], **key)
     for result in results:
         say(f"s3://{result.bucket}/{result.key} published: {decimal(result.size)}")
     return {"outcome": "published", "published": [dataclasses.asdict(result) for result in results]}
 
 
-@click.command()
-@click.argument("target")
+@click.command(cls=Command)
+@click.argument("target", metavar="FILE|URL", shell_complete=files_of_the_shell)
 @click.argument("upload_id", required=False)
 @talks_to_s3
 def abort(target: str, upload_id: str | None) -> Any:
-    """Remove an unfinished upload: TARGET is an s3:// URL before UPLOAD_ID, or a file written by put --prepare."""
+    """Remove a prepared or an unfinished upload.
+
+    \b
+    s3writer abort upload.json
+    s3writer abort s3://bucket/mydb.sql UPLOAD_ID
+
+    FILE was written by `s3writer put --prepare`. `s3writer uploads` shows upload ids.
+    """
     if upload_id:
         bucket, key = parsed(target)
         pending = PendingUpload(bucket, key, upload_id, 0, ())
@@ -52,48 +73,86 @@ def abort(target: str, upload_id: str | None) -> Any:
         raise click.UsageError("there is no UPLOAD_ID behind the URL")
     else:
         with click.open_file(target) as file:
-            pending = PendingUpload.from_json(file.read())
+            pending = _read(file)
     if not pending.abort():
         raise UnknownUploadError(f"S3 does not show upload {pending.upload_id} of s3://{pending.bucket}/{pending.key}")
     say(f"upload {pending.upload_id} is gone")
     return {"outcome": "aborted", "bucket": pending.bucket, "key": pending.key, "upload_id": pending.upload_id}
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url", type=Url(is_prefix=True))
 @talks_to_s3
 def uploads(url: tuple[str, str]) -> Any:
-    """List the unfinished uploads under URL."""
+    """List the unfinished uploads under URL.
+
+    \b
+    s3writer uploads s3://bucket/backups/
+    """
     found = list(list_uploads(*url))
-    _show(found)
+    _show(found, "no unfinished uploads")
     return [dataclasses.asdict(one) for one in found]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url", type=Url(is_prefix=True))
-@click.option("--older-than", type=Age(), required=True, help="To which nothing happened for so long: 36h, 7d.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be aborted.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@option(
+    "--older-than",
+    group=WHICH,
+    type=Age(),
+    required=True,
+    help="Abort uploads to which nothing has happened for so long, such as 36h or 7d.",
+)
+@option("--dry-run", group=WHICH, is_flag=True, help="Only show the uploads that would be aborted.")
+@option("--yes", group=WHICH, is_flag=True, help="Don't ask.")
 @talks_to_s3
 def sweep(url: tuple[str, str], older_than: dt.timedelta, dry_run: bool, yes: bool) -> Any:
-    """Abort the old unfinished uploads under URL."""
+    """Abort the old unfinished uploads under URL.
+
+    \b
+    s3writer sweep s3://bucket/backups/ --older-than 7d
+    """
     if click.get_current_context().params["as_json"] and not (yes or dry_run):
         raise click.UsageError("with --json nobody is asked: give --yes or --dry-run")
     found = abort_uploads(*url, older_than=older_than)
-    _show(found)
+    _show(found, "no unfinished uploads that old")
     if found and not dry_run:
         if not yes:
-            click.confirm(f"Abort {len(found)} uploads?", abort=True, err=True)
+            _ask(f"Abort {counted(len(found), 'upload')}?")
             shown = {one.upload_id for one in found}
             found = [one for one in abort_uploads(*url, older_than=older_than) if one.upload_id in shown]
         abort_each(found)
+        say(f"{counted(len(found), 'upload')} aborted")
     return {"outcome": "listed" if dry_run else "aborted", "uploads": [dataclasses.asdict(one) for one in found]}
 
 
-def _show(found: Sequence[UnfinishedUpload]) -> None:
+def _ask(question: str) -> None:
+    """``click.Abort`` unless the answer is yes."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as aborted:
+        if isinstance(aborted.__context__, EOFError):
+            raise NobodyAnswersError("nobody answers on standard input: give --yes or --dry-run") from None
+        raise
+
+
+def _read(file: IO[str]) -> PendingUpload:
+    """The upload that `put --prepare` has written to ``file``. ValueError names the file."""
+    try:
+        return PendingUpload.from_json(file.read())
+    except ValueError as error:
+        name = "standard input" if file is sys.stdin else file.name
+        raise ValueError(f"{name} was not written by put --prepare: {error.__cause__ or error}") from error
+
+
+def _show(found: Sequence[UnfinishedUpload], otherwise: str) -> None:
+    """Print a table of the uploads; without any, say ``otherwise`` to a person."""
     if click.get_current_context().params["as_json"]:
         return
-    names = ("key", "begun", "idle", "parts", "size", "upload id")
+    if not found:
+        say(otherwise)
+        return
+    names = ("key", "begun (UTC)", "idle", "parts", "size", "upload id")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None)
     for one in found:
         begun, idle = f"{one.initiated:%Y-%m-%d %H:%M}", str(one.age).partition(".")[0]

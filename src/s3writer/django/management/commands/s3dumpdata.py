@@ -57,13 +57,14 @@ class Command(dumpdata.Command):
                 self.stderr.write(said, style_func=str)
 
     def _dump(self, url: str, options: dict[str, Any], dump: Any) -> s3writer.UploadResult:
-        bar = Bar(None, is_shown=options["verbosity"] > 0 and self.stderr.isatty())
+        bar = Bar(is_shown=options["verbosity"] > 0 and self.stderr.isatty())
         given = {**writer_options(), "progress": bar}
         if options["exclusive"]:
             given["exclusive"] = True
         with s3writer.open(url, "w", **given) as text:
             writer: Any = text.buffer
-            with bar.watch(writer):
+            bar.follow(writer)
+            with bar.shown():
                 self.stdout = OutputWrapper(text)
                 dump()
         result: s3writer.UploadResult = writer.result
