@@ -1,10 +1,12 @@
 """The command line, as people and their scripts meet it: what it does, what it says, and how it exits."""
 
+import bz2
 import contextlib
 import datetime as dt
 import gzip
 import io
 import json
+import lzma
 import os
 import pty
 import re
@@ -24,8 +26,10 @@ import pytest
 import zstandard
 
 from s3writer._file.bar import Bar
+from s3writer._s3.checksums import algorithms
 from s3writer.cli import run
 from s3writer.cli.parameters import Age, Pair, Size, Url
+from s3writer.cli.sources import produced
 from tests.helpers import MIB, content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 from tests.wire import Wire, cut, interrupt, refuse
@@ -595,8 +599,21 @@ def test_what_was_prepared_can_be_aborted(environment: dict[str, str], client: A
     assert call(environment, "abort", "-", given=out.encode()) == (0, "", "")
     assert uploads(client, key) == []
     code, _, err = call(environment, "commit", "-", given=b"{}")
-    assert code == 2
-    assert "this is no PendingUpload" in err
+    assert (code, err) == (
+        2,
+        "s3writer: wrong usage: standard input was not written by put --prepare: it has no 'format'\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["commit", "abort"])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b'{"format": 0}'])
+def test_a_file_that_put_has_not_written_is_named(
+    environment: dict[str, str], tmp_path: Path, command: str, content: bytes
+) -> None:
+    (tmp_path / "bad.json").write_bytes(content)
+    code, out, err = call(environment, command, str(tmp_path / "bad.json"))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"s3writer: wrong usage: {tmp_path / 'bad.json'} was not written by put --prepare: ")
 
 
 def test_a_prepared_upload_that_can_not_be_written_down_is_aborted(
@@ -614,6 +631,10 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
     assert code == 0
     assert all(upload_id in out for upload_id in ids)
     assert [one["parts"] for one in listed(environment, key)] == [0, 0]
+    for one in listed(environment, key):
+        begun = dt.datetime.fromisoformat(one["initiated"])
+        assert (one["initiated"][10], begun.utcoffset()) == ("T", dt.timedelta(0))
+        assert re.fullmatch(r"PT\d+S", one["age"])
     assert call(environment, "sweep", at(key), "--older-than", "1h", "--yes")[0] == 0
     assert len(listed(environment, key)) == 2
     code, out, _ = call(environment, "sweep", at(key), "--older-than", "0s", "--dry-run", "--json")
@@ -621,10 +642,17 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
     code, out, err = call(environment, "sweep", at(key), "--older-than", "0s", given=b"n\n")
     assert (code, "Abort 2 uploads?" in err) == (1, True)
     assert len(listed(environment, key)) == 2
+    code, _, err = call(environment, "sweep", at(key), "--older-than", "0s")
+    assert (code, err.splitlines()[-1]) == (
+        1,
+        "s3writer: failed: nobody answers on standard input: give --yes or --dry-run",
+    )
+    assert len(listed(environment, key)) == 2
     assert call(environment, "sweep", at(key), "--older-than", "0s", given=b"y\n")[0] == 0
     assert listed(environment, key) == []
     client.create_multipart_upload(Bucket=BUCKET, Key=key)
-    assert call(environment, "sweep", at(key), "--older-than", "0s", "--yes")[0] == 0
+    code, shown = on_a_terminal(environment, "sweep", at(key), "--older-than", "0s", given=b"y\n")
+    assert (code, "Abort 1 upload?" in shown, shown.endswith("1 upload aborted\r\n")) == (0, True, True)
     assert uploads(client, key) == []
     assert call(environment, "sweep", f"s3://{BUCKET}", "--older-than", "1d", "--json", "--dry-run")[0] == 0
 
@@ -635,20 +663,26 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
         (["put", "https://bucket/key"], "not of the form s3://bucket/key"),
         (["put", "s3://bucket"], "not of the form s3://bucket/key"),
         (["put", "s3://bucket/key", "--part-size", "1kB"], "--part-size 1000 is out of its limits"),
-        (["put", "s3://bucket/key", "--part-size", "much"], "'much' is no size"),
+        (["put", "s3://bucket/key", "--part-size", "much"], "'much' is not a size"),
         (["put", "s3://bucket/key", "--metadata", "a"], "'a' is not of the form name=value"),
         (["put", "s3://bucket/key", "--argument", "Contenttype=a"], "did you mean ContentType?"),
         (["put", "s3://bucket/key", "--argument", "encoding=a"], "they begin with a capital"),
         (["put", "s3://bucket/key", "--"], "there is no COMMAND behind --"),
         (["put", "s3://bucket/key", "pg_dump"], "write -- before COMMAND"),
         (["put", "s3://bucket/key", "pg_dump", "--", "mydb"], "write -- before COMMAND"),
+        (["put", "s3://bucket/key", "pg_dump", "-h", "localhost"], "write -- before COMMAND"),
+        (["put", "s3://bucket/key", "--gzip", "pg_dump", "-Fc", "mydb"], "write -- before COMMAND"),
+        (["resume", "s3://bucket/key", "id", "tar", "--create", "."], "write -- before COMMAND"),
+        (["put", "--nonsense", "s3://bucket/key"], "No such option"),
+        (["put", "s3://bucket/key", "--gzip", "--zstd"], "--gzip and --zstd can't both be given"),
+        (["put", "s3://bucket/key", "--checksum", "md5"], "'md5' is not one of CRC32, "),
         (["resume", "s3://bucket/key", "--", "pg_dump", "mydb"], "Missing argument 'UPLOAD_ID'"),
         (["put", "s3://bucket/key", "--prepare", "-", "--json"], "needs standard output for itself"),
         (["resume", "s3://bucket/key", "id", "--no-verify", "--gzip"], "leave out --no-verify"),
         (["abort", "s3://bucket/key"], "there is no UPLOAD_ID"),
         (["sweep", "s3://bucket/", "--older-than", "9" * 15 + "d"], "is too long ago"),
         (["sweep", "s3://bucket/", "--older-than", "1d", "--json"], "give --yes or --dry-run"),
-        (["sweep", "s3://bucket/", "--older-than", "soon"], "'soon' is no age"),
+        (["sweep", "s3://bucket/", "--older-than", "soon"], "'soon' is not an age"),
         (["resume", "s3://bucket/key", "id", "--no-commit-token"], "No such option"),
         (["fly"], "No such command 'fly'"),
     ],
@@ -667,7 +701,10 @@ def test_a_failure_is_a_line_and_a_traceback_only_if_it_is_asked_for(environment
     code, _, err = call(environment, "put", at(key), *nowhere, "--debug", given=b"x")
     assert (code, "Traceback" in err) == (1, True)
     code, _, err = call(environment, "put", at(key), "--profile", "no-such", given=b"x")
-    assert (code, err) == (1, "s3writer: failed: The config profile (no-such) could not be found\n")
+    said = "there is no profile no-such: check --profile and the AWS configuration files"
+    assert (code, err) == (2, f"s3writer: wrong usage: {said}\n")
+    code, out, _ = call({**environment, "AWS_PROFILE": "no-such"}, "uploads", at(key), "--json")
+    assert (code, json.loads(out)["message"]) == (2, said.replace("--profile", "AWS_PROFILE"))
 
 
 def on_a_terminal(environment: dict[str, str], *arguments: str, given: bytes | None) -> tuple[int, str]:
@@ -692,14 +729,24 @@ def on_a_terminal(environment: dict[str, str], *arguments: str, given: bytes | N
     return child.wait(60), shown.decode()
 
 
+def test_without_uploads_a_person_is_told_so(environment: dict[str, str], key: str) -> None:
+    assert call(environment, "uploads", at(key)) == (0, "", "")
+    assert on_a_terminal(environment, "uploads", at(key), given=None) == (0, "no unfinished uploads\r\n")
+    sweep = ["sweep", at(key), "--older-than", "1d"]
+    assert on_a_terminal(environment, *sweep, given=None) == (0, "no unfinished uploads that old\r\n")
+
+
 @pytest.mark.parametrize("no_color", [False, True])
 def test_progress_is_shown_on_a_terminal(environment: dict[str, str], key: str, no_color: bool) -> None:
     if no_color:
         environment = {**environment, "NO_COLOR": "1"}
     code, shown = on_a_terminal(environment, "put", at(key), "--expected-size", "11MiB", given=PAYLOAD)
     assert code == 0
-    assert "parts in flight" in shown
-    assert re.search(r"/11\.5 MB", shown)
+    for label in ("read", "in S3", "part"):
+        assert label in shown
+    assert "11.5 MB of 11.5 MB" in shown
+    assert "in flight" in shown
+    assert "elapsed" in shown
     assert f"{at(key)} published: 11.5 MB in 3 parts" in shown
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)) is not no_color
 
@@ -707,7 +754,232 @@ def test_progress_is_shown_on_a_terminal(environment: dict[str, str], key: str, 
 def test_nothing_is_read_from_a_terminal(environment: dict[str, str], key: str) -> None:
     code, shown = on_a_terminal(environment, "put", at(key), given=None)
     assert code == 2
-    assert "standard input is no pipe and no file" in shown
+    assert "standard input is a terminal: pipe something in, or name a COMMAND after --" in shown
+
+
+def test_nothing_is_read_from_a_closed_standard_input(environment: dict[str, str], key: str) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", f"{shlex.join([*COMMAND, 'put', at(key)])} <&-"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert b"standard input is closed: " in ended.stderr
+
+
+def test_without_a_size_no_total_is_shown(environment: dict[str, str], key: str) -> None:
+    code, shown = on_a_terminal(environment, "put", at(key), given=PAYLOAD)
+    assert code == 0
+    assert "11.5 MB" in shown
+    assert not re.search(r" of | left|/|━", shown.partition("s3://")[0])
+
+
+def test_more_than_was_expected_hides_the_total(capsys: pytest.CaptureFixture[str]) -> None:
+    bar, read = Bar(4_000_000, is_shown=True), [1_000_000]
+    console = bar._progress.console
+    with bar.shown(lambda: read[0]):
+        console.print(bar._progress.get_renderable())
+        read[0] = 5_000_000
+        console.print(bar._progress.get_renderable())
+    first, second = capsys.readouterr().err.splitlines()[:2]
+    assert first.startswith("read 1.0 MB of 4.0 MB ━")
+    assert second.split() == ["read", "5.0", "MB", *second.split()[3:]]
+    assert "of" not in second
+
+
+def test_progress_counts_what_was_read_and_what_s3_has(
+    client: Any, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for is_compressed in (False, True):
+        bar = Bar(4_000_000, is_shown=True, is_compressed=is_compressed)
+        with writer(client, key, progress=bar) as stream, bar.shown(lambda: 3_000_000):
+            stream.write(bytes(2_000_000))
+            bar.follow(stream)
+            bar._progress.console.print(bar._progress.get_renderable())
+        read, in_s3 = (line.split() for line in capsys.readouterr().err.splitlines()[:2])
+        assert read[:6] == ["read", "3.0", "MB", "of", "4.0", "MB"]
+        assert in_s3[:4] == ["in", "S3", "2.0", "MB"]
+        assert ("of" in in_s3) is not is_compressed
+        assert in_s3[-4:] == ["0", "parts", "in", "flight"]
+
+
+def test_the_time_that_is_left_is_shown_once_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    bar, read = Bar(100_000_000, is_shown=True), [0]
+    now = 0.0
+    bar._progress.get_time = lambda: now
+    with bar.shown(lambda: read[0]):
+        for now in (0.0, 1.0, 2.0, 3.0):
+            read[0] = int(now * 10_000_000)
+            shown = bar._progress.get_renderable()
+        bar._progress.console.print(shown)
+    assert "10.0 MB/s 0:00:03 elapsed, 0:00:07 left" in capsys.readouterr().err
+
+
+def test_a_command_s_errors_do_not_tear_the_bar(environment: dict[str, str], client: Any, key: str) -> None:
+    script = """
+import sys, time
+for n in range(3):
+    print(f"warning {n}", file=sys.stderr, flush=True)
+sys.stderr.write("10 %\\r20 %\\r30 %\\r\\n")
+sys.stderr.write("Are you sure? ")
+sys.stderr.flush()
+time.sleep(1.5)
+sys.stderr.write("last words")
+print("data")
+"""
+    code, shown = on_a_terminal(environment, "put", at(key), "--", sys.executable, "-c", script, given=b"")
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").split("\n")]
+    said = [line for line in lines if re.search("warning|%|sure|last", line)]
+    assert (code, said) == (0, ["warning 0", "warning 1", "warning 2", "30 %", "Are you sure?", "last words"])
+    assert content(client, key) == b"data\n"
+    assert shown.endswith(f"{at(key)} published: 5 bytes in 1 part\r\n")
+
+
+def test_a_command_s_errors_go_to_its_own_standard_error_if_nobody_can_relay_them(
+    environment: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer.cli.sources.Job.start", lambda *_, **__: False)
+    told: list[str] = []
+    with produced(["sh", "-c", "echo data; echo warning >&2"], told.append) as producer:
+        assert producer.output.read(100) == b"data\n"
+        producer.finish()
+    assert told == []
+
+
+def test_the_bar_is_gone_after_ctrl_c(environment: dict[str, str], client: Any, key: str) -> None:
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen([*COMMAND, "put", at(key)], env=environment, stdin=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    assert child.stdin
+    child.stdin.write(PAYLOAD)
+    child.stdin.flush()
+    while not uploads(client, key):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    child.stdin.close()
+    assert child.wait(60) == 130
+    behind = shown.rpartition(b"\x1b[?25h")[2]  # the cursor is shown again
+    assert b"read" in shown
+    assert b"s3writer: interrupted, not published" in behind
+    assert b"elapsed" not in behind
+    assert uploads(client, key) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "given", "hint"),
+    [
+        (
+            ".sql.gz",
+            [],
+            b"plain",
+            "the key ends in .gz, but the bytes are not compressed: give --gzip, or choose another key",
+        ),
+        (".ZST", [], b"plain", "the bytes are not compressed: give --zstd"),
+        (".xz", [], b"plain", "the bytes are not compressed: pipe them through xz"),
+        (".gz", ["--zstd"], b"plain", "the key ends in .gz, but --zstd compresses the bytes with zstd"),
+        (".gz", ["--gzip"], b"plain", ""),
+        (".gz", [], gzip.compress(b"plain"), ""),
+        (".bz2", [], bz2.compress(b"plain"), ""),
+        (".xz", [], lzma.compress(b"plain"), ""),
+        (".zst", [], zstandard.compress(b"plain"), ""),
+        (".sql", [], b"plain", ""),
+        (".gz", [], b"", ""),
+    ],
+)
+def test_a_suffix_that_promises_another_compression_is_hinted_at(
+    environment: dict[str, str], client: Any, key: str, suffix: str, options: list[str], given: bytes, hint: str
+) -> None:
+    code, shown = on_a_terminal(environment, "put", at(key + suffix), *options, given=given)
+    words = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).split())
+    assert (code, hint in words, "the key ends in" in words) == (0, True, bool(hint))
+    if not options:
+        assert content(client, key + suffix) == given
+    code, out, err = call(environment, "put", at(key + suffix), *options, given=given)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_without_a_package_for_the_suffix_nothing_is_hinted(
+    environment: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3writer.cli.sending.is_terminal", lambda stream: stream is sys.stderr)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    code, _, err = call(environment, "put", at(key + ".zst"), given=b"plain")
+    assert (code, "the key ends" in err) == (0, False)
+
+
+def test_a_checksum_is_chosen_in_small_letters_too(environment: dict[str, str], client: Any, key: str) -> None:
+    for name in ("crc64nvme", "Sha256"):
+        code, out, _ = call(environment, "put", at(key), "--checksum", name, "--json", given=b"x")
+        assert (code, json.loads(out)["computed_checksum"].partition(":")[0]) == (0, name.upper())
+
+
+def test_a_checksum_that_needs_a_package_says_which(
+    environment: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = {name: algorithms()[name] for name in ("CRC32", "SHA1", "SHA256")}
+    monkeypatch.setattr("s3writer.cli.parameters.algorithms", lambda: some)
+    code, _, err = call(environment, "put", at(key), "--checksum", "crc32c", given=b"x")
+    said = "'crc32c' is not one of CRC32, SHA1, SHA256, none; it needs awscrt: pip install 's3writer[crt]'"
+    assert (code, said in err) == (2, True)
+    assert "[CRC32|SHA1|SHA256|none]" in call(environment, "put", "-h")[1]
+
+
+@pytest.mark.parametrize("command", ["put", "resume", "commit", "abort", "uploads", "sweep", "check-store"])
+def test_each_command_has_an_example_and_groups_of_options(environment: dict[str, str], command: str) -> None:
+    code, out, _ = call(environment, command, "-h")
+    assert (code, "Options:" in out) == (0, False)
+    assert f"\n  s3writer {command} " in out
+    assert out.index("\nS3:\n") < out.index("\nOutput:\n")
+
+
+def completed(environment: dict[str, str], shell: str, *words: str) -> list[str]:
+    """What click offers for the last of the words, by its protocol for the shell."""
+    line = ["s3writer", *words]
+    asked = {"_S3WRITER_COMPLETE": f"{shell}_complete", "COMP_WORDS": shlex.join(line), "COMP_CWORD": str(len(words))}
+    if shell == "fish":
+        asked |= {"COMP_WORDS": shlex.join(line[:-1]), "COMP_CWORD": words[-1]}
+    code, out, err = spawn({**environment, **asked})
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    return lines[1::3] if shell == "zsh" else [line.partition(",")[2].partition("\t")[0] for line in lines if line]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["sw"], ["sweep"]),
+        (["put", "s3://bucket/key", "--content"], ["--content-type"]),
+        (["put", "s3://bucket/key", "--checksum", "crc64"], ["CRC64NVME"]),
+        (["put", "s3://bucket/key", "--", "cat", "READ"], ["READ"]),
+        (["abort", "up"], ["up"]),
+    ],
+)
+def test_each_shell_is_offered_what_fits(
+    environment: dict[str, str], shell: str, words: list[str], offered: list[str]
+) -> None:
+    assert completed(environment, shell, *words) == offered
+
+
+def test_bash_completes_behind_a_url(environment: dict[str, str], tmp_path: Path) -> None:
+    program = tmp_path / "s3writer"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
+    program.chmod(0o755)
+    script = """
+eval "$(_S3WRITER_COMPLETE=bash_source s3writer)"
+COMP_WORDS=(s3writer put s3 : //bucket/key --equal) COMP_CWORD=5
+$(complete -p s3writer | sed 's/.*-F \\([^ ]*\\).*/\\1/') s3writer --equal //bucket/key
+echo "${COMPREPLY[@]}"
+"""
+    environment = {**environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "--equal-parts\n", "")
 
 
 def test_shells_complete_it(environment: dict[str, str]) -> None:

@@ -18,6 +18,9 @@ from django.core.serializers import python, register_serializer, unregister_seri
 from django.db import connections
 from django.test import override_settings
 
+from s3writer.django.management.commands.s3dumpdata import Command as Dump
+from s3writer.django.management.commands.s3loaddata import Command as Load
+from s3writer.django.options import in_settings
 from s3writer.testing import MemoryS3
 from tests.helpers import content, logged
 from tests.library.project import fill, rows, values
@@ -223,11 +226,12 @@ def test_an_upload_that_is_left_behind_is_named(memory: MemoryS3, key: str) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "--output s3://bucket/key is missing"),
-        ({"output": "/tmp/dump.json"}, "not of the form s3://bucket/key"),
-        ({"output": "s3://bucket/dump.yml"}, r"\.yml is no format; end it in one of .*yaml.* or give --format"),
-        ({"output": "s3://bucket/dump.jsonl.lzma"}, r"\.lzma is no format"),
-        ({"output": "s3://bucket/dump.jsonl.GZ"}, r"\.GZ is no format"),
+        ({}, "the following arguments are required: -o/--output"),
+        ({"output": ""}, "--output s3://bucket/key is missing"),
+        ({"output": "/tmp/dump.json"}, "was not published: '/tmp/dump.json' is not of the form s3://bucket/key"),
+        ({"output": "s3://bucket/dump.yml"}, r"\.yml is not a format; end it in one of .*yaml.* or give --format"),
+        ({"output": "s3://bucket/dump.jsonl.lzma"}, r"\.lzma is not a format"),
+        ({"output": "s3://bucket/dump.jsonl.GZ"}, r"\.GZ is not a format"),
         ({"output": "s3://bucket/dump.json", "format": "nope"}, "Unknown serialization format: nope"),
         ({"output": "s3://no-such-bucket/dump.json"}, "Create the bucket"),
     ],
@@ -236,6 +240,51 @@ def test_an_upload_that_is_left_behind_is_named(memory: MemoryS3, key: str) -> N
 def test_what_can_not_be_is_said_in_a_line(options: dict[str, Any], message: str) -> None:
     with logged(), pytest.raises(CommandError, match=message):
         run("s3dumpdata", "library.Author", **options)
+
+
+def test_the_help_says_what_a_command_wants() -> None:
+    said = " ".join(Dump().create_parser("manage.py", "s3dumpdata").format_help().split())
+    assert "-o s3://BUCKET/KEY" in said
+    assert "[-o s3://BUCKET/KEY]" not in said
+    assert (
+        "--output s3://BUCKET/KEY The object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst)"
+        in said
+    )
+    assert "The default is the one that the name tells, or json if it tells none." in said
+    said = " ".join(Load().create_parser("manage.py", "s3loaddata").format_help().split())
+    assert "fixture URLs of objects, such as s3://bucket/dump.jsonl.gz, or fixture labels as in loaddata." in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"part_size": 1}, r"was not published: S3WRITER\['part_size'\]=1 is out of its limits"),
+        ({"checksum": "MD5"}, r"was not published: S3WRITER\['checksum'\]='MD5' is not one of"),
+    ],
+)
+@pytest.mark.usefixtures("memory")
+def test_an_error_names_settings(key: str, setting: dict[str, Any], message: str) -> None:
+    with override_settings(S3WRITER=setting), pytest.raises(CommandError, match=message):
+        run("s3dumpdata", "library.Author", output=url(key, ".json"))
+
+
+@pytest.mark.parametrize(
+    ("said", "in_words"),
+    [
+        (
+            "equal_parts=True with a smaller part_size.",
+            "S3WRITER['equal_parts']=True with a smaller S3WRITER['part_size'].",
+        ),
+        ("exclusive=True, and s3://b/part_size is there", "--exclusive, and s3://b/part_size is there"),
+        ("the checksum of s3://b/a part_size", "the checksum of s3://b/a part_size"),
+        (
+            "Make the client with region_name='eu-west-1'.",
+            "Let the function that S3WRITER['client'] names make a client with region_name='eu-west-1'.",
+        ),
+    ],
+)
+def test_options_are_named_as_a_project_has_them(said: str, in_words: str) -> None:
+    assert in_settings(said, "s3://b/a part_size") == in_words
 
 
 def test_exclusive_leaves_a_dump_that_is_there_alone(memory: MemoryS3, key: str) -> None:
@@ -258,7 +307,7 @@ def test_what_was_published_is_said_on_standard_error(memory: MemoryS3, key: str
     said = io.StringIO()
     assert run("s3dumpdata", "library.Author", output=url(key, ""), stderr=said) == ""
     size = len(memory.objects[url(key, "")])
-    assert said.getvalue() == f"{url(key, '')} published: {size} bytes in 1 parts\n"
+    assert said.getvalue() == f"{url(key, '')} published: {size} bytes in 1 part\n"
     quiet = io.StringIO()
     run("s3dumpdata", "library.Author", output=url(key, ""), stderr=quiet, verbosity=0)
     assert quiet.getvalue() == ""

@@ -76,7 +76,7 @@ class Url(Parameter[tuple[str, str]]):
         try:
             return parsed(value if value.count("/") > _SLASHES_BEFORE_BUCKET else value + self._end)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(str(error).removeprefix("url="), param, ctx)
 
 
 class Pair(Parameter[tuple[str, str]]):

@@ -132,6 +132,7 @@ def _ask(question: str) -> None:
         click.confirm(question, abort=True, err=True)
     except click.Abort as aborted:
         if isinstance(aborted.__context__, EOFError):
+            echo("", err=True)  # behind the question
             raise NobodyAnswersError("nobody answers on standard input: give --yes or --dry-run") from None
         raise
 
@@ -141,8 +142,9 @@ def _read(file: IO[str]) -> PendingUpload:
     try:
         return PendingUpload.from_json(file.read())
     except ValueError as error:
-        name = "standard input" if file is sys.stdin else file.name
-        raise ValueError(f"{name} was not written by put --prepare: {error.__cause__ or error}") from error
+        name, cause = "standard input" if file is sys.stdin else file.name, error.__cause__ or error
+        reason = f"it has no {cause}" if isinstance(cause, KeyError) else cause
+        raise ValueError(f"{name} was not written by put --prepare: {reason}") from error
 
 
 def _show(found: Sequence[UnfinishedUpload], otherwise: str) -> None:

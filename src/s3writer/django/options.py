@@ -1,5 +1,6 @@
 """The setting ``S3WRITER``."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,15 @@ from s3writer._s3.operations import HEAD
 
 #: What the commands decide themselves: Django reads fixtures in UTF-8.
 _RESERVED = {"encoding", "errors", "newline", "compression", "progress", "on_error"}
+
+#: Parameters that the setting has. One without an underscore may also be a word of English.
+_LONG = "part_size|max_concurrency|max_memory|expected_size|exact_size|equal_parts|commit_token|allow_dot_segments"
+_NAME = re.compile(rf"(?<![\w/.=-])(?:({_LONG})(?![\w/-])|(checksum|client)(?==))")
+_PHRASES = {
+    "url=": "",
+    "exclusive=True": "--exclusive",
+    "Make the client with": "Let the function that S3WRITER['client'] names make a client with",
+}
 
 
 def writer_options() -> dict[str, Any]:
@@ -35,3 +45,16 @@ def read_arguments() -> tuple[Any, dict[str, Any]]:
     client = _client.chosen(options.pop("client", None))
     of_s3 = {name: value for name, value in options.items() if name[:1].isupper()}
     return client, Arguments(client.meta.service_model, of_s3).of(HEAD)
+
+
+def in_settings(text: str, url: str) -> str:
+    """``text`` with options and settings in the place of parameters: ``S3WRITER['part_size']`` for ``part_size``. The
+    ``url`` in it is left as it is.
+    """
+
+    def said(piece: str) -> str:
+        for phrase, other in _PHRASES.items():
+            piece = piece.replace(phrase, other)
+        return _NAME.sub(lambda found: f"S3WRITER['{found[0]}']", piece)
+
+    return url.join(map(said, text.split(url)))

@@ -12,19 +12,33 @@ import s3writer
 from s3writer._file.bar import Bar
 from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._file.compression import SUFFIXES
-from s3writer.django.options import writer_options
+from s3writer.django.options import in_settings, writer_options
 
 #: The exit status that the command line ``s3writer`` has for it, too.
 _UNKNOWN = 3
+
+
+#: Options of dumpdata's that mean more here: whether they are required, their value, and their help.
+_OWN = {
+    "output": (
+        True,
+        "s3://BUCKET/KEY",
+        "The object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst), as in dump.jsonl.gz.",
+    ),
+    "format": (
+        False,
+        "FORMAT",
+        "The format of the dump. The default is the one that the name tells, or json if it tells none.",
+    ),
+}
 
 
 class Command(dumpdata.Command):
     """dumpdata, with an object in S3 as its output."""
 
     help = (
-        "Stream the contents of the database, as dumpdata does, to the s3:// URL that --output names. Its suffix tells "
-        "the compression (.gz, .bz2, .xz, .zst) and before that the format, unless --format does. Nothing is written "
-        "to the local disk, and if anything fails, nothing is published."
+        "Dump the database as dumpdata does, straight to an object in S3. Nothing is written to the local disk. If "
+        "anything fails, nothing is published."
     )
     stdout: Any
 
@@ -32,6 +46,10 @@ class Command(dumpdata.Command):
         """Those of dumpdata, and what S3 adds."""
         super().add_arguments(parser)
         parser.set_defaults(format=None)
+        for action in parser._actions:  # argparse has no other way to change what dumpdata has added
+            action.required, action.metavar, action.help = _OWN.get(
+                action.dest, (action.required, action.metavar, action.help)
+            )
         parser.add_argument("--exclusive", action="store_true", help="Publish only if the key does not exist.")
 
     def handle(self, *app_labels: str, **options: Any) -> None:
@@ -52,7 +70,7 @@ class Command(dumpdata.Command):
         finally:
             self.stdout = before
         if options["verbosity"] > 0:
-            said = f"{url} published: {result.size} bytes in {result.parts} parts"
+            said = f"{url} published: {result.size} bytes in {result.parts} {'part' if result.parts == 1 else 'parts'}"
             with contextlib.suppress(Exception):
                 self.stderr.write(said, style_func=str)
 
@@ -79,7 +97,7 @@ def _format_of(url: str) -> str:
     fmt, known = name.suffix.removeprefix("."), get_public_serializer_formats()
     if fmt and fmt not in known:
         raise CommandError(
-            f"{url}: {name.suffix} is no format; end it in one of {', '.join(known)}, and then perhaps in one of "
+            f"{url}: {name.suffix} is not a format; end it in one of {', '.join(known)}, and then perhaps in one of "
             f"{', '.join(SUFFIXES)}, or give --format"
         )
     return fmt or "json"
@@ -89,6 +107,6 @@ def _failure(url: str, error: Exception) -> CommandError:
     """``error`` in words, with what it says of an upload that may be left."""
     is_unknown = isinstance(error, s3writer.OutcomeUnknownError)
     notes = [note for note in getattr(error, "__notes__", []) if IN_FLIGHT not in note]
-    said = "\n".join([str(getattr(error, "strerror", None) or error), *notes])
+    said = in_settings("\n".join([str(getattr(error, "strerror", None) or error), *notes]), url)
     ending = "may have been published, or not" if is_unknown else "was not published"
     return CommandError(f"{url} {ending}: {said}", returncode=_UNKNOWN if is_unknown else 1)

@@ -25,9 +25,16 @@ class Command(loaddata.Command):
     """loaddata, with objects in S3 as fixtures beside those that are files."""
 
     help = (
-        "Install fixtures, as loaddata does, from s3:// URLs such as s3://bucket/key.jsonl.gz. Nothing is written to "
-        "the local disk. JSONL and XML are read row by row, JSON and YAML need memory for all of it."
+        "Load fixtures as loaddata does, straight from objects in S3. Nothing is written to the local disk. JSONL and "
+        "XML are read row by row. JSON and YAML need memory for the whole object."
     )
+
+    def add_arguments(self, parser: Any) -> None:
+        """Those of loaddata, with a help that names URLs."""
+        super().add_arguments(parser)
+        for action in parser._actions:  # argparse has no other way to change what loaddata has added
+            if action.dest == "args":
+                action.help = "URLs of objects, such as s3://bucket/dump.jsonl.gz, or fixture labels as in loaddata."
 
     def load_label(self, fixture_label: str) -> None:
         """Load a fixture, and let go of the connection that it came by."""
@@ -42,7 +49,7 @@ class Command(loaddata.Command):
         try:
             parsed(fixture_label)
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error).removeprefix("url=")) from error
         if self.parse_name(fixture_label.rpartition("/")[2])[1] is None:
             raise CommandError(f"{fixture_label} must end in a format, such as .jsonl or .jsonl.gz")
         return [(fixture_label, None, fixture_label)]
