@@ -29,13 +29,12 @@ class Bar:
         self._expected_size = expected_size
         self._is_compressed = is_compressed
         self._stream: MultipartUploadWriter | None = None
-        self._sent = self._parts = 0
+        self._sent = 0
         self._rows: list[tuple[TaskID, Callable[[], int]]] = []
         self._progress = _Rows(self._update, is_shown=is_shown)
 
     def __call__(self, size: int) -> None:
         self._sent += size
-        self._parts = self._stream.parts_in_flight if self._stream else 0
 
     @contextlib.contextmanager
     def shown(self, read: Callable[[], int] | None = None) -> Iterator[None]:
@@ -76,8 +75,9 @@ class Bar:
             self._progress.update(row, completed=count())
         for number, task in enumerate(self._progress.tasks):
             notes = self._times() if number == 0 else []
-            if task.description == _IN_S3:
-                notes.append(f"{self._parts} {'part' if self._parts == 1 else 'parts'} in flight")
+            if self._stream and task.description == _IN_S3:
+                parts = self._stream.parts_in_flight
+                notes.append(f"{parts} {'part' if parts == 1 else 'parts'} in flight")
             self._progress.update(task.id, note=", ".join(notes))
 
     def _times(self) -> list[str]:
