@@ -836,6 +836,16 @@ print("data")
     assert shown.endswith(f"{at(key)} published: 5 bytes in 1 part\r\n")
 
 
+def test_on_a_terminal_that_can_draw_no_bar_a_command_s_errors_are_left_alone(
+    environment: dict[str, str], key: str
+) -> None:
+    script = "import sys; sys.stderr.write(f'{sys.stderr.isatty()}')"
+    for term, is_terminal in (("dumb", "True"), ("xterm", "False")):
+        command = ["put", at(key), "--", sys.executable, "-c", script]
+        code, shown = on_a_terminal({**environment, "TERM": term}, *command, given=b"")
+        assert (code, is_terminal in shown) == (0, True)
+
+
 def test_a_command_s_errors_go_to_its_own_standard_error_if_nobody_can_relay_them(
     environment: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -884,7 +894,7 @@ def test_the_bar_is_gone_after_ctrl_c(environment: dict[str, str], client: Any, 
         (".xz", [], b"plain", "the bytes are not compressed: pipe them through xz"),
         (".gz", ["--zstd"], b"plain", "the key ends in .gz, but --zstd compresses the bytes with zstd"),
         (".gz", ["--gzip"], b"plain", ""),
-        (".gz", [], gzip.compress(b"plain"), ""),
+        (".gz", [], gzip.compress(b"plain", mtime=0), ""),
         (".bz2", [], bz2.compress(b"plain"), ""),
         (".xz", [], lzma.compress(b"plain"), ""),
         (".zst", [], zstandard.compress(b"plain"), ""),

@@ -131,6 +131,7 @@ PAGES = {
     "docs/asyncio": page("async/export.bin", "async/dump.txt"),
     "docs/backup": page("backups/mydb.sql", "backups/mydb.sql.gz"),
     "docs/cleanup": page(),
+    "docs/cli": page("backups/mydb.sql.gz", "hello.txt", "reports/today.csv"),
     "docs/close": page("rows.csv", "rows.csv.gz", setup=CLOSE),
     "docs/django": page(
         "library/authors.xml",

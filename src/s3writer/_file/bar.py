@@ -33,6 +33,11 @@ class Bar:
         self._rows: list[tuple[TaskID, Callable[[], int]]] = []
         self._progress = _Rows(self._update, is_shown=is_shown)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether lines of others would tear it."""
+        return not (self._progress.disable or self._progress.console.is_dumb_terminal)
+
     def __call__(self, size: int) -> None:
         self._sent += size
 

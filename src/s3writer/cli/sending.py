@@ -225,12 +225,11 @@ def _send(
         raise click.UsageError("--exact needs --expected-size")
     given = {name: value for name, value in options.items() if value is not None}
     size_in_s3 = None if compression else expected_size
-    is_shown = is_terminal(sys.stderr)
-    bar = Bar(expected_size, is_shown=is_shown, is_compressed=compression is not None)
+    bar = Bar(expected_size, is_shown=is_terminal(sys.stderr), is_compressed=compression is not None)
     if checksum is not None:
         given["checksum"] = None if checksum == "none" else checksum
     given |= {"expected_size": size_in_s3, "progress": bar, **_arguments(argument), **customer_key(sse_c_key_file)}
-    with _output(prepare) as write, sources.produced(command, bar.say if is_shown else None) as producer:
+    with _output(prepare) as write, sources.produced(command, bar.say if bar.is_drawn else None) as producer:
         source = sources.compressed(producer.output, compression)
         with bar.shown(lambda: producer.output.size):
             with producer.explains():
