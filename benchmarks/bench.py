@@ -12,7 +12,9 @@ from typing import Any
 HERE = Path(__file__).parent
 MIB, GIB = 1024**2, 1024**3
 PART, IN_FLIGHT = 8 * MIB, 8
-DEFAULTS = "s3writer, its defaults"
+#: After the name of a library that runs with nothing set.
+ITS_DEFAULTS = ", its defaults"
+DEFAULTS = f"s3writer{ITS_DEFAULTS}"
 
 
 @dataclass
@@ -33,10 +35,11 @@ class Bench:
         job["ca"] = str(self.certificates / "ca.pem") if endpoint.startswith("https") else None
         for _ in range(self.rounds):
             for library in libraries:
-                name = "s3writer" if library.startswith("s3writer") else library
-                measured = self.script("clients.py", name, json.dumps({**job, "defaults": library == DEFAULTS}))
+                name, is_default = library.removesuffix(ITS_DEFAULTS), library.endswith(ITS_DEFAULTS)
+                measured = self.script("clients.py", name, json.dumps({**job, "defaults": is_default}))
                 found[library].append({**measured, "size": job["size"]})
-        took = (f"{name} {self.median(scenario, name, 'wall'):.2f} s" for name in libraries)
+        what = next(iter(found[libraries[0]][0]))
+        took = (f"{name} {self.median(scenario, name, what):.2f} s" for name in libraries)
         print(f"{scenario}: {', '.join(took)}", flush=True)
 
     def script(self, script: str, *arguments: str) -> Any:

@@ -3,7 +3,8 @@
     python clients.py LIBRARY JOB
 
 LIBRARY is a name in `WRITERS`; JOB is JSON: endpoint, ca, size, chunk, part_size, concurrency, and for what needs
-them more. It prints JSON. Each library gets the same part size and the same number of parts in flight.
+them more. It prints JSON. Each library gets the same part size and the same number of parts in flight, or with
+``defaults`` nothing at all.
 """
 
 import contextlib
@@ -39,6 +40,11 @@ def boto_client(job: dict[str, Any], **config: Any) -> Any:
     )
 
 
+def unless_default(job: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """``settings``, or none if the library is to use its defaults."""
+    return {} if job.get("defaults") else settings
+
+
 @contextlib.contextmanager
 def s3writer(job: dict[str, Any]) -> Iterator[Any]:
     """s3writer: with equal parts as the others, or with its own defaults."""
@@ -69,7 +75,7 @@ def smart_open(job: dict[str, Any]) -> Iterator[Any]:
     """smart_open sends one part at a time."""
     import smart_open as library
 
-    parameters = {"client": boto_client(job), "min_part_size": job["part_size"]}
+    parameters = {"client": boto_client(job), **unless_default(job, min_part_size=job["part_size"])}
     with library.open(f"s3://{BUCKET}/{KEY}", "wb", transport_params=parameters) as stream:
         yield stream
 
@@ -84,9 +90,9 @@ def s3fs(job: dict[str, Any]) -> Iterator[Any]:
         secret="secret",
         client_kwargs={"endpoint_url": job["endpoint"], "region_name": "us-east-1", "verify": job["ca"]},
         config_kwargs={"s3": {"addressing_style": "path"}},
-        max_concurrency=job["concurrency"],
+        **unless_default(job, max_concurrency=job["concurrency"]),
     )
-    with filesystem.open(f"{BUCKET}/{KEY}", "wb", block_size=job["part_size"]) as stream:
+    with filesystem.open(f"{BUCKET}/{KEY}", "wb", **unless_default(job, block_size=job["part_size"])) as stream:
         yield stream
 
 
@@ -97,9 +103,9 @@ def boto3(job: dict[str, Any]) -> Iterator[Any]:
 
     client = boto_client(job)
     source, sink = os.pipe()
-    config = TransferConfig(
-        multipart_threshold=job["part_size"], multipart_chunksize=job["part_size"], max_concurrency=job["concurrency"]
-    )
+    part, count = job["part_size"], job["concurrency"]
+    settings = unless_default(job, multipart_threshold=part, multipart_chunksize=part, max_concurrency=count)
+    config = TransferConfig(**settings)
     with os.fdopen(source, "rb") as reader:
         thread = threading.Thread(target=lambda: client.upload_fileobj(reader, BUCKET, KEY, Config=config))
         thread.start()
@@ -122,7 +128,8 @@ def obstore(job: dict[str, Any]) -> Iterator[Any]:
         secret_access_key="secret",
         client_options={"allow_http": True, "allow_invalid_certificates": True},
     )
-    with library.open_writer(store, KEY, buffer_size=job["part_size"], max_concurrency=job["concurrency"]) as stream:
+    settings = unless_default(job, buffer_size=job["part_size"], max_concurrency=job["concurrency"])
+    with library.open_writer(store, KEY, **settings) as stream:
         yield stream
 
 
@@ -147,7 +154,7 @@ def pyarrow(job: dict[str, Any]) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def opendal(job: dict[str, Any]) -> Iterator[Any]:
-    """opendal, in Rust; it sends no checksums."""
+    """opendal, in Rust; it sends no checksums. With nothing set it sends each write as a part, which S3 refuses."""
     import opendal as library
 
     operator = library.Operator(
@@ -296,7 +303,23 @@ def bytesio(_: dict[str, Any]) -> Iterator[Any]:
     yield io.BytesIO()
 
 
-WRITERS["bytesio"] = bytesio
+class Nothing(io.RawIOBase):
+    """A raw file whose ``write`` does nothing."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return len(data)
+
+
+@contextlib.contextmanager
+def rawio(_: dict[str, Any]) -> Iterator[Any]:
+    """What a producer takes to write to any raw file."""
+    yield Nothing()
+
+
+WRITERS |= {"bytesio": bytesio, "rawio": rawio}
 
 
 def measure(library: str, job: dict[str, Any]) -> dict[str, float]:
@@ -322,5 +345,45 @@ def measure(library: str, job: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def measure_uploads(library: str, job: dict[str, Any]) -> dict[str, float]:
+    """The first and the second upload of a process: seconds from making the writer until the object is published.
+
+    ``ending`` is the second one's time from the last write on. Making the library's client belongs to the first.
+    """
+    found = {}
+    chunks = list(Fresh(job["chunk"])(job["size"]))
+    for name in ("first", "second"):
+        began = time.perf_counter()
+        with WRITERS[library](job) as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+            written = time.perf_counter()
+        found[name] = time.perf_counter() - began
+        found["ending"] = time.perf_counter() - written
+    return found
+
+
+def measure_objects(library: str, job: dict[str, Any]) -> dict[str, float]:
+    """CPU seconds of ``count`` objects of ``size`` bytes, one after the other: of a writer, or boto3's put_object."""
+    data = b"x" * job["size"]
+    with s3writer({**job, "defaults": True}) as stream:
+        stream.write(data)
+    from s3writer import MultipartUploadWriter
+    from s3writer._s3.client import default_client
+
+    put = default_client().put_object
+    began = time.process_time()
+    for _ in range(job["count"]):
+        if library == "put_object":
+            put(Bucket=BUCKET, Key=KEY, Body=data)
+        else:
+            with MultipartUploadWriter(BUCKET, KEY) as stream:
+                stream.write(data)
+    return {"cpu": time.process_time() - began}
+
+
+MEASURES = {"stream": measure, "uploads": measure_uploads, "objects": measure_objects}
+
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], json.loads(sys.argv[2]))))
+    task = json.loads(sys.argv[2])
+    print(json.dumps(MEASURES[task.get("measure", "stream")](sys.argv[1], task)))

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from bench import Bench
 
 MIB = 1024**2
+ITS_DEFAULTS = ", its defaults"
 THEMES = {"light": {"text": "#1a1a1a", "bar": "#8a8f98"}, "dark": {"text": "#e6e6e6", "bar": "#9aa0aa"}}
 OURS = "#2a9d8f"
-DEFAULTS = "s3writer, its defaults"
+DEFAULTS = f"s3writer{ITS_DEFAULTS}"
 
 
 def write_page(
@@ -23,21 +24,27 @@ def write_page(
     """docs/benchmarks.md, and its plots in docs/plots/."""
     folder = docs / "plots"
     folder.mkdir(exist_ok=True)
-    bars(bench, "tls", "cpu_per_gib", "CPU seconds a GiB, over TLS (less is better)", folder / "cpu")
-    bars(bench, "tls", "rate", "MiB/s over TLS (more is better)", folder / "tls")
-    bars(bench, "pace", "rate", "MiB/s at S3's pace (more is better)", folder / "pace")
+    at_pace = {"rate": "MiB/s (more is better)", "memory_mib": "MiB of memory above idle (less is better)"}
+    bars(bench, "defaults at S3's pace", at_pace, folder / "defaults")
+    bars(bench, "tls", {"cpu_per_gib": "CPU seconds a GiB, over TLS (less is better)"}, folder / "cpu")
+    bars(bench, "tls", {"rate": "MiB/s over TLS (more is better)"}, folder / "tls")
     lengths = {float(name.split()[1]): name for name in bench.results if name.startswith("length ")}
     line(bench, lengths, folder / "length")
     peers = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
     sections = [
         HEAD.format(today=today, machine=machine, rounds=bench.rounds, peers=peers),
+        picture("defaults", "throughput and memory at S3's pace, with nothing set"),
+        table(bench, "defaults at S3's pace", ["rate", "memory_mib", "cpu_per_gib"]),
+        ratios(bench, "defaults at S3's pace", {"rate": "throughput"}),
+        SAME_SETTINGS,
+        table(bench, "pace", ["rate", "memory_mib", "cpu_per_gib"], base="s3writer"),
+        SHORT,
+        short_uploads(bench),
+        OVER_TLS,
         picture("cpu", "CPU seconds a GiB"),
         picture("tls", "throughput over TLS"),
         table(bench, "tls", ["cpu_per_gib", "rate", "memory_mib"]),
-        ratios(bench),
-        "## At S3's pace\n\n2 GiB, 30 ms before each answer, 90 MB/s on each connection.\n",
-        picture("pace", "throughput at S3's pace"),
-        table(bench, "pace", ["rate", "cpu_per_gib"]),
+        ratios(bench, "tls", {"cpu_per_gib": "CPU", "rate": "throughput"}),
         small(bench),
         lengths_section(bench, lengths),
         memory(bench),
@@ -51,14 +58,31 @@ def write_page(
 HEAD = """# Benchmarks
 
 Made by `make bench` on {today}: {machine}; medians of {rounds} interleaved rounds, each library in a process of its
-own, against a server that throws everything away in another. All with parts of 8 MiB and 8 of them in flight (where a
-library can), and s3writer's own defaults beside. Peers: {peers}. On these two cores the server competes with the
-client, so ratios mean more than the figures.
+own. The server is another process, and throws everything away. It competes with the client for the cores, so the ratios
+mean more than the figures. Brackets hold the least and the most of all rounds. Peers: {peers}.
 
-## Over TLS
+## At S3's pace, with nothing set
 
-1 GiB of fresh bytes in writes of 1 MiB. *sockets* is the floor: the same bytes from as many threads straight into TLS
-sockets. opendal sends no checksums.
+2 GiB in writes of 1 MiB. The server waits 30 ms before each answer, and takes 90 MB/s from each connection, as S3 does.
+Each library has its own defaults. opendal needs a part size, and has 10 parts of 8 MiB in flight. pyarrow queues
+without a limit what the network does not take.
+"""
+
+SAME_SETTINGS = """## At S3's pace, with the same settings
+
+The same stream, with 10 parts of 8 MiB in flight, where a library can.
+"""
+
+SHORT = """## Short streams
+
+Milliseconds at S3's pace, from making the writer until the object is published. The first upload of a process imports
+the library, and makes its client. *ending* is the part of the second upload after the last `write`.
+"""
+
+OVER_TLS = """## CPU, over TLS
+
+1 GiB of fresh bytes in writes of 1 MiB, with 8 parts of 8 MiB in flight, where a library can. *sockets* is the floor:
+as many threads write the same bytes straight into TLS sockets. opendal sends no checksums.
 """
 
 
@@ -75,27 +99,44 @@ def short(figure: float) -> str:
 COLUMNS = {"cpu_per_gib": "CPU s a GiB", "rate": "MiB/s", "memory_mib": "memory above idle, MiB"}
 
 
-def table(bench: "Bench", scenario: str, columns: list[str]) -> str:
-    """A row a library."""
-    rows = ["| | " + " | ".join(COLUMNS[name] for name in columns) + " |", "| --- |" + " ---: |" * len(columns)]
+def table(bench: "Bench", scenario: str, columns: list[str], base: str = "") -> str:
+    """A row a library. With a ``base`` the last column is its throughput over the library's."""
+    heads = [COLUMNS[name] for name in columns] + ([f"{base} over it"] if base else [])
+    rows = ["| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
     for library in bench.results[scenario]:
-        figures = (bench.median(scenario, library, name) for name in columns)
-        rows.append(f"| {library} | " + " | ".join(map(short, figures)) + " |")
+        figures = [short(bench.median(scenario, library, name)) for name in columns]
+        if base:
+            figures.append("" if library == base else bench.ratio(scenario, base, library, "rate"))
+        rows.append(f"| {library} | " + " | ".join(figures) + " |")
     return "\n".join(rows) + "\n"
 
 
-def ratios(bench: "Bench") -> str:
+def ratios(bench: "Bench", scenario: str, columns: dict[str, str]) -> str:
     """s3writer's defaults over the others', round by round."""
-    rows = [
-        "Ratios of s3writer with its defaults, round by round: median (and spread).\n",
-        "| over | CPU | throughput |",
-    ]
-    rows.append("| --- | --- | --- |")
-    for library in bench.results["tls"]:
-        if not library.startswith("s3writer"):
-            cpu = bench.ratio("tls", DEFAULTS, library, "cpu_per_gib")
-            rows.append(f"| {library} | {cpu} | {bench.ratio('tls', DEFAULTS, library, 'rate')} |")
+    rows = ["s3writer with its defaults over each other library, round by round:\n"]
+    rows += [f"| over | {' | '.join(columns.values())} |", "| --- |" + " --- |" * len(columns)]
+    for library in bench.results[scenario]:
+        if not library.startswith("s3writer") and all(bench.median(scenario, library, name) for name in columns):
+            found = (bench.ratio(scenario, DEFAULTS, library, name) for name in columns)
+            rows.append(f"| {library} | {' | '.join(found)} |")
     return "\n".join(rows) + "\n"
+
+
+def short_uploads(bench: "Bench") -> str:
+    """The first and the second upload of a process, and the ratios that matter."""
+    rows = ["| | MiB | first | second | ending |", "| --- | ---: | ---: | ---: | ---: |"]
+    over = ["\n| MiB | second, over obstore | first, over boto3 |", "| ---: | ---: | ---: |"]
+    for scenario, found in bench.results.items():
+        if not scenario.startswith("upload of "):
+            continue
+        mib = scenario.split()[2]
+        for library in found:
+            figures = (1000 * bench.median(scenario, library, name) for name in ("first", "second", "ending"))
+            rows.append(f"| {library} | {mib} | {' | '.join(f'{figure:.0f}' for figure in figures)} |")
+        second = bench.ratio(scenario, DEFAULTS, f"obstore{ITS_DEFAULTS}", "second")
+        first = bench.ratio(scenario, DEFAULTS, f"boto3{ITS_DEFAULTS}", "first")
+        over.append(f"| {mib} | {second} | {first} |")
+    return "\n".join(rows + over) + "\n"
 
 
 def small(bench: "Bench") -> str:
@@ -116,6 +157,12 @@ def small(bench: "Bench") -> str:
     for shape, name in names.items():
         figures = (bench.median(shape, library, "wall") for library in libraries)
         rows.append(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+    rows.append(
+        "\n*rawio* is a raw file whose `write` does nothing. `XMLGenerator` writes to a raw file through a wrapper in "
+        "Python, which looks up `write` for each piece. So open the object in text mode.\n"
+    )
+    objects = bench.ratio("objects", DEFAULTS, "put_object", "cpu")
+    rows.append(f"An object of 1 KiB takes {objects} times the CPU of boto3's `put_object`.")
     return "\n".join(rows) + "\n"
 
 
@@ -181,15 +228,19 @@ def simulation(other: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def bars(bench: "Bench", scenario: str, what: str, title: str, path: Path) -> None:
-    """A bar a library, with the spread, in both themes."""
+def bars(bench: "Bench", scenario: str, titles: dict[str, str], path: Path) -> None:
+    """A bar a library, for each figure beside the other, in both themes."""
     libraries = list(bench.results[scenario])[::-1]
-    medians = [bench.median(scenario, library, what) for library in libraries]
+    names = [library.removesuffix(ITS_DEFAULTS) for library in libraries]
+    names = libraries if len(set(names)) < len(names) else names
     for theme, colors in THEMES.items():
-        with figure(colors, title, path.with_name(f"{path.name}-{theme}.svg")) as axes:
-            shades = [OURS if library.startswith("s3writer") else colors["bar"] for library in libraries]
-            drawn = axes.barh(libraries, medians, color=shades)
-            axes.bar_label(drawn, fmt=short, padding=4, color=colors["text"])
+        with figure(colors, list(titles.values()), path.with_name(f"{path.name}-{theme}.svg")) as plots:
+            for axes, what in zip(plots, titles, strict=True):
+                medians = [bench.median(scenario, library, what) for library in libraries]
+                shades = [OURS if library.startswith("s3writer") else colors["bar"] for library in libraries]
+                drawn = axes.barh(names, medians, color=shades)
+                axes.bar_label(drawn, fmt=short, padding=4, color=colors["text"])
+                axes.margins(x=0.15)
 
 
 def line(bench: "Bench", lengths: dict[float, str], path: Path) -> None:
@@ -198,21 +249,26 @@ def line(bench: "Bench", lengths: dict[float, str], path: Path) -> None:
     seconds = [bench.median(lengths[gib], DEFAULTS, "cpu") for gib in gibs]
     for theme, colors in THEMES.items():
         target = path.with_name(f"{path.name}-{theme}.svg")
-        with figure(colors, "CPU seconds against the length of the stream, GiB", target) as axes:
+        with figure(colors, ["CPU seconds against the length of the stream, GiB"], target) as (axes,):
             axes.plot(gibs, seconds, marker="o", color=OURS)
 
 
 class figure:  # noqa: N801 - used like a function
-    """One plot, saved as SVG with a transparent ground."""
+    """Plots side by side, one for each title, saved as one SVG with a transparent ground."""
 
-    def __init__(self, colors: dict[str, str], title: str, path: Path) -> None:
+    def __init__(self, colors: dict[str, str], titles: list[str], path: Path) -> None:
         self._path = path
-        self._figure, self._axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
-        self._axes.set_title(title, color=colors["text"], loc="left")
-        self._axes.tick_params(colors=colors["text"])
-        for side, spine in self._axes.spines.items():
-            spine.set_visible(side == "left")
-            spine.set_color(colors["text"])
+        count = len(titles)
+        self._figure, plots = plt.subplots(
+            1, count, figsize=(8 + 2 * (count - 1), 3.4), layout="constrained", sharey=True, squeeze=False
+        )
+        self._axes = list(plots[0])
+        for axes, title in zip(self._axes, titles, strict=True):
+            axes.set_title(title, color=colors["text"], loc="left", fontsize="medium")
+            axes.tick_params(colors=colors["text"])
+            for side, spine in axes.spines.items():
+                spine.set_visible(side == "left")
+                spine.set_color(colors["text"])
 
     def __enter__(self) -> Any:
         return self._axes

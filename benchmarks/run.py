@@ -23,9 +23,10 @@ from typing import Any
 
 import plots
 import trustme
-from bench import DEFAULTS, GIB, HERE, MIB, PART, Bench
+from bench import DEFAULTS, GIB, HERE, ITS_DEFAULTS, MIB, PART, Bench
 
 PEERS = ["obstore", "opendal", "pyarrow", "smart_open", "s3fs", "boto3"]
+UPLOADS_MIB = (6, 20, 100)
 
 
 @contextlib.contextmanager
@@ -53,14 +54,23 @@ def measure_all(bench: Bench) -> dict[str, Any]:
     with sink(folder, tls=True) as endpoint:
         bench.run("tls", ["sockets", "s3writer", DEFAULTS, *PEERS], endpoint, size=GIB)
     with sink(folder, "--latency=0.03", "--rate=90e6") as endpoint:
-        bench.run("pace", ["s3writer", DEFAULTS, *PEERS], endpoint, size=2 * GIB)
+        with_nothing_set = [DEFAULTS, *(name if name == "opendal" else f"{name}{ITS_DEFAULTS}" for name in PEERS)]
+        bench.run("defaults at S3's pace", with_nothing_set, endpoint, size=2 * GIB, concurrency=10)
+        bench.run("pace", ["s3writer", *PEERS], endpoint, size=2 * GIB, concurrency=10)
+        for mib in UPLOADS_MIB:
+            short = {"measure": "uploads", "size": mib * MIB, "concurrency": 10}
+            quick = [DEFAULTS, f"obstore{ITS_DEFAULTS}", "opendal", f"boto3{ITS_DEFAULTS}"]
+            bench.run(f"upload of {mib} MiB", quick, endpoint, **short)
     with sink(folder) as endpoint:
         small = {"shape": "write_small", "chunk": 100}
         bench.run("one part of 100-byte writes", ["bytesio", DEFAULTS, *PEERS], endpoint, **small, size=4 * MIB)
         quick = [peer for peer in PEERS if peer != "opendal"]
         bench.run("100-byte writes", ["bytesio", DEFAULTS, *quick], endpoint, **small, size=64 * MIB)
         for shape in ("dump_json", "write_csv", "write_xml"):
-            bench.run(shape, ["bytesio", DEFAULTS, "pyarrow", "smart_open"], endpoint, shape=shape, size=32 * MIB)
+            bench.run(
+                shape, ["bytesio", "rawio", DEFAULTS, "pyarrow", "smart_open"], endpoint, shape=shape, size=32 * MIB
+            )
+        bench.run("objects", [DEFAULTS, "put_object"], endpoint, measure="objects", size=1024, count=300)
         for gib in (1 / 1024, 1 / 16, 1, 4, 20):
             bench.run(f"length {gib}", [DEFAULTS], endpoint, size=gib * GIB)
         bench.run("one write of 4 GiB", [DEFAULTS], endpoint, shape="write_at_once", size=4 * GIB)
