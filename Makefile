@@ -22,11 +22,11 @@ PIP := -m pip --quiet --disable-pip-version-check
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-demo: .venv/wheel  ## Stream a Django database to an embedded S3 server, and fail on purpose.
-	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo
+demo: .venv-demo/package  ## Stream a Django database to an embedded S3 server, and let five things go wrong with three libraries.
+	@PATH="$(CURDIR)/.venv-demo/bin:$$PATH" .venv-demo/bin/python -m demo
 
-demo-cluster: .venv/wheel  ## Dump a Django table into one object from the processes of a Dask cluster, and kill one of them.
-	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m demo.cluster
+demo-cluster: .venv-demo/package .venv-demo/cluster  ## Dump a Django table into one object from the processes of a Dask cluster, and kill one of them.
+	@PATH="$(CURDIR)/.venv-demo/bin:$$PATH" .venv-demo/bin/python -m demo.cluster
 
 picture: .venv/wheel  ## Draw the README's picture of a terminal anew, from a real run; writes docs/pictures/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -W ignore -m demo.terminal
@@ -110,6 +110,26 @@ dist/wheel: $(SOURCES) .venv/tools
 	$(NEWEST)/python $(PIP) install --target .wine/python/site-packages --platform win_amd64 --python-version 3.13 \
 	    --only-binary=:all: -c $< 'boto3[crt]' click colorama rich zstandard
 	touch $@
+
+# The demonstrations need little, and should begin soon: they don't wait for the tools of the tests.
+.venv-demo/tools: constraints/newest.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make demo needs Python 3.11 or newer: make demo PYTHON=/path/to/python3")'
+	@echo "Once: making .venv-demo ..."
+	@$(PYTHON) -m venv .venv-demo
+	@.venv-demo/bin/python $(PIP) install -c $< pip
+	@echo "Once: installing boto3, Django, rich, SeaweedFS and smart_open into it ..."
+	@.venv-demo/bin/python $(PIP) install -c $< --group demo
+	@touch $@
+
+.venv-demo/cluster: .venv-demo/tools
+	@echo "Once: installing Dask into .venv-demo ..."
+	@.venv-demo/bin/python $(PIP) install -c constraints/newest.txt --group cluster
+	@touch $@
+
+.venv-demo/package: $(SOURCES) .venv-demo/tools
+	@echo "Installing s3writer from this checkout into .venv-demo ..."
+	@.venv-demo/bin/python $(PIP) install --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
 
 .PRECIOUS: .venv-%/tools .venv-%/wheel
 

@@ -1,60 +1,80 @@
 """Dumps one Django table into one S3 object from the processes of a Dask cluster, and compares; then kills a worker.
 
-It starts SeaweedFS, a real S3 server, and Dask on this machine, and removes them again.
+It starts SeaweedFS, a real S3 server, and Dask on this machine, and stops them again.
 """
 
 import functools
-import hashlib
 import io
 import logging
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 from django.core import serializers
-from tqdm import tqdm
 
-from demo.__main__ import show_nothing
+from demo import screen
+from demo.failures import MIB, Found, object_size, unfinished
 from s3writer import UploadResult
 from s3writer.segments import write_segments
 from tests import jobs
 from tests.library.project import fill, set_up
 from tests.stores import BUCKET, Store, seaweedfs
 
-MIB = 1024**2
-BOOKS = 40_000
-ROWS_A_SEGMENT = 5_000
+BOOKS = 20_000
+ROWS_A_SEGMENT = 2_500
 WORKERS = 3
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+#: Otherwise the workers wait for each other, and for the server, and a comparison of times says nothing.
+HAS_CORES = CORES > WORKERS
 
 
-def main() -> None:
-    """The whole demonstration, in under a minute."""
+def main() -> int:
+    """The whole demonstration."""
     logging.getLogger("s3writer").addHandler(logging.NullHandler())
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"  # the workers read it when they start
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    with (
-        tempfile.TemporaryDirectory(prefix="s3writer-demo-") as folder,
-        seaweedfs() as store,
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as dask_client,
-        dask_client.get_executor() as pool,
-    ):
+    return screen.run(show)
+
+
+def show() -> str:
+    """All of it; a summary."""
+    screen.title("s3writer: many processes write one S3 object, wholly or not at all")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="s3writer-demo-"))
+        with screen.step("SeaweedFS, an S3 server, starts on this machine") as step:
+            store = stack.enter_context(seaweedfs())
+            step.done = f"SeaweedFS, an S3 server, runs on this machine: {store.endpoint}"
+        with screen.step("a Dask cluster starts on this machine") as step:
+            cluster = stack.enter_context(LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0"))
+            dask_client = stack.enter_context(Client(cluster))
+            pool = stack.enter_context(dask_client.get_executor())
+            processes = list(dask_client.run(os.getpid).values())
+            step.done = f"Dask runs with {WORKERS} worker processes: {', '.join(map(str, processes))}"
         database = Path(folder) / "library.sqlite3"
-        set_up(database)
-        fill(books=BOOKS, summary_length=2_000)
-        processes = dask_client.run(os.getpid).values()
-        print(f"store    SeaweedFS at {store.endpoint}, started for this demonstration")
-        print(f"cluster  Dask with {WORKERS} worker processes: {', '.join(map(str, processes))}")
-        print(f"database {BOOKS:,} books in SQLite\n")
-        dump_and_compare(pool, store, "books.jsonl", str(database))
-        kill_and_look(pool, store, "broken.jsonl", str(database), next(iter(processes)))
+        with screen.step("Django fills an SQLite database") as step:
+            set_up(database)
+            fill(books=BOOKS, summary_length=2_000)
+            step.done = f"SQLite database made with Django, {BOOKS:,} books"
+
+        screen.heading("1. The workers dump the table into one object")
+        size = dump_and_compare(pool, store, "books.jsonl", str(database))
+
+        screen.heading("2. A worker is killed. What is in the bucket then?")
+        kill_and_look(pool, store, "broken.jsonl", str(database), processes[0])
+    return (
+        f"As promised: {size:,} bytes from {WORKERS} processes equal a serial dump, and the dump whose worker was "
+        "killed left nothing."
+    )
 
 
 def dump(pool: Executor, store: Store, key: str, database: str, progress: Callable[[int], object]) -> UploadResult:
@@ -75,48 +95,67 @@ def dump(pool: Executor, store: Store, key: str, database: str, progress: Callab
     )
 
 
-def dump_and_compare(pool: Executor, store: Store, key: str, database: str) -> None:
-    """In parallel into S3, and in this process into memory: both must be the same."""
+def dump_and_compare(pool: Executor, store: Store, key: str, database: str) -> int:
+    """In parallel into S3, and in this process into memory: both must be the same. Returns the size."""
     from tests.library.models import Book
 
     began = time.monotonic()
-    with tqdm(desc="jsonl    to S3", unit="B", unit_scale=True, unit_divisor=1024, leave=False) as bar:
-        result = dump(pool, store, key, database, bar.update)
-    seconds = time.monotonic() - began
-    print(f"parallel s3://{BUCKET}/{key}")
-    print(
-        f"         {result.size / MIB:.1f} MiB in {result.parts} parts by {WORKERS} processes, {seconds:.1f} s"
-        "      [the driver's result, and a clock]"
-    )
+    with screen.step(f"{WORKERS} processes dump {BOOKS:,} rows to S3", unit="MiB", is_timed=HAS_CORES) as step:
+        result = dump(pool, store, key, database, lambda size: step.advance(size / MIB))
+        step.done = f"{BOOKS:,} rows, {result.size / MIB:.1f} MiB in {result.parts} parts: s3://{BUCKET}/{key}"
+    parallel = time.monotonic() - began
     began = time.monotonic()
-    serial = io.StringIO()
-    serializers.serialize("jsonl", Book.objects.order_by("pk").prefetch_related("translators"), stream=serial)
-    print(f"serial   {time.monotonic() - began:.1f} s for the same in this process, into memory")
-    stored = store.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
-    if stored != serial.getvalue().encode():
-        raise SystemExit("the object is not what a serial dump makes")
-    print(f"         equal byte for byte: SHA-256 {hashlib.sha256(stored).hexdigest()[:16]}…      [GetObject]\n")
+    with screen.step("the same in this process, into memory", is_timed=HAS_CORES) as step:
+        text = io.StringIO()
+        books = Book.objects.order_by("pk").prefetch_related("translators")
+        serializers.serialize("jsonl", books.iterator(chunk_size=ROWS_A_SEGMENT), stream=text)
+        serial = text.getvalue().encode()
+        step.done = f"A serial dump of the same table into memory: {len(serial):,} bytes"
+    alone = time.monotonic() - began
+    with screen.step("the object is read back") as step:
+        stored = store.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        if stored != serial:
+            raise screen.BrokenPromiseError(f"{key} is not what a serial dump makes")
+        step.done = f"The object in S3 has {len(stored):,} bytes, and each equals the serial dump's"
+    if HAS_CORES:
+        screen.say(
+            f"{alone:.1f} s alone, {parallel:.1f} s with {WORKERS} processes: {alone / parallel:.1f} times as fast"
+        )
+    else:
+        screen.say(f"No times: {WORKERS} workers, their driver and the server share {CORES} cores, too few to compare.")
+    return len(stored)
 
 
 def kill_and_look(pool: Executor, store: Store, key: str, database: str, process: int) -> None:
-    """Kill a worker in the middle, of which the cluster is told not to run anything again."""
+    """Kill a worker in the middle. Dask has been told not to try its segment again."""
     done = 0
+    with screen.step("a second dump", unit="MiB") as step:
 
-    def kill_halfway(size: int) -> None:
-        nonlocal done
-        done += size
-        if done - size < 12 * MIB <= done:
-            os.kill(process, signal.SIGKILL)
-            print(f"failure  SIGKILL to worker process {process} after {done / MIB:.0f} MiB")
+        def kill_halfway(size: int) -> None:
+            nonlocal done
+            done += size
+            step.advance(size / MIB)
+            if done - size < 12 * MIB <= done:
+                os.kill(process, signal.SIGKILL)
+                step.done = f"A second dump: SIGKILL to worker process {process} after {done / MIB:.0f} MiB"
 
-    try:
-        dump(pool, store, key, database, kill_halfway)
-    except KilledWorker as error:
-        print(f"         KilledWorker; {error.__notes__[0]}      [the exception's own note]")
-    else:
-        raise SystemExit("the worker's death was not noticed")
-    show_nothing(store.client(), BUCKET, key)
+        try:
+            dump(pool, store, key, database, kill_halfway)
+        except KilledWorker as error:
+            told = error
+        else:
+            raise screen.BrokenPromiseError("the worker's death was not noticed")
+    client = store.client()
+    found = Found(object_size(client, BUCKET, key), len(unfinished(client, BUCKET, key)), told)
+    if not found.is_right:
+        raise screen.BrokenPromiseError(f"the killed worker left {found}")
+    screen.say(f"{screen.YES} nothing: no object, no unfinished upload, and the program got an exception.")
+    screen.console.print()
+    screen.frame(
+        "\n".join([f"{type(told).__name__}, from Dask", *told.__notes__]),
+        "The exception that your program gets: Dask's own, with s3writer's notes",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
