@@ -158,7 +158,7 @@ def show_table(found: dict[tuple[str, str], Found]) -> None:
     screen.console.print(table)
     screen.say(f"{screen.NO} with a size: a truncated object, published under the backup's key.")
     if any(one.error is None for one in found.values()):
-        screen.say(f"{screen.NO} no exception: nothing is published, and the program was not told.")
+        screen.say(f"{screen.NO} no exception: nothing is published, and only a thread's traceback says so.")
     screen.say(f"{screen.YES} nothing: no object, no unfinished upload, and the program got an exception.")
 
 

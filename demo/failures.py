@@ -62,7 +62,12 @@ class Dump:
 def boto3_and_a_pipe(client: Any, bucket: str, key: str) -> Iterator[Any]:
     """boto3 reads from a file; a pipe and a thread make a file to write to out of it."""
     end, begin = os.pipe()
-    upload = threading.Thread(target=client.upload_fileobj, args=(os.fdopen(end, "rb"), bucket, key))
+
+    def send() -> None:
+        with os.fdopen(end, "rb") as reader:  # closed, so that a writer does not wait for ever if this fails
+            client.upload_fileobj(reader, bucket, key)
+
+    upload = threading.Thread(target=send)
     upload.start()
     try:
         yield os.fdopen(begin, "wb")
