@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,6 +58,7 @@ def show() -> str:
             cluster = stack.enter_context(LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0"))
             dask_client = stack.enter_context(Client(cluster))
             pool = stack.enter_context(dask_client.get_executor())
+            dask_client.run(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
             processes = list(dask_client.run(os.getpid).values())
             step.done = f"Dask runs with {WORKERS} worker processes: {', '.join(map(str, processes))}"
         database = Path(folder) / "library.sqlite3"
@@ -141,8 +142,8 @@ def kill_and_look(pool: Executor, store: Store, key: str, database: str, process
 
         try:
             dump(pool, store, key, database, kill_halfway)
-        except KilledWorker as error:
-            told = error
+        except (KilledWorker, CancelledError) as error:  # the latter if the worker held a result, too
+            told: Exception = error
         else:
             raise screen.BrokenPromiseError("the worker's death was not noticed")
     client = store.client()
