@@ -11,9 +11,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
@@ -30,7 +30,7 @@ from tests.library.project import fill, set_up
 from tests.stores import BUCKET, Store, seaweedfs
 
 BOOKS = 20_000
-ROWS_A_SEGMENT = 2_500
+ROWS_A_SEGMENT = 4_000
 WORKERS = 3
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 #: Otherwise the workers wait for each other, and for the server, and a comparison of times says nothing.
@@ -55,10 +55,11 @@ def show() -> str:
             store = stack.enter_context(seaweedfs())
             step.done = f"SeaweedFS, an S3 server, runs on this machine: {store.endpoint}"
         with screen.step("a Dask cluster starts on this machine") as step:
-            cluster = stack.enter_context(LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0"))
+            with interrupts_later():
+                started = LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0")
+                cluster = stack.enter_context(started)
             dask_client = stack.enter_context(Client(cluster))
             pool = stack.enter_context(dask_client.get_executor())
-            dask_client.run(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
             processes = list(dask_client.run(os.getpid).values())
             step.done = f"Dask runs with {WORKERS} worker processes: {', '.join(map(str, processes))}"
         database = Path(folder) / "library.sqlite3"
@@ -76,6 +77,21 @@ def show() -> str:
         f"As promised: {size:,} bytes from {WORKERS} processes equal a serial dump, and the dump whose worker was "
         "killed left nothing."
     )
+
+
+@contextmanager
+def interrupts_later() -> Iterator[None]:
+    """Ctrl-C takes effect at the end. Threads that start meanwhile, and their processes, never get it: Dask's workers."""
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def dump(pool: Executor, store: Store, key: str, database: str, progress: Callable[[int], object]) -> UploadResult:
@@ -129,23 +145,16 @@ def dump_and_compare(pool: Executor, store: Store, key: str, database: str) -> i
 
 def kill_and_look(pool: Executor, store: Store, key: str, database: str, process: int) -> None:
     """Kill a worker in the middle. Dask has been told not to try its segment again."""
-    done = 0
-    with screen.step("a second dump", unit="MiB") as step:
-
-        def kill_halfway(size: int) -> None:
-            nonlocal done
-            done += size
-            step.advance(size / MIB)
-            if done - size < 12 * MIB <= done:
-                os.kill(process, signal.SIGKILL)
-                step.done = f"A second dump: SIGKILL to worker process {process} after {done / MIB:.0f} MiB"
-
+    told: Exception | None = None
+    with screen.step("a second dump") as step, ThreadPoolExecutor(1) as watcher:
+        killed = watcher.submit(kill_once_parts_are_there, store, key, process)
         try:
-            dump(pool, store, key, database, kill_halfway)
-        except (KilledWorker, CancelledError) as error:  # the latter if the worker held a result, too
-            told: Exception = error
-        else:
+            dump(pool, store, key, database, lambda _: None)
+        except (KilledWorker, CancelledError) as error:
+            told = error
+        if told is None:
             raise screen.BrokenPromiseError("the worker's death was not noticed")
+        step.done = f"A second dump: SIGKILL to process {process}, with {killed.result() / MIB:.0f} MiB in S3 already"
     client = store.client()
     found = Found(object_size(client, BUCKET, key), len(unfinished(client, BUCKET, key)), told)
     if not found.is_right:
@@ -156,6 +165,19 @@ def kill_and_look(pool: Executor, store: Store, key: str, database: str, process
         "\n".join([f"{type(told).__name__}, from Dask", *told.__notes__]),
         "The exception that your program gets: Dask's own, with s3writer's notes",
     )
+
+
+def kill_once_parts_are_there(store: Store, key: str, process: int) -> int:
+    """Wait until S3 has parts of a segment: each worker is in the middle of one. Returns the bytes of these parts."""
+    client, deadline = store.client(), time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for upload in unfinished(client, BUCKET, key):
+            found = client.list_parts(Bucket=BUCKET, Key=key, UploadId=upload["UploadId"]).get("Parts", [])
+            if found:
+                os.kill(process, signal.SIGKILL)
+                return sum(part["Size"] for part in found)
+        time.sleep(0.02)
+    raise screen.BrokenPromiseError("no part came to S3")
 
 
 if __name__ == "__main__":
