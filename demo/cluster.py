@@ -81,17 +81,15 @@ def show() -> str:
 
 @contextmanager
 def interrupts_later() -> Iterator[None]:
-    """Ctrl-C takes effect at the end. Threads that start meanwhile, and their processes, never get it: Dask's workers."""
+    """Ctrl-C takes effect at the end: Dask's cluster can't be stopped while it starts."""
     came: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, handler)
-    if came:
-        raise KeyboardInterrupt
+        if came:
+            raise KeyboardInterrupt
 
 
 def dump(pool: Executor, store: Store, key: str, database: str, progress: Callable[[int], object]) -> UploadResult:
