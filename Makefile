@@ -128,7 +128,7 @@ dist/wheel: $(SOURCES) .venv/tools
 
 .venv-demo/package: $(SOURCES) .venv-demo/tools
 	@echo "Installing s3writer from this checkout into .venv-demo ..."
-	@.venv-demo/bin/python $(PIP) install --no-deps --no-build-isolation --force-reinstall .
+	@.venv-demo/bin/python $(PIP) install --build-constraint constraints/newest.txt --no-deps --force-reinstall .
 	@touch $@
 
 .PRECIOUS: .venv-%/tools .venv-%/wheel
