@@ -1,11 +1,19 @@
 """The methods that Python expects of a write-only file, whatever becomes of its bytes."""
 
 import io
-from typing import Any
+from typing import Any, BinaryIO
+
+_NO_READING = "is open for writing only: to read the object, download it after it is published"
+_NO_WAY_BACK = (
+    "S3 takes the bytes in order. If the producer must go back, let it write to a temporary file, and copy that file here"
+)
 
 
-class WriteOnly(io.RawIOBase):
-    """A raw binary file that can't be read, sought, copied or pickled. Once closed, its methods raise ValueError."""
+class WriteOnly(io.RawIOBase, BinaryIO):
+    """A raw binary file that can't be read, sought, copied or pickled. Once closed, its methods raise ValueError.
+
+    ``BinaryIO`` is there for functions that are annotated with it or with ``IO[bytes]``. It adds no behaviour.
+    """
 
     _name: str
     _mode: str
@@ -53,10 +61,33 @@ class WriteOnly(io.RawIOBase):
         self.check_open()
         return False
 
-    def readinto(self, _buffer: Any, /) -> int:
+    def read(self, _size: int | None = -1, /) -> bytes:
         """Raise io.UnsupportedOperation, and so do all other ways of reading."""
+        raise self._unsupported(_NO_READING)
+
+    def readall(self) -> bytes:
+        """Raise io.UnsupportedOperation."""
+        raise self._unsupported(_NO_READING)
+
+    def readinto(self, _buffer: Any, /) -> int:
+        """Raise io.UnsupportedOperation."""
+        raise self._unsupported(_NO_READING)
+
+    def seek(self, _offset: int, _whence: int = io.SEEK_SET, /) -> int:
+        """Raise io.UnsupportedOperation."""
+        raise self._unsupported(f"can't seek: {_NO_WAY_BACK}")
+
+    def truncate(self, _size: int | None = None, /) -> int:
+        """Raise io.UnsupportedOperation."""
+        raise self._unsupported(f"can't be truncated: {_NO_WAY_BACK}")
+
+    def fileno(self) -> int:
+        """Raise io.UnsupportedOperation."""
+        raise self._unsupported("has no file descriptor: only Python code in this process can write to it")
+
+    def _unsupported(self, why: str) -> io.UnsupportedOperation:
         self.check_open()
-        raise io.UnsupportedOperation("not readable")
+        return io.UnsupportedOperation(f"{self._name} {why}")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
+        raise TypeError(f"cannot pickle or copy a {type(self).__name__}: its upload belongs to this process")
