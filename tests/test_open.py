@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import sys
 import threading
 import tracemalloc
@@ -15,7 +16,6 @@ import pytest
 import zstandard
 
 import s3writer
-from s3writer import MultipartUploadWriter
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stores import BUCKET
@@ -79,8 +79,11 @@ def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("s3://bucket/key", "rb"), "mode='rb' is not one of wb, xb, w, x"),
-        (("s3://bucket/key", "ab"), "mode='ab'"),
+        (("s3://bucket/key", "rb"), "mode='rb' would read the object, but this file is open for writing only"),
+        (("s3://bucket/key", "r"), "mode='r' would read .* Use 'wb' or 'xb' for bytes, 'w' or 'x' for text"),
+        (("s3://bucket/key", "w+b"), r"mode='w\+b' would read the object"),
+        (("s3://bucket/key", "ab"), "mode='ab' would append, but S3 only replaces an object as a whole. Use 'wb'"),
+        (("s3://bucket/key", "U"), "mode='U' is unknown. Use 'wb' or 'xb' for bytes, 'w' or 'x' for text"),
         (("https://bucket/key",), "not of the form s3://bucket/key"),
         (("s3://bucket",), "not of the form s3://bucket/key"),
         (("s3://bucket/",), "key is 0 bytes"),
@@ -258,8 +261,17 @@ def test_a_compressor_that_fails_aborts_the_upload(client: Any, key: str, monkey
 
 def test_a_compression_that_is_not_known_is_named_with_those_that_are(client: Any) -> None:
     untyped: Any = s3writer.open
-    with pytest.raises(ValueError, match=r"compression='lz77' is neither None, .* nor one of gzip, bz2, xz, zstd"):
-        untyped("s3://bucket/key", compression="lz77", client=client)
+    for wrong, hint in [
+        ("gz", "did you mean 'gzip'?"),
+        (".gz", "did you mean 'gzip'?"),
+        ("GZIP", "did you mean 'gzip'?"),
+        ("zst", "did you mean 'zstd'?"),
+        ("bzip2", "did you mean 'bz2'?"),
+        ("lz77", "use 'gzip', 'bz2', 'xz', 'zstd'"),
+        (5, "use 'gzip', 'bz2', 'xz', 'zstd'"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(f"compression={wrong!r} is unknown: {hint}")):
+            untyped("s3://bucket/key", compression=wrong, client=client)
     with pytest.raises(TypeError, match="mode must be a str, not int"):
         untyped("s3://bucket/key", 3, client=client)
 
@@ -270,21 +282,16 @@ def test_a_missing_package_is_named(client: Any, monkeypatch: pytest.MonkeyPatch
         s3writer.open("s3://bucket/key.zst", "w", client=client)
 
 
-def below(text: io.TextIOWrapper) -> MultipartUploadWriter:
-    assert isinstance(text.buffer, MultipartUploadWriter)
-    return text.buffer
-
-
 @pytest.mark.parametrize("how", [None, "gzip"])
 def test_a_text_holds_nothing_back_from_its_buffer(client: Any, key: str, how: Any) -> None:
     with s3writer.open(url(key), "w", compression=how, client=client) as text:
         text.write("row 1\n")
-        pending = below(text).prepare()
+        pending = text.buffer.prepare()
     pending.commit(client=client)
     assert (unpacked(client, key, "gzip") if how else content(client, key)) == b"row 1\n"
     with s3writer.open(url(key), "w", compression=how, client=client) as text:
         text.write("row 2\n")
-        below(text).commit()
+        text.buffer.commit()
     assert (unpacked(client, key, "gzip") if how else content(client, key)) == b"row 2\n"
 
 
@@ -339,7 +346,7 @@ def test_a_text_of_which_a_part_was_taken_before_it_could_not_be_encoded_is_not_
 
 
 def test_a_compressed_upload_can_not_be_kept(client: Any) -> None:
-    with pytest.raises(ValueError, match="on_error='keep' can't be had with a compression"):
+    with pytest.raises(ValueError, match="on_error='keep' does not work with a compression"):
         s3writer.open("s3://bucket/key", compression="gzip", on_error="keep", client=client)
 
 

@@ -1,6 +1,7 @@
 """Compresses what is written, before it goes into parts."""
 
 import bz2
+import difflib
 import gzip
 import io
 import lzma
@@ -105,7 +106,10 @@ SUFFIXES = {format.suffix: name for name, format in FORMATS.items()}
 def compressor(compression: str) -> Compressor:
     """A new compressor. ValueError for an unknown name, ImportError if the package for it is missing."""
     if compression not in FORMATS:
-        raise ValueError(f"compression={compression!r} is not one of {', '.join(FORMATS)}")
+        name = str(compression).lower().lstrip(".")
+        close = SUFFIXES.get(f".{name}") or "".join(difflib.get_close_matches(name, FORMATS, n=1))
+        hint = f"did you mean {close!r}?" if close else f"use {', '.join(map(repr, FORMATS))}"
+        raise ValueError(f"compression={compression!r} is unknown: {hint}")
     return FORMATS[compression].begin()
 
 

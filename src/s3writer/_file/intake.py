@@ -169,7 +169,7 @@ def encoding_named(name: str | None) -> Encoding:
 
 def copied_if_short(data: "ReadableBuffer") -> bytes | None:
     """A copy of a short buffer as ``bytes``; None if the buffer is longer, or not C-contiguous."""
-    with memoryview(data) as view:
+    with _viewed(data) as view:
         return view.tobytes() if view.nbytes <= SHORT_BYTES and view.c_contiguous else None
 
 
@@ -210,5 +210,14 @@ def _flat(data: "ReadableBuffer") -> Iterator[memoryview]:
         buffer.release()
 
 
+def _viewed(data: "ReadableBuffer") -> memoryview:
+    try:
+        return memoryview(data)
+    except TypeError:
+        raise TypeError(f"write() takes bytes, another buffer or str, not {type(data).__name__}") from None
+
+
 def _refuse_str(_: str) -> bytes:
-    raise TypeError("write() takes bytes only, not str: the writer was made with encoding=None")
+    raise TypeError(
+        "write() takes bytes only, not str: the writer was made with encoding=None. Set encoding to write str"
+    )

@@ -2,11 +2,12 @@
 
 import codecs
 import io
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 from s3writer._file import compression as stages
 from s3writer._file.stream import compressing
 from s3writer._file.writer import MultipartUploadWriter
+from s3writer.options import Compression, WriterOptions
 
 SCHEME = "s3://"
 #: The modes, whatever the order of their letters.
@@ -16,12 +17,15 @@ _TEXT = {"w", "tw", "x", "tx"}
 #: ``io.TextIOWrapper`` writes the byte order mark of these encodings to seekable files only, so `open` writes the mark.
 _MARKED = {"utf-16", "utf-32"}
 
-Compression = Literal["auto", "infer", "gzip", "bz2", "xz", "zstd"] | None
-
 
 @overload
 def open(
-    url: str, mode: Literal["wb", "xb", "bw", "bx"] = "wb", *, compression: Compression = "auto", **options: Any
+    url: str,
+    mode: Literal["wb", "xb", "bw", "bx"] = "wb",
+    *,
+    encoding: Literal["utf-8"] | None = "utf-8",
+    compression: Compression = "auto",
+    **options: Unpack[WriterOptions],
 ) -> MultipartUploadWriter: ...
 @overload
 def open(
@@ -32,12 +36,8 @@ def open(
     errors: str | None = "strict",
     newline: str | None = None,
     compression: Compression = "auto",
-    **options: Any,
-) -> io.TextIOWrapper: ...
-@overload
-def open(
-    url: str, mode: str, *, compression: Compression = ..., **options: Any
-) -> MultipartUploadWriter | io.TextIOWrapper: ...
+    **options: Unpack[WriterOptions],
+) -> "io.TextIOWrapper[MultipartUploadWriter]": ...
 def open(
     url: str,
     mode: str = "wb",
@@ -47,7 +47,7 @@ def open(
     newline: str | None = None,
     compression: str | None = "auto",
     **options: Any,
-) -> MultipartUploadWriter | io.TextIOWrapper:
+) -> "MultipartUploadWriter | io.TextIOWrapper[MultipartUploadWriter]":
     """Open ``s3://bucket/key`` for writing, as the built-in ``open`` would.
 
     Parameters:
@@ -71,7 +71,7 @@ def open(
         raise TypeError(f"mode must be a str, not {type(mode).__name__}")
     letters = "".join(sorted(mode))
     if letters not in _BYTES | _TEXT:
-        raise ValueError(f"mode={mode!r} is not one of wb, xb, w, x, wt, xt: objects are only written, and as a whole")
+        raise ValueError(f"mode={mode!r} {_why_not(letters)}. Use 'wb' or 'xb' for bytes, 'w' or 'x' for text")
     is_text = letters in _TEXT
     if not is_text:
         if encoding not in ("utf-8", None) or (errors, newline) != (None, None):
@@ -93,20 +93,27 @@ def open(
 def _writer(bucket: str, key: str, compression: str | None, options: dict[str, Any]) -> MultipartUploadWriter:
     if compression is None:
         return MultipartUploadWriter(bucket, key, **options)
-    if compression not in stages.FORMATS:
-        raise ValueError(
-            f"compression={compression!r} is neither None, 'auto', 'infer' nor one of {', '.join(stages.FORMATS)}"
-        )
+    compressor = stages.compressor(compression)
     if options.get("on_error") == "keep":
         raise ValueError(
-            "on_error='keep' can't be had with a compression: what is resumed must begin with the same compressed "
-            "bytes. Write what is compressed already to a plain writer"
+            "on_error='keep' does not work with a compression: to resume an upload, the producer must write the same "
+            "compressed bytes again. Compress the data yourself, and write the compressed bytes with compression=None"
         )
-    stage = stages.Compression(stages.compressor(compression))
-    return compressing(MultipartUploadWriter(bucket, key, **options), stage)
+    return compressing(MultipartUploadWriter(bucket, key, **options), stages.Compression(compressor))
 
 
-def _text(writer: MultipartUploadWriter, encoding: str, errors: str | None, newline: str | None) -> io.TextIOWrapper:
+def _why_not(letters: str) -> str:
+    """What is wrong with a mode of these letters."""
+    if "+" in letters or letters.strip("bt") == "r":
+        return "would read the object, but this file is open for writing only"
+    if letters.strip("bt") == "a":
+        return "would append, but S3 only replaces an object as a whole"
+    return "is unknown"
+
+
+def _text(
+    writer: MultipartUploadWriter, encoding: str, errors: str | None, newline: str | None
+) -> "io.TextIOWrapper[MultipartUploadWriter]":
     try:
         text = io.TextIOWrapper(writer, encoding, errors, newline, write_through=True)
         if codecs.lookup(encoding).name in _MARKED:

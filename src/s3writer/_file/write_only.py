@@ -4,9 +4,7 @@ import io
 from typing import Any, BinaryIO
 
 _NO_READING = "is open for writing only: to read the object, download it after it is published"
-_NO_WAY_BACK = (
-    "S3 takes the bytes in order. If the producer must go back, let it write to a temporary file, and copy that file here"
-)
+_NO_WAY_BACK = "S3 takes the bytes in order. A producer that goes back needs a temporary file: copy that file here"
 
 
 class WriteOnly(io.RawIOBase, BinaryIO):

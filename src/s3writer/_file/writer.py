@@ -1,19 +1,41 @@
 """MultipartUploadWriter: an ordinary file whose bytes become one S3 object, wholly or not at all."""
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from s3writer._file.stream import UploadStream
 from s3writer._s3.receipts import UploadResult
+from s3writer._upload.lifecycle import State
 from s3writer._upload.part import Part
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES
-from s3writer._upload.resume import take_over
+from s3writer._upload.resume import Readable, take_over
 from s3writer._upload.settings import new_upload
+from s3writer.options import Checksum, OnError, ResumeOptions, S3Arguments
 from s3writer.pending import PendingUpload, pending_of
 
-if TYPE_CHECKING:
-    from s3writer._upload.resume import Readable
+Init = TypeVar("Init", bound=Callable[..., None])
+
+#: Why a writer has no result.
+_NO_RESULT = {
+    State.OPEN: "it is not published yet: close the writer first",
+    State.PREPARED: "it is prepared, not published: PendingUpload.commit returns the result",
+    State.UNKNOWN: "it is not known whether it was published",
+}
+
+
+def _refusing_a_url_alone(init: Init) -> Init:
+    """Have the constructor say what to do if it gets a URL, and no key."""
+
+    @functools.wraps(init)
+    def checked(*positional: Any, **named: Any) -> None:
+        given = positional[1:]
+        if len(given) == 1 and "key" not in named and isinstance(given[0], str) and given[0].startswith("s3://"):
+            raise TypeError(f"{given[0]!r} is a URL: use s3writer.open(url), or give the bucket and the key")
+        init(*positional, **named)
+
+    return cast(Init, checked)
 
 
 class MultipartUploadWriter(UploadStream):
@@ -66,6 +88,7 @@ class MultipartUploadWriter(UploadStream):
 
     """
 
+    @_refusing_a_url_alone
     def __init__(
         self,
         bucket: str,
@@ -75,17 +98,17 @@ class MultipartUploadWriter(UploadStream):
         part_size: int = MIN_PART_BYTES,
         max_concurrency: int = DEFAULT_CONCURRENCY,
         max_memory: int | None = None,
-        checksum: str | None = "auto",
+        checksum: Checksum = "auto",
         exclusive: bool = False,
         expected_size: int | None = None,
         exact_size: int | None = None,
         equal_parts: bool = False,
         encoding: str | None = "utf-8",
         progress: Callable[[int], object] | None = None,
-        on_error: Literal["abort", "keep"] = "abort",
+        on_error: OnError = "abort",
         commit_token: bool = True,
         allow_dot_segments: bool = False,
-        **s3_arguments: Any,
+        **s3_arguments: Unpack[S3Arguments],
     ) -> None:
         upload = new_upload(
             bucket,
@@ -115,10 +138,10 @@ class MultipartUploadWriter(UploadStream):
         key: str,
         upload_id: str,
         *,
-        verify: "Readable | None" = None,
+        verify: Readable | None = None,
         token: str | None = None,
-        on_error: Literal["abort", "keep"] = "keep",
-        **options: Any,
+        on_error: OnError = "keep",
+        **options: Unpack[ResumeOptions],
     ) -> Self:
         """Make a writer that continues an upload. Another writer left it in S3, perhaps in a process that died.
 
@@ -159,7 +182,8 @@ class MultipartUploadWriter(UploadStream):
     def result(self) -> UploadResult:
         """What was published. ValueError if nothing was, or nothing yet."""
         if self._upload.result is None:
-            raise ValueError(f"{self!r} has no result")
+            why = _NO_RESULT.get(self._upload.lifecycle.state, "it was not published")
+            raise ValueError(f"{self._name} has no result: {why}")
         return self._upload.result
 
     def commit(self) -> UploadResult:

@@ -65,7 +65,7 @@ class Arguments:
             return
         known = {name for operation in ON_OBJECTS if operation.writes for name in self._members[operation]}
         for name in given:
-            if name in _OURS or name.startswith("Checksum"):
+            if is_ours(name):
                 raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
             if name not in known:
                 raise TypeError(f"{name} is no argument of S3's uploads{_nearest(name, known | own_names)}")
@@ -120,6 +120,11 @@ class Arguments:
             raise ValueError(f"{name} holds a control character; S3 takes it as a header of HTTP, which can't")
         if name == "Metadata" and not all(_TOKEN.fullmatch(word) and text.isascii() for word, text in value.items()):
             raise ValueError("Metadata must have names that can be names of HTTP's headers, and values in ASCII")
+
+
+def is_ours(name: str) -> bool:
+    """Whether the writer gives this argument itself, so that a caller must not."""
+    return name in _OURS or name.startswith("Checksum")
 
 
 @lru_cache(maxsize=16)
