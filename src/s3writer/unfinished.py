@@ -144,7 +144,7 @@ def abort_each(uploads: Iterable[UnfinishedUpload], *, client: Any = None, **s3_
             except NotCommittedError as error:
                 failures.append(error)
     except BaseException as interrupt:
-        add_note(interrupt, f"{len(removed)} uploads were aborted before: {', '.join(removed) or 'none'}")
+        add_note(interrupt, f"aborted before: {', '.join(removed) or 'no upload'}")
         for failure in failures:
             add_note(interrupt, str(failure.strerror))
         raise
@@ -202,7 +202,7 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
     lifecycle = _lifecycle(s3, bucket)
     rules = lifecycle["Rules"]
     if any(rule.get("ID") == added.name for rule in rules):
-        raise ValueError(f"the bucket has a rule {added.name} that was disabled or changed: check or remove it")
+        raise ValueError(f"the bucket's rule {added.name} was disabled or changed: check it, or remove it")
     place = {"Prefix": prefix} if any("Prefix" in rule for rule in rules) else {"Filter": {"Prefix": prefix}}
     ours = {"ID": added.name, "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
     kept = {name: value for name, value in lifecycle.items() if name == "TransitionDefaultMinimumObjectSize"}

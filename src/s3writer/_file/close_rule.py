@@ -79,7 +79,7 @@ def check_size(upload: Upload, taken: int, exact: int | None, *, is_whole: bool 
     """Raise `IncompleteError` if more than ``exact`` bytes were taken, or fewer and that is the whole stream."""
     if exact is not None and (taken > exact or (is_whole and taken < exact)):
         raise IncompleteError(
-            f"{upload.calls.url} is not published: {taken:,} bytes were written, and exact_size is {exact:,}",
+            f"{upload.calls.url} is not published: {taken:,} bytes were written, but exact_size is {exact:,}",
             *upload.calls.address,
         )
 

@@ -75,7 +75,7 @@ def open(
     is_text = letters in _TEXT
     if not is_text:
         if encoding not in ("utf-8", None) or (errors, newline) != (None, None):
-            raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}")
+            raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}: use 'w' or 'x'")
         options["encoding"] = encoding
     else:
         encoding = encoding or "utf-8"

@@ -33,6 +33,10 @@ from s3writer._upload.upload import Upload
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_NOT_FROM_WITHIN = (
+    "Don't use a writer in its progress callback, in a signal handler, or in a handler of botocore's logs"
+)
+
 Outcome = TypeVar("Outcome")
 Stream = TypeVar("Stream", bound="UploadStream")
 
@@ -304,10 +308,10 @@ class UploadStream(WriteOnly):
         if not self._upload.is_ours:
             self._upload.check()
         if is_worker_of(self._upload):
-            raise ReentrantCallError(f"{self!r} is used by a thread that sends its parts, perhaps to log into it")
+            raise ReentrantCallError(f"{self!r} was called by a thread that sends its parts. {_NOT_FROM_WITHIN}")
         with self._lock:
             if self._is_busy:
-                raise ReentrantCallError(f"{self!r} is used from within its own call")
+                raise ReentrantCallError(f"{self!r} was called from within its own call. {_NOT_FROM_WITHIN}")
 
 
 def compressing(stream: Stream, stage: Compression) -> Stream:

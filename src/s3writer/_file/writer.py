@@ -166,7 +166,8 @@ class MultipartUploadWriter(UploadStream):
         upload = writer._upload
         try:
             if not writer._encoding.is_stateless:
-                raise ValueError("an encoding that keeps a state can't be resumed: give encoding=None and write bytes")
+                name = options.get("encoding")
+                raise ValueError(f"encoding={name!r} keeps a state, which is lost: give encoding=None, and write bytes")
             upload.go_on(upload_id, *take_over(upload.calls, upload_id, token, verify))
         except BaseException:
             writer._mark_closed()

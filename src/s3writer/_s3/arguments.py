@@ -42,6 +42,16 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _NOT_IN_XML = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+#: The Python types of S3's arguments, by those of botocore's service model.
+_PYTHON_TYPES = {
+    "boolean": "bool",
+    "integer": "int",
+    "long": "int",
+    "map": "dict of str",
+    "string": "str",
+    "timestamp": "datetime",
+}
+
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 #: S3's user guide, "Object key naming guidelines".
@@ -68,7 +78,10 @@ class Arguments:
             if is_ours(name):
                 raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
             if name not in known:
-                raise TypeError(f"{name} is no argument of S3's uploads{_nearest(name, known | own_names)}")
+                kinds = (
+                    "an argument of S3's uploads" if not own_names else "an option of the writer or an argument of S3"
+                )
+                raise TypeError(f"{name} is not {kinds}{_nearest(name, known | own_names)}")
         self._given = _with_customer_key({name: self._copied(name, value) for name, value in given.items()})
         for name in given:
             self._check_value(name, self._given[name])
@@ -104,8 +117,8 @@ class Arguments:
 
     def _impossible(self, name: str, value: Any) -> ValueError:
         kind = self._shape(name).type_name
-        takes = "map of strings" if kind == "map" else kind
-        return ValueError(f"{name} can't be {_kind(value)}: S3 takes a {takes} here")
+        wanted = "str or bytes" if name == "SSECustomerKey" else _PYTHON_TYPES.get(kind, kind)
+        return ValueError(f"{name} must be a {wanted}, not {_kind(value)}")
 
     def _shape(self, name: str) -> Any:
         return next(members[name] for members in self._members.values() if name in members)
@@ -115,11 +128,16 @@ class Arguments:
             raise self._impossible(name, value)
         texts = [*value, *value.values()] if isinstance(value, dict) else [str(value)]
         if any(_SURROGATE.search(text) for text in texts):
-            raise ValueError(f"{name} holds a lone surrogate: it is no Unicode text, and can't be sent")
+            raise ValueError(f"{name} holds a lone surrogate: UTF-8 can't encode it")
         if any(_CONTROL.search(text) for text in texts):
-            raise ValueError(f"{name} holds a control character; S3 takes it as a header of HTTP, which can't")
+            raise ValueError(
+                f"{name} holds a control character: S3 takes {name} as an HTTP header, which can't hold one"
+            )
         if name == "Metadata" and not all(_TOKEN.fullmatch(word) and text.isascii() for word, text in value.items()):
-            raise ValueError("Metadata must have names that can be names of HTTP's headers, and values in ASCII")
+            raise ValueError(
+                "Metadata must have names of letters, digits and !#$%&'*+.^_`|~-, and values in ASCII: S3 takes them "
+                "as HTTP headers. Encode other text, for instance with urllib.parse.quote"
+            )
 
 
 def is_ours(name: str) -> bool:
@@ -139,26 +157,29 @@ def check_address(bucket: str, key: str) -> None:
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {type(value).__name__}")
         if _SURROGATE.search(value):
-            raise ValueError(f"{name}={value!r} holds a lone surrogate: it is no Unicode text, and can't be sent")
+            raise ValueError(f"{name}={value!r} holds a lone surrogate: UTF-8 can't encode it")
     if bucket.startswith("s3://"):
         raise ValueError(f"bucket={bucket!r} is a URL: give the bucket's name and the key, or use s3writer.open")
     try:
         handlers.validate_bucket_name({"Bucket": bucket})
-    except exceptions.ParamValidationError as error:
-        raise ValueError(f"bucket={bucket!r} can't be a bucket's name: {error}") from None
+    except exceptions.ParamValidationError:
+        raise ValueError(
+            f"bucket={bucket!r} is not the name of a bucket: give a name of letters, digits, dots, hyphens and "
+            "underscores, or the ARN of an access point"
+        ) from None
     length = len(key.encode())
     if not 1 <= length <= MAX_KEY_BYTES:
         raise ValueError(f"key is {length} bytes long in UTF-8; S3 takes 1 to {MAX_KEY_BYTES}")
     if _NOT_IN_XML.search(key):
-        raise ValueError(f"key={key!r} holds a control character: S3 can't name it in its answers, which are XML")
+        raise ValueError(f"key={key!r} holds a control character: S3 answers in XML, which can't hold it")
 
 
 def refuse_dot_segments(key: str) -> None:
     """ValueError for a key that a proxy may take for another."""
     if not {".", ".."}.isdisjoint(key.split("/")):
         raise ValueError(
-            f"key={key!r} has a segment that is '.' or '..': HTTP proxies and libraries fold those, so that another "
-            "object may be overwritten. If S3 is asked without any, allow_dot_segments=True allows it"
+            f"key={key!r} has a segment '.' or '..': an HTTP proxy or library may fold it, and overwrite another "
+            "object. If nothing between you and S3 does that, allow_dot_segments=True allows it"
         )
 
 
@@ -196,5 +217,5 @@ def _kind(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, dict) and value:
-        return f"a dict of {', '.join(sorted({type(one).__name__ for one in value.values()}))}"
-    return f"a {type(value).__name__}" if value else f"an empty {type(value).__name__}"
+        return f"dict of {', '.join(sorted({type(one).__name__ for one in value.values()}))}"
+    return type(value).__name__
