@@ -44,14 +44,20 @@ _CLASSES: list[tuple[str, str, tuple[Operation, ...], str]] = [
         "The arguments that S3 takes when uploads are listed.",
     ),
     (
-        "LateArguments",
+        "PartArguments",
         "ListArguments",
+        (PART,),
+        "The arguments that S3 takes with each part.",
+    ),
+    (
+        "CommitArguments",
+        "PartArguments",
         (PART, COMPLETE),
         "The arguments that S3 takes once an upload has begun.",
     ),
     (
         "S3Arguments",
-        "LateArguments",
+        "CommitArguments",
         (PUT, CREATE, PART, COMPLETE),
         "S3's own arguments, as a writer takes them. Names and values are those of boto3's ``put_object``.",
     ),

@@ -420,7 +420,7 @@ def test_the_customer_s_key_is_not_in_it_and_must_be_given_again(running: dict[s
 
 
 def test_what_was_settled_when_the_upload_began_can_not_be_changed(client: Any, key: str) -> None:
-    pending = prepared(client, key)
+    pending: Any = prepared(client, key)
     with pytest.raises(TypeError, match="ContentType comes too late"):
         pending.commit(client=client, ContentType="text/csv")
     with pytest.raises(TypeError, match="client must be a boto3 S3 client"):

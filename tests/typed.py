@@ -3,10 +3,13 @@
 import csv
 import gzip
 import io
+import json
+import pickle
 import shutil
+import tarfile
 import zipfile
 from datetime import timedelta
-from typing import BinaryIO, assert_type
+from typing import IO, TYPE_CHECKING, BinaryIO, Literal, Unpack, assert_type
 
 import s3writer
 from s3writer import (
@@ -20,7 +23,11 @@ from s3writer import (
     UnfinishedUpload,
     UploadResult,
 )
+from s3writer.options import WriterOptions
 from s3writer.testing import MemoryS3
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 def a_writer_is_a_binary_file() -> None:
@@ -40,15 +47,40 @@ def a_writer_is_a_binary_file() -> None:
     assert_type(stream.result.version_id, str | None)
 
 
-def open_tells_bytes_from_text(mode: str) -> None:
+def open_tells_bytes_from_text(mode: Literal["w", "wb"]) -> None:
     with s3writer.open("s3://bucket/key") as stream:
         assert_type(stream, MultipartUploadWriter)
     with s3writer.open("s3://bucket/key", "xb", compression="gzip", exclusive=True) as exclusive:
         assert_type(exclusive, MultipartUploadWriter)
     with s3writer.open("s3://bucket/key.gz", "wt", encoding="utf-8", newline="") as text:
-        assert_type(text, io.TextIOWrapper)
+        assert_type(text, "io.TextIOWrapper[MultipartUploadWriter]")
         csv.writer(text).writerow([1, 2])
-    assert_type(s3writer.open("s3://bucket/key", mode), MultipartUploadWriter | io.TextIOWrapper)
+    assert_type(text.buffer.result, UploadResult)
+    assert_type(
+        s3writer.open("s3://bucket/key", mode),
+        "MultipartUploadWriter | io.TextIOWrapper[MultipartUploadWriter]",
+    )
+    s3writer.open("s3://bucket/key", encoding=None, checksum="SHA256", on_error="keep", StorageClass="STANDARD_IA")
+    s3writer.open("s3://bucket/key", "xt", compression="infer", max_memory=64 * 1024**2, Metadata={"name": "value"})
+
+
+def options_are_passed_on(url: str, **options: Unpack[WriterOptions]) -> MultipartUploadWriter:
+    return s3writer.open(url, "xb", **options)
+
+
+def a_writer_goes_where_files_go(stream: MultipartUploadWriter) -> None:
+    binary: BinaryIO = stream
+    binary_too: IO[bytes] = stream
+    raw: io.RawIOBase = stream
+    either: IO[bytes] | IO[str] = stream
+    writes: SupportsWrite[bytes] = stream
+    text: IO[str] = io.TextIOWrapper(stream)
+    json.dump([binary, binary_too, raw, either, writes], text)
+    with tarfile.open(fileobj=stream, mode="w|gz") as archive:
+        archive.add("name")
+    with io.BufferedWriter(stream) as buffered:
+        pickle.dump("anything", buffered)
+    pickle.dump("anything", stream)
 
 
 def later(stream: MultipartUploadWriter) -> None:

@@ -15,21 +15,26 @@ def open_report(name: str, **options: Unpack[WriterOptions]) -> s3writer.Multipa
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
-from s3writer._s3.argument_types import LateArguments, ListArguments, S3Arguments
+from s3writer._s3.argument_types import CommitArguments, ListArguments, PartArguments, S3Arguments
 
 __all__ = [
     "Checksum",
+    "CommitArguments",
     "Compression",
-    "LateArguments",
+    "CompressionFormat",
+    "CrcChecksum",
     "ListArguments",
     "OnError",
+    "PartArguments",
     "ResumeOptions",
     "S3Arguments",
     "WriterOptions",
 ]
 
-Checksum = Literal["auto", "CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1"] | None
-Compression = Literal["auto", "infer", "gzip", "bz2", "xz", "zstd"] | None
+CrcChecksum = Literal["auto", "CRC64NVME", "CRC32C", "CRC32"] | None
+Checksum = CrcChecksum | Literal["SHA256", "SHA1"]
+CompressionFormat = Literal["gzip", "bz2", "xz", "zstd"]
+Compression = CompressionFormat | Literal["auto", "infer"] | None
 OnError = Literal["abort", "keep"]
 
 
@@ -54,11 +59,11 @@ class WriterOptions(_Settings, S3Arguments, total=False):
     commit_token: bool
 
 
-class ResumeOptions(_Settings, LateArguments, total=False):
+class ResumeOptions(_Settings, CommitArguments, total=False):
     """The ``**options`` of `MultipartUploadWriter.resume`. S3 settled the other arguments when the upload began."""
 
     encoding: str | None
 
 
-for _name in ("LateArguments", "ListArguments", "S3Arguments"):
+for _name in ("CommitArguments", "ListArguments", "PartArguments", "S3Arguments"):
     globals()[_name].__module__ = __name__

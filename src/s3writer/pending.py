@@ -17,7 +17,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from s3writer._errors import (
     AbortedError,
@@ -42,6 +42,7 @@ from s3writer._upload.commit import Commit
 from s3writer._upload.jobs import run
 from s3writer._upload.lifecycle import Ending, Facts
 from s3writer._upload.outcome import Inquiry, published_all_the_same
+from s3writer.options import CommitArguments
 
 #: The format of `PendingUpload.to_json`. A version of this package refuses formats that are newer than its own.
 _FORMAT = 1
@@ -82,7 +83,7 @@ class PendingUpload:
     _was_aborted: ClassVar[bool] = False
     _result: ClassVar[UploadResult | None] = None
 
-    def commit(self, *, client: Any = None, **s3_arguments: Any) -> UploadResult:
+    def commit(self, *, client: Any = None, **s3_arguments: Unpack[CommitArguments]) -> UploadResult:
         """Publish the object. Returns the result. If the upload was committed before, and the key still holds its
         object, do nothing and return the result again.
 
@@ -98,7 +99,7 @@ class PendingUpload:
         """
         return commit(self, checked(self, client, s3_arguments))
 
-    def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
+    def abort(self, *, client: Any = None, **s3_arguments: Unpack[CommitArguments]) -> bool:
         """Remove the upload from S3. Returns whether it was there. If it is gone, or was published, do nothing.
 
         Raises `NotCommittedError` with the ``upload_id`` if the upload may still be there. ``client`` and
@@ -287,7 +288,9 @@ class PartlyCommittedError(S3WriterError):
         self.left = list(left)
 
 
-def commit_all(uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arguments: Any) -> list[UploadResult]:
+def commit_all(
+    uploads: Iterable[PendingUpload], *, client: Any = None, **s3_arguments: Unpack[CommitArguments]
+) -> list[UploadResult]:
     """Commit one upload after the other. Returns their results, in the same order.
 
     S3 has no transaction over several objects. But a commit is one request, so the time in which only some of the

@@ -8,7 +8,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from s3writer._errors import NotCommittedError, add_note
 from s3writer._s3 import client as clients
@@ -19,6 +19,7 @@ from s3writer._s3.lazy import Lazy
 from s3writer._s3.operations import UPLOADS
 from s3writer._upload.cleanup import remove_now
 from s3writer._upload.jobs import run
+from s3writer.options import ListArguments
 
 #: S3 answers this if you list the parts of an upload with an SSE-C key, and don't give the key.
 _NEEDS_KEY = "InvalidRequest"
@@ -54,7 +55,7 @@ class UnfinishedUpload:
     parts: int | None
     size: int | None
 
-    def abort(self, *, client: Any = None, **s3_arguments: Any) -> None:
+    def abort(self, *, client: Any = None, **s3_arguments: Unpack[ListArguments]) -> None:
         """Remove the upload from S3. If it is gone, do nothing.
 
         Raises `NotCommittedError` with the ``upload_id`` if the upload may still be there. ``client`` and
@@ -66,7 +67,7 @@ class UnfinishedUpload:
 
 
 def list_uploads(
-    bucket: str, prefix: str = "", *, client: Any = None, **s3_arguments: Any
+    bucket: str, prefix: str = "", *, client: Any = None, **s3_arguments: Unpack[ListArguments]
 ) -> Iterator[UnfinishedUpload]:
     """The unfinished uploads whose keys begin with ``prefix``, in the order in which S3 lists them.
 
@@ -110,7 +111,7 @@ def abort_uploads(
     older_than: dt.timedelta,
     dry_run: bool = True,
     client: Any = None,
-    **s3_arguments: Any,
+    **s3_arguments: Unpack[ListArguments],
 ) -> list[UnfinishedUpload]:
     """Abort the unfinished uploads whose ``age`` is ``older_than`` or more. Returns these uploads.
 
@@ -132,7 +133,9 @@ def abort_uploads(
     return old
 
 
-def abort_each(uploads: Iterable[UnfinishedUpload], *, client: Any = None, **s3_arguments: Any) -> None:
+def abort_each(
+    uploads: Iterable[UnfinishedUpload], *, client: Any = None, **s3_arguments: Unpack[ListArguments]
+) -> None:
     """Abort these uploads, whatever their age. Arguments and exceptions are those of `abort_uploads`."""
     removed: list[str] = []
     failures: list[NotCommittedError] = []

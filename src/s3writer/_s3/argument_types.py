@@ -11,16 +11,21 @@ class ListArguments(TypedDict, total=False):
     RequestPayer: Literal["requester"] | str
 
 
-class LateArguments(ListArguments, total=False):
-    """The arguments that S3 takes once an upload has begun."""
+class PartArguments(ListArguments, total=False):
+    """The arguments that S3 takes with each part."""
 
-    IfMatch: str
     SSECustomerAlgorithm: str
     SSECustomerKey: str | bytes | bytearray
     SSECustomerKeyMD5: str
 
 
-class S3Arguments(LateArguments, total=False):
+class CommitArguments(PartArguments, total=False):
+    """The arguments that S3 takes once an upload has begun."""
+
+    IfMatch: str
+
+
+class S3Arguments(CommitArguments, total=False):
     """S3's own arguments, as a writer takes them. Names and values are those of boto3's ``put_object``."""
 
     ACL: (

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, Unpack
 
 from s3writer._errors import ConnectionFailedError, NotCommittedError, ObjectTooLargeError, S3WriterError, add_note
 from s3writer._file.compression import compressor
@@ -15,6 +15,7 @@ from s3writer._log import facts, warn
 from s3writer._s3.client import client_of
 from s3writer._s3.receipts import UploadResult
 from s3writer._upload.plan import FIRST_IN_FLIGHT, MAX_PARTS, MIN_PART_BYTES, make_plan
+from s3writer.options import CompressionFormat, CrcChecksum, S3Arguments
 from s3writer.pending import checked, publish
 from s3writer.segments.joints import Joiner
 from s3writer.segments.part_numbers import LEAST, MAX_SEGMENTS, Numbers
@@ -52,7 +53,7 @@ def write_segments(
     header: bytes | str = b"",
     separator: bytes | str = b"",
     footer: bytes | str = b"",
-    compression: str | None = None,
+    compression: CompressionFormat | None = None,
     window: int = DEFAULT_WINDOW,
     progress: Callable[[int], object] | None = None,
     encoding: str | None = "utf-8",
@@ -60,11 +61,11 @@ def write_segments(
     max_memory: int | None = None,
     part_size: int = MIN_PART_BYTES,
     expected_size: int | None = None,
-    checksum: str | None = "auto",
+    checksum: CrcChecksum = "auto",
     exclusive: bool = False,
     commit_token: bool = True,
     allow_dot_segments: bool = False,
-    **s3_arguments: Any,
+    **s3_arguments: Unpack[S3Arguments],
 ) -> UploadResult:
     """Write the object ``key`` in ``bucket`` with all workers of ``executor``. Returns the result.
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from s3writer._errors import NotCommittedError, add_note
 from s3writer._s3 import faults
@@ -17,6 +17,7 @@ from s3writer._upload import outcome
 from s3writer._upload.beginning import Beginning
 from s3writer._upload.jobs import run
 from s3writer._upload.plan import MAX_PART_BYTES, MIB, MIN_PART_BYTES, make_plan
+from s3writer.options import CommitArguments, CrcChecksum, S3Arguments
 from s3writer.pending import PendingUpload, check_customer_key, checked, commit
 from s3writer.segments.joints import Joiner
 from s3writer.segments.part_numbers import MAX_SEGMENTS, NUMBERS
@@ -69,11 +70,11 @@ class SegmentedUpload:
         client: Any = None,
         part_size: int = MIN_PART_BYTES,
         expected_size: int | None = None,
-        checksum: str | None = "auto",
+        checksum: CrcChecksum = "auto",
         exclusive: bool = False,
         commit_token: bool = True,
         allow_dot_segments: bool = False,
-        **s3_arguments: Any,
+        **s3_arguments: Unpack[S3Arguments],
     ) -> "SegmentedUpload":
         """Begin an upload in S3.
 
@@ -140,7 +141,7 @@ class SegmentedUpload:
         header: bytes = b"",
         separator: bytes = b"",
         footer: bytes = b"",
-        **s3_arguments: Any,
+        **s3_arguments: Unpack[CommitArguments],
     ) -> UploadResult:
         """Send the bytes between the segments' own parts, and publish the object. Returns the result.
 
@@ -179,7 +180,7 @@ class SegmentedUpload:
             note_overwritten(error, calls, pending, joiner, "commit with that run's receipt, or write it again.")
             raise
 
-    def abort(self, *, client: Any = None, **s3_arguments: Any) -> bool:
+    def abort(self, *, client: Any = None, **s3_arguments: Unpack[CommitArguments]) -> bool:
         """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
         return pending_of(self, ()).abort(client=client, **s3_arguments)
 

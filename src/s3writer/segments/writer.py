@@ -4,7 +4,7 @@ import inspect
 import io
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 from s3writer._errors import ObjectTooLargeError
 from s3writer._file.compression import Compression, compressor
@@ -25,6 +25,7 @@ from s3writer._upload.pace import Pace
 from s3writer._upload.part import Part
 from s3writer._upload.pipeline import Pipeline
 from s3writer._upload.plan import FIRST_IN_FLIGHT, MIN_PART_BYTES, make_plan
+from s3writer.options import CompressionFormat, PartArguments
 from s3writer.pending import check_customer_key
 from s3writer.segments.segment import Segment, SegmentPlan, SegmentReceipt, segment_proof
 
@@ -182,7 +183,7 @@ class SegmentWriter(MultipartUploadWriter):
         max_memory: int | None = None,
         encoding: str | None = "utf-8",
         progress: Callable[[int], object] | None = None,
-        **s3_arguments: Any,
+        **s3_arguments: Unpack[PartArguments],
     ) -> None:
         s3 = chosen_for_segments(client)
         of_parts = s3.meta.service_model.operation_model(PART.name).input_shape.members.keys()
@@ -232,7 +233,7 @@ class CompressingSegmentWriter(SegmentWriter):
     itself, but the object can be unpacked as a whole. If nothing is written to a segment, it stays empty.
     """
 
-    def __init__(self, segment: Segment, *, compression: str, **options: Any) -> None:
+    def __init__(self, segment: Segment, *, compression: CompressionFormat, **options: Any) -> None:
         stage = Compression(compressor(compression), keeps_empty=False)
         super().__init__(segment, **options)
         compressing(self, stage)
