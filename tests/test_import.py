@@ -36,3 +36,7 @@ def test_a_copy_that_was_never_installed_has_no_version(monkeypatch: pytest.Monk
 def test_boto3_is_all_that_is_required() -> None:
     required = [line for line in requires("s3writer") or [] if "extra ==" not in line]
     assert required == ["boto3>=1.36.0"]
+
+
+def test_dir_shows_the_public_names_alone() -> None:
+    assert dir(s3writer) == sorted([*s3writer.__all__, "__version__"])

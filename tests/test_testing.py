@@ -5,6 +5,9 @@ import contextlib
 import gzip
 import hashlib
 import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -464,3 +467,57 @@ def test_the_algorithm_of_a_customer_key_needs_the_key(size: int) -> None:
     with MemoryS3("bucket") as s3, pytest.raises(NotCommittedError, match="InvalidArgument"):
         export(size, SSECustomerAlgorithm="AES256")
     assert (s3.objects, s3.unfinished) == ({}, [])
+
+
+def test_its_repr_counts_and_shows_no_content() -> None:
+    assert repr(MemoryS3()) == "<MemoryS3 without buckets: 0 objects, 0 unfinished uploads, 0 calls>"
+    with MemoryS3("one", "bucket") as s3:
+        export(1)
+        MultipartUploadWriter("bucket", "secret").prepare()
+    assert repr(s3) == "<MemoryS3 bucket one: 1 object, 1 unfinished upload, 3 calls>"
+
+
+FIXTURE_USED = """
+import sys
+
+import pytest
+
+assert not {"boto3", "botocore", "s3writer"} & sys.modules.keys()
+pytestmark = pytest.mark.memory_s3("bucket")
+
+
+def test_a_writer_writes_to_memory(memory_s3):
+    import s3writer
+
+    with s3writer.open("s3://bucket/key", "w") as text:
+        text.write("in memory")
+    assert memory_s3.objects == {"s3://bucket/key": b"in memory"}
+
+
+@pytest.mark.memory_s3("another")
+def test_a_test_may_have_one_bucket_more(memory_s3):
+    memory_s3.client.put_object(Bucket="another", Key="key", Body=b"")
+    memory_s3.client.put_object(Bucket="bucket", Key="key", Body=b"")
+    assert sorted(memory_s3.objects) == ["s3://another/key", "s3://bucket/key"]
+
+
+def test_nothing_is_left_of_another_test(memory_s3):
+    assert memory_s3.objects == {}
+"""
+
+
+def run_pytest(folder: Path, code: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "test_used.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:randomly", "-q"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_pytest_has_the_fixture_once_the_package_is_installed(tmp_path: Path) -> None:
+    ended = run_pytest(tmp_path, FIXTURE_USED)
+    assert (ended.returncode, "3 passed" in ended.stdout) == (0, True), ended.stdout
+
+
+def test_the_fixture_says_that_it_needs_a_bucket(tmp_path: Path) -> None:
+    ended = run_pytest(tmp_path, "def test_without_a_bucket(memory_s3): pass")
+    assert ended.returncode == 1
+    assert 'mark the test with @pytest.mark.memory_s3("my-bucket")' in ended.stdout

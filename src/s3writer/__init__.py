@@ -73,6 +73,10 @@ for _name in (*__all__, "Receipt"):
     globals()[_name].__module__ = __name__
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
     """``__version__``, which takes longer to read than all the rest."""
     if name != "__version__":

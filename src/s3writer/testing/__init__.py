@@ -15,6 +15,16 @@ def test_an_export_that_may_not_write_leaves_nothing():
     assert not s3.objects and not s3.unfinished
 ```
 
+With pytest you need no ``with``: the fixture ``memory_s3`` is there as soon as s3writer is installed. A marker names
+its buckets:
+
+```python
+@pytest.mark.memory_s3("my-bucket")
+def test_the_export_is_published_whole(memory_s3):
+    export()
+    assert memory_s3.objects["s3://my-bucket/rows.csv"] == b"1,2"
+```
+
 It answers botocore in place of the network, so all that is said over the wire is said here too: requests are built and
 signed, answers parsed, errors translated. As S3 does, it refuses parts below 5 MiB, wrong checksums and sizes,
 conditions that don't hold, and missing keys of SSE-C. Calls and parameters that it does not know are refused with

@@ -80,6 +80,11 @@ class MemoryS3:
             if not _entered:
                 _client.default_client = _default_client
 
+    def __repr__(self) -> str:
+        counts = {"object": len(self.objects), "unfinished upload": len(self.unfinished), "call": len(self.calls)}
+        told = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+        return f"<MemoryS3 {' '.join(sorted(self._memory.buckets)) or 'without buckets'}: {told}>"
+
     def attach(self, client: Any) -> None:
         """Let another boto3 S3 client, of the code under test, talk to this store from now on, and to no other."""
         handlers = {

@@ -45,7 +45,7 @@ class Memory:
     """Objects and unfinished uploads in some buckets."""
 
     def __init__(self, buckets: set[str]) -> None:
-        self._buckets = buckets
+        self.buckets = buckets
         self._objects: dict[str, _Object] = {}
         self._uploads: dict[str, _Upload] = {}
         self._completed: dict[str, Answer] = {}
@@ -71,7 +71,7 @@ class Memory:
         if unknown := request.unknown(call):
             raise RefusedError("NotImplemented", f"MemoryS3 does not know {sorted(unknown)} of {call}")
         with self._lock:
-            if request.bucket not in self._buckets:
+            if request.bucket not in self.buckets:
                 raise RefusedError("NoSuchBucket")
             return handler(self, request)
 
