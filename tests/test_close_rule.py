@@ -6,6 +6,8 @@ import gc
 import gzip
 import io
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -175,13 +177,39 @@ def test_a_generator_that_is_dropped_publishes_nothing(client: Any, key: str, be
     assert uploads(client, key) == []
 
 
-def test_an_abort_by_close_is_logged(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_abort_by_close_is_logged_at_info(client: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="s3writer")
     with pytest.raises(Boom), writer(client, key):
         raise Boom
-    (record,) = caplog.records
-    assert record.name == "s3writer"
-    assert record.levelno == logging.WARNING
-    assert key in record.getMessage()
+    url = f"s3://{BUCKET}/{key}"
+    end, reason = caplog.records
+    assert (reason.name, reason.levelno, end.levelno) == ("s3writer", logging.INFO, logging.INFO)
+    assert reason.getMessage() == (
+        f"{url} was not published: its writer was closed while this exception was in flight: Boom"
+    )
+    assert end.getMessage().startswith(f"{url} aborted: ")
+
+
+ABORTED_UNLOGGED = """
+import s3writer
+from s3writer.testing import MemoryS3
+
+with MemoryS3("bucket"), s3writer.open("s3://bucket/key") as stream:
+    stream.write(bytes({size}))
+    raise RuntimeError("halfway")
+"""
+
+
+@pytest.mark.parametrize("size", [1, 6 * MIB])
+def test_an_aborted_with_prints_nothing_beside_the_exception_if_logging_is_not_configured(size: int) -> None:
+    script = ABORTED_UNLOGGED.format(size=size)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.stderr.startswith("Traceback (most recent call last):\n")
+    assert ended.stderr.endswith(
+        "\nRuntimeError: halfway\n"
+        "s3://bucket/key was not published: its writer was closed while this exception was in flight\n"
+    )
+    assert ended.stderr.count("s3://bucket/key was not published") == 1
 
 
 def dropped(stream: MultipartUploadWriter, payload: bytes) -> object:
@@ -326,7 +354,7 @@ def test_what_interrupts_a_write_in_a_with_block_says_afterwards_that_nothing_wa
         raise kind
 
     with (
-        logged() as log,
+        logged(),
         pytest.raises(kind) as caught,
         writer(client, key, max_concurrency=1, progress=progress, on_error=on_error) as stream,
     ):
@@ -334,7 +362,6 @@ def test_what_interrupts_a_write_in_a_with_block_says_afterwards_that_nothing_wa
             stream.write(data(6 * MIB, number))
     said = f"s3://{BUCKET}/{key} was not published"
     assert [note for note in caught.value.__notes__ if note.startswith(said)]
-    assert [told for told in log if told.startswith(said)]
     assert content(client, key) is None
     left = uploads(client, key)
     assert len(left) == (on_error == "keep")

@@ -21,7 +21,8 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 
 def ended(caplog: pytest.LogCaptureFixture, outcome: str, key: str, **expected: Any) -> dict[str, Any]:
     """The one record at INFO; its facts, of which some are ``expected``."""
-    (record,) = [record for record in caplog.records if record.levelno == logging.INFO]
+    (record,) = [record for record in caplog.records if hasattr(record, "s3_outcome")]
+    assert record.levelno == logging.INFO
     found = facts(record)
     assert record.name == "s3writer"
     assert record.getMessage().startswith(f"s3://{BUCKET}/{key} {outcome}: ")
@@ -52,15 +53,17 @@ def test_each_part_is_a_line_for_those_who_debug(client: Any, key: str, caplog: 
     assert {part["s3_upload_id"] for part in parts} == {upload_id}
 
 
-def test_an_upload_that_is_aborted_is_one_line_beside_the_warning(
+def test_an_upload_that_is_aborted_is_one_line_beside_the_reason(
     client: Any, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Boom), writer(client, key) as stream:
         stream.write(data(6 * MIB))
         raise Boom
     ended(caplog, "aborted", key, parts=1)
-    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert facts(warning)["s3_key"] == key
+    reason = caplog.records[-1]
+    assert (reason.levelno, facts(reason)["s3_key"]) == (logging.INFO, key)
+    assert f"{key} was not published: " in reason.getMessage()
+    assert {record.levelno for record in caplog.records} <= {logging.INFO, logging.DEBUG}
 
 
 def test_a_prepared_upload_is_a_line_when_it_is_prepared_and_one_when_it_is_committed(

@@ -23,7 +23,7 @@ from typing import Any
 from s3writer._errors import IncompleteError, S3WriterError, add_note
 from s3writer._file.wrappers import unfinished
 from s3writer._file.write_only import WriteOnly
-from s3writer._log import log, warn
+from s3writer._log import log
 from s3writer._upload.lifecycle import State
 from s3writer._upload.upload import Upload
 
@@ -65,14 +65,17 @@ class CloseRule:
 
 
 def give_up(upload: Upload, exception: BaseException) -> None:
-    """End the upload without publishing because of ``exception``. It gets a note, unless it says so itself."""
+    """End the upload without publishing because of ``exception``. It gets a note, unless it says so itself.
+
+    The log says it at INFO, since whoever sees the exception sees the note.
+    """
     has_ended_it = exception is upload.lifecycle.error and not isinstance(exception, S3WriterError)
     if not upload.is_open and not has_ended_it:
         return
     note = f"{upload.calls.url} was not published: {IN_FLIGHT}"
     upload.fail(exception)
     add_note(exception, note)
-    warn(f"{note}: {type(exception).__name__}", upload.extra)
+    log(logging.INFO, "%s: %s", note, type(exception).__name__, extra=upload.extra)
 
 
 def check_size(upload: Upload, taken: int, exact: int | None, *, is_whole: bool = False) -> None:

@@ -120,12 +120,12 @@ class UploadStream(WriteOnly):
     def close(self) -> None:
         """Publish the object, or abort. On a closed writer, do nothing.
 
-        If an exception is propagating, ``close`` aborts and raises nothing; the exception gets a note, and a warning is
-        logged. An exception counts if it was raised in this thread since the writer was made, also while an ``except``
-        block handles it (see `commit`). ``close`` also aborts, and logs a warning, if the finaliser of a
-        garbage-collected wrapper of the standard library calls it. If an earlier ``write`` failed, and its error is not
-        propagating any more, ``close`` aborts and raises `AbortedError`. With ``on_error="keep"`` the upload is kept
-        instead of aborted.
+        If an exception is propagating, ``close`` aborts and raises nothing; the exception gets a note. An exception
+        counts if it was raised in this thread since the writer was made, also while an ``except`` block handles it (see
+        `commit`). ``close`` also aborts, and logs a warning, if the finaliser of a garbage-collected wrapper of the
+        standard library calls it. If an earlier ``write`` failed, and its error is not propagating any more, ``close``
+        aborts and raises `AbortedError`. With ``on_error="keep"`` the upload is kept instead of aborted, and a warning
+        names it.
 
         Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
         `OutcomeUnknownError`. The writer is closed in these cases too. Raises RuntimeError, and does nothing, if called
