@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import inspect
 import os
 import re
 import tempfile
@@ -94,6 +95,18 @@ def test_an_impossible_value_is_refused_by_name(client: Any, key: str, arguments
 def test_an_impossible_address_is_refused(client: Any, bucket: Any, key: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         MultipartUploadWriter(bucket, key, client=client)
+
+
+def test_a_url_in_the_place_of_bucket_and_key_is_told_of_open() -> None:
+    untyped: Any = MultipartUploadWriter
+    with pytest.raises(
+        TypeError, match=r"^'s3://bucket/key' is a URL: use s3writer.open\(url\), or give the bucket and"
+    ):
+        untyped("s3://bucket/key")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'key'"):
+        untyped("bucket")
+    parameters = list(inspect.signature(MultipartUploadWriter).parameters)
+    assert parameters[:3] == ["bucket", "key", "client"]
 
 
 class AioClient:

@@ -12,7 +12,7 @@ import pickle
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -521,3 +521,55 @@ def test_a_long_text_goes_in_whole_while_another_thread_writes(how: Any, monkeyp
         other.join()
     stored = s3.objects[f"s3://{BUCKET}/key"]
     assert (gzip.decompress(stored) if how else stored) == ("é" * 1_000_000).encode() + b"#"
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda file: file.read(), io.UnsupportedOperation, "{url} is open for writing only: to read the object, "),
+        (lambda file: file.readline(), io.UnsupportedOperation, "{url} is open for writing only: to read the object, "),
+        (lambda file: file.readall(), io.UnsupportedOperation, "{url} is open for writing only: to read the object, "),
+        (lambda file: file.seek(0), io.UnsupportedOperation, "{url} can't seek: S3 takes the bytes in order. A prod"),
+        (lambda file: file.truncate(), io.UnsupportedOperation, "{url} can't be truncated: S3 takes the bytes in ord"),
+        (lambda file: file.fileno(), io.UnsupportedOperation, "{url} has no file descriptor: only Python code in thi"),
+        (lambda file: file.write(5), TypeError, "write() takes bytes, another buffer or str, not int"),
+        (lambda file: file.write(None), TypeError, "write() takes bytes, another buffer or str, not NoneType"),
+        (lambda file: file.writelines([b"", [1]]), TypeError, "write() takes bytes, another buffer or str, not list"),
+        (lambda file: file.result, ValueError, "{url} has no result: it is not published yet: close the writer first"),
+    ],
+)
+def test_what_a_writer_can_not_do_is_refused_with_what_to_do(call: Any, kind: type[Exception], message: str) -> None:
+    with MemoryS3(BUCKET) as s3:
+        with MultipartUploadWriter(BUCKET, "key") as stream:
+            stream.write(b"before ")
+            with pytest.raises(kind) as caught:
+                call(stream)
+            assert str(caught.value).startswith(message.format(url=f"s3://{BUCKET}/key"))
+            stream.write(b"after")
+        assert s3.objects == {f"s3://{BUCKET}/key": b"before after"}
+        assert stream.result.size == 12
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        (MultipartUploadWriter.abort, "it was not published"),
+        (
+            MultipartUploadWriter.prepare,
+            "it is prepared, not published: PendingUpload.commit returns the result",
+        ),
+    ],
+    ids=["aborted", "prepared"],
+)
+def test_a_writer_without_a_result_says_why(end: Any, why: str) -> None:
+    with MemoryS3(BUCKET), MultipartUploadWriter(BUCKET, "key") as stream:
+        end(stream)
+        with pytest.raises(ValueError, match=f"^s3://{BUCKET}/key has no result: {why}$"):
+            _ = stream.result
+
+
+def test_a_writer_is_a_binary_io_at_runtime_too() -> None:
+    with MemoryS3(BUCKET), MultipartUploadWriter(BUCKET, "key") as stream:
+        assert isinstance(stream, BinaryIO)
+        assert isinstance(stream, io.RawIOBase)
+        assert (stream.isatty(), stream.mode, stream.name) == (False, "wb", f"s3://{BUCKET}/key")

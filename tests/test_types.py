@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import botocore.session
 import pytest
@@ -14,6 +14,8 @@ from mypy import api
 
 import s3writer
 from s3writer import MultipartUploadWriter, options
+from s3writer._file.compression import FORMATS
+from s3writer._s3.checksums import algorithms
 from tests import s3_arguments
 from tests.test_house import ROOT
 
@@ -144,6 +146,18 @@ def test_the_options_of_open_and_resume_are_those_of_the_writer() -> None:
     late = options.S3Arguments.__annotations__.keys() - options.CommitArguments.__annotations__.keys()
     own = {"on_error", "commit_token"}
     assert of_resume == {name: kind for name, kind in of_writer.items() if name not in late | own}
+
+
+def values(union: Any) -> set[str]:
+    """The strings in a union of literals and None."""
+    return {value for literal in get_args(union) for value in get_args(literal)}
+
+
+def test_the_values_that_checkers_know_are_those_that_there_are() -> None:
+    assert get_args(options.CompressionFormat) == tuple(FORMATS)
+    assert values(options.Compression) == {*FORMATS, "auto", "infer"}
+    assert values(options.Checksum) == {*algorithms(), "auto"}
+    assert values(options.CrcChecksum) == {name for name, one in algorithms().items() if one.crc} | {"auto"}
 
 
 def test_the_names_of_options_are_those_that_exist() -> None:
