@@ -26,6 +26,8 @@ class Reference(griffe.Extension):
                 parameter.default = f"{value // MIB} * 1024**2" if value % MIB == 0 else str(value)
             if isinstance(parameter.annotation, griffe.ExprName):
                 alias = func.module.members.get(parameter.annotation.name)
+                if isinstance(alias, griffe.Alias) and alias.target_path.startswith("s3writer.options."):
+                    alias = alias.final_target
                 if isinstance(alias, griffe.Attribute) and alias.value is not None:
                     parameter.annotation = alias.value
 

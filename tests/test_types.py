@@ -29,6 +29,8 @@ WRONG_CALLS = {
     's3writer.open(URL, compression="gz")': '"compression"',
     's3writer.open(URL, ContentTyp="text/csv")': "No overload",
     's3writer.open(URL, "w", part_size="5 MiB")': '"part_size"',
+    'aio.open(URL, "rb")': '"mode"',
+    'aio.open(URL, ContentTyp="text/csv")': "No overload",
 }
 
 #: Wrong statements, and what both checkers name.
@@ -54,7 +56,7 @@ MISTAKES = {
 
 TOP = """\
 import s3writer
-from s3writer import MultipartUploadWriter
+from s3writer import MultipartUploadWriter, aio
 from s3writer.segments import SegmentedUpload
 
 URL = "s3://bucket/key"

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 CrcChecksum = Literal["auto", "CRC64NVME", "CRC32C", "CRC32"] | None
-Checksum = CrcChecksum | Literal["SHA256", "SHA1"]
+Checksum = Literal["auto", "CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1"] | None
 CompressionFormat = Literal["gzip", "bz2", "xz", "zstd"]
 Compression = CompressionFormat | Literal["auto", "infer"] | None
 OnError = Literal["abort", "keep"]

@@ -5,13 +5,14 @@ import codecs
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from s3writer._file import open as files
 from s3writer._file.close_rule import CloseRule
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer.aio.threads import start
 from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
+from s3writer.options import Compression, WriterOptions
 
 Stream = TypeVar("Stream", bound=AsyncWriter)
 
@@ -56,7 +57,12 @@ class Opening(Generic[Stream]):
 
 @overload
 def open(
-    url: str, mode: Literal["wb", "xb", "bw", "bx"] = "wb", *, compression: files.Compression = "auto", **options: Any
+    url: str,
+    mode: Literal["wb", "xb", "bw", "bx"] = "wb",
+    *,
+    encoding: Literal["utf-8"] | None = "utf-8",
+    compression: Compression = "auto",
+    **options: Unpack[WriterOptions],
 ) -> Opening[AsyncWriter]: ...
 @overload
 def open(
@@ -66,8 +72,8 @@ def open(
     encoding: str | None = "utf-8",
     errors: str | None = "strict",
     newline: str | None = None,
-    compression: files.Compression = "auto",
-    **options: Any,
+    compression: Compression = "auto",
+    **options: Unpack[WriterOptions],
 ) -> Opening[AsyncTextWriter]: ...
 def open(
     url: str,
@@ -97,7 +103,7 @@ def open(
     )
 
 
-def _binary(url: str, mode: str, options: dict[str, Any]) -> MultipartUploadWriter:
+def _binary(url: str, mode: Any, options: dict[str, Any]) -> MultipartUploadWriter:
     """`s3writer.open` in a binary mode. It raises if ``mode`` is none."""
     writer = files.open(url, mode, **options)
     assert isinstance(writer, MultipartUploadWriter)
