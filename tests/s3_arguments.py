@@ -2,7 +2,6 @@
 ``python -m tests.s3_arguments``. A test compares the file with the installed botocore.
 """
 
-import inspect
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ import botocore.session
 from s3writer._s3 import arguments
 from s3writer._s3.operations import COMPLETE, CREATE, PART, PUT, UPLOADS, Operation
 
-MADE = Path(inspect.getfile(arguments)).with_name("argument_types.py")
+MADE = Path(__file__).parents[1] / "src" / "s3writer" / "_s3" / "argument_types.py"
 
 _TOP = '''"""The types of S3's arguments. ``python -m tests.s3_arguments`` makes this file from botocore's model."""
 
