@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from typing import Any, get_args, get_type_hints
 
 import botocore.session
 import pytest
-from mypy import api
 
 import s3writer
 from s3writer import MultipartUploadWriter, options
@@ -81,13 +81,12 @@ def by_code(file: Path, said: dict[int, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def mypy(mistaken: Path) -> dict[str, str]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MYPYPATH", str(ROOT / "src"))
-        cache = mistaken.with_name("cache")
-        config = ROOT / "pyproject.toml"
-        out, err, _ = api.run([f"--config-file={config}", f"--cache-dir={cache}", "--output=json", str(mistaken)])
-    assert err == ""
-    found = [json.loads(line) for line in out.splitlines()]
+    options = [f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={mistaken.with_name('cache')}"]
+    command = [sys.executable, "-m", "mypy", *options, "--output=json", str(mistaken)]
+    environment = {**os.environ, "MYPYPATH": str(ROOT / "src")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
     return by_code(mistaken, {one["line"]: one["message"] for one in found if one["severity"] == "error"})
 
 
