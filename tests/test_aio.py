@@ -674,6 +674,25 @@ def test_a_hundred_writers_need_a_bounded_number_of_threads(store: Store, key: s
     assert 32 < most <= 100 + 64 + 2 * 32
 
 
+def test_writers_whose_parts_have_all_arrived_do_not_wait_for_one_another() -> None:
+    async def main() -> int:
+        streams = [await aio.open(f"s3://bucket/{number}") for number in range(70)]
+        for stream in streams:
+            await stream.write(PAYLOAD[: 5 * MIB + 1])
+        for thread in threading.enumerate():
+            if thread.name == "s3writer-part":
+                await asyncio.to_thread(thread.join, 30)
+        async with asyncio.timeout(60):
+            for stream in streams:
+                await stream.write(PAYLOAD[:MIB])
+                await stream.abort()
+        return len(streams)
+
+    with MemoryS3("bucket") as s3:
+        assert run(main()) == 70
+    assert s3.unfinished == []
+
+
 def test_nothing_of_a_future_that_nobody_awaits_any_more_is_complained_of(
     client: Any, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

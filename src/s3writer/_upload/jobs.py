@@ -272,6 +272,11 @@ class Jobs(Generic[Result]):
         return sum(job.error is None and not job.was_cancelled for job in self._jobs)
 
     @property
+    def running(self) -> int:
+        """How many jobs have not ended."""
+        return sum(not job.is_done for job in self._jobs)
+
+    @property
     def failures(self) -> list[BaseException]:
         """What the jobs that failed have raised."""
         return [job.error for job in self._jobs if job.error is not None]
@@ -283,7 +288,7 @@ class Jobs(Generic[Result]):
 
     def wait(self, most: int) -> None:
         """Wait until at most ``most`` jobs are running, or one has failed."""
-        while not self.failures and sum(not job.is_done for job in self._jobs) > most:
+        while not self.failures and self.running > most:
             self._ended.get()
 
     def take(self) -> list[Result]:

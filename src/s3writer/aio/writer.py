@@ -169,6 +169,11 @@ class AsyncWriter:
 
     aclose = close
 
+    @property
+    def _running(self) -> int:
+        """How many parts are being sent, other than those that nobody has taken yet."""
+        return self._writer._upload.pipeline.jobs.running
+
     def _fits(self, data: bytes) -> bool:
         """Take ``data`` if the fast path of `MultipartUploadWriter.write` would, and return whether it did."""
         writer = self._writer
@@ -187,7 +192,7 @@ class AsyncWriter:
     async def _write(self, view: memoryview) -> None:
         """Have a thread take ``view``, piece by piece."""
         for begin in range(0, max(1, len(view)), _PIECE_BYTES):
-            while self.parts_in_flight and sum(one.parts_in_flight for one in _writers) >= _MOST_IN_FLIGHT:
+            while self._running and sum(one._running for one in _writers) >= _MOST_IN_FLIGHT:
                 await asyncio.sleep(_PAUSE_SECONDS)
             await self._when_few_wait(partial(self._writer.write, view[begin : begin + _PIECE_BYTES]))
 
