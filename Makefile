@@ -15,9 +15,10 @@ NEEDS_localstack := --group localstack
 NEEDS_bench := --group bench 'boto3[crt]'
 NEEDS_servers := --group servers 'boto3[crt]'
 NEEDS_s3fs := --group s3fs
+NEEDS_aioboto3 := --group aioboto3
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments compare servers docs clean
+.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments bench-aio compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -71,6 +72,9 @@ bench: .venv-bench/wheel .venv-s3fs/wheel  ## Measure against the peers, some 20
 bench-segments: .venv-bench/wheel  ## Measure segments, some three minutes; writes docs/segments-benchmarks.md.
 	.venv-bench/bin/python benchmarks/many_machines.py $(BENCH)
 
+bench-aio: .venv-bench/wheel .venv-aioboto3/tools  ## Measure coroutines, some two minutes; prints the table of docs/asyncio.md.
+	.venv-bench/bin/python benchmarks/aio.py --aioboto3-python $(CURDIR)/.venv-aioboto3/bin/python $(BENCH)
+
 compare: .venv-bench/wheel .venv-s3fs/wheel  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
 	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python
 
@@ -95,7 +99,7 @@ dist/wheel: $(SOURCES) .venv/tools
 .venv/tools: constraints/newest.txt
 	$(PYTHON) -m venv .venv
 	$(NEWEST)/python $(PIP) install -c $< pip
-	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group cluster --group green --group check --group docs --group demo 'boto3[crt]'
+	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group cluster --group frameworks --group green --group check --group docs --group demo 'boto3[crt]'
 	touch $@
 
 .wine/wheel: dist/wheel .wine/tools
