@@ -5,9 +5,11 @@ import contextlib
 import gc
 import gzip
 import io
+import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,11 +20,13 @@ from s3writer import (
     KeyExistsError,
     MultipartUploadWriter,
     NotCommittedError,
+    PendingUpload,
+    UploadResult,
     aio,
 )
 from s3writer.testing import MemoryS3
 from tests.conftest import join_aborts
-from tests.helpers import MIB, Boom, content, data, logged, uploads
+from tests.helpers import MIB, Boom, content, data, join_threads, logged, uploads
 from tests.stores import BUCKET, Store
 from tests.wire import Wire, answer, delay, refuse
 
@@ -430,6 +434,8 @@ def test_a_commit_whose_answer_does_not_come_is_not_waited_for_after_a_cancellat
 
     monkeypatch.setattr("s3writer.aio.writer._PATIENCE_SECONDS", 0.1)
     assert [note for note in run(main()) if "is not known" in note]
+    join_threads()
+    assert content(client, key) == PAYLOAD
 
 
 def test_what_is_cancelled_is_kept_where_failed_uploads_are(client: Any, key: str) -> None:
@@ -529,6 +535,68 @@ def test_a_task_that_is_cancelled_while_its_writer_is_made_leaves_no_writer(clie
     assert content(client, key) is None
 
 
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
+def test_what_is_prepared_for_a_task_that_is_cancelled_is_removed_or_kept(
+    client: Any, key: str, on_error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_prepared = threading.Event()
+    prepare = MultipartUploadWriter.prepare
+
+    def prepare_slowly(writer: MultipartUploadWriter) -> PendingUpload:
+        pending = prepare(writer)
+        is_prepared.set()
+        time.sleep(0.3)
+        return pending
+
+    async def write() -> None:
+        async with opened(client, key, on_error=on_error) as stream:
+            await stream.write(PAYLOAD)
+            await stream.prepare()
+
+    async def main() -> list[str]:
+        return await cancel_when(asyncio.create_task(write()), is_prepared)
+
+    monkeypatch.setattr(MultipartUploadWriter, "prepare", prepare_slowly)
+    notes = run(main())
+    left = uploads(client, key)
+    assert len(left) == (on_error == "keep")
+    assert [note for note in notes if (f"{left[0]} of" if left else "was not published") in note]
+    for upload_id in left:
+        client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_an_upload_that_is_resumed_is_kept_if_the_task_is_cancelled_meanwhile(client: Any, key: str) -> None:
+    is_resumed = threading.Event()
+
+    def resume(upload_id: str) -> MultipartUploadWriter:
+        writer = MultipartUploadWriter.resume(BUCKET, key, upload_id, client=client)
+        is_resumed.set()
+        time.sleep(0.3)
+        return writer
+
+    async def write() -> None:
+        async with opened(client, key, on_error="keep") as stream:
+            await stream.write(PAYLOAD)
+            raise Boom
+
+    async def main() -> list[str]:
+        with pytest.raises(Boom):
+            await write()
+        (upload_id,) = uploads(client, key)
+
+        async def go_on() -> None:
+            async with aio.wrap(lambda: resume(upload_id)):
+                pass
+
+        return await cancel_when(asyncio.create_task(go_on()), is_resumed)
+
+    with logged():
+        notes = run(main())
+    (upload_id,) = uploads(client, key)
+    assert [note for note in notes if "was kept" in note and upload_id in note]
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
 def test_a_loop_that_ends_with_writers_open_publishes_nothing(client: Any, key: str) -> None:
     async def main() -> None:
         stream = await opened(client, key)
@@ -560,6 +628,113 @@ def test_an_async_generator_that_is_not_finished_publishes_nothing(client: Any, 
         join_aborts()
     assert content(client, key) is None
     assert uploads(client, key) == []
+
+
+# Cancelled at each await
+
+
+class Cancelled:
+    """Awaits a coroutine, and cancels its wait number ``nth`` (from 1): when it begins, or when its end has come."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], nth: int, *, at_the_end: bool) -> None:
+        self._coroutine = coroutine
+        self._nth = nth
+        self._at_the_end = at_the_end
+        self.was_cancelled = False
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        step = partial(self._coroutine.send, None)
+        for number in itertools.count(1):
+            try:
+                future = step()
+            except StopIteration as ended:
+                return ended.value
+            if is_due := number == self._nth:
+                self.was_cancelled = True
+                if not self._at_the_end and future is not None:
+                    future.cancel()
+            try:
+                yield future
+                step = partial(self._coroutine.send, None)
+                if is_due:
+                    step = partial(self._coroutine.throw, asyncio.CancelledError())
+            except asyncio.CancelledError as error:
+                step = partial(self._coroutine.throw, error)
+
+
+Scenario = Callable[[aio.Opening[Any]], Coroutine[Any, Any, object]]
+
+
+async def write_and_commit(opening: aio.Opening[aio.AsyncWriter]) -> object:
+    async with opening as stream:
+        for start in range(0, 11 * MIB, 4 * MIB):
+            await stream.write(PAYLOAD[start : min(start + 4 * MIB, 11 * MIB)])
+        return await stream.commit()
+
+
+async def write_a_small_object(opening: aio.Opening[aio.AsyncWriter]) -> object:
+    async with opening as stream:
+        await stream.write(b"small")
+    return stream.result
+
+
+async def write_and_prepare(opening: aio.Opening[aio.AsyncWriter]) -> object:
+    async with opening as stream:
+        await stream.write(PAYLOAD[: 6 * MIB])
+        return await stream.prepare()
+
+
+async def write_and_abort(opening: aio.Opening[aio.AsyncWriter]) -> object:
+    async with opening as stream:
+        await stream.write(PAYLOAD[: 6 * MIB])
+        await stream.abort()
+    return None
+
+
+async def write_compressed_text(opening: aio.Opening[aio.AsyncTextWriter]) -> object:
+    async with opening as stream:
+        for number in range(3):
+            await stream.write(f"{number}\n" * 200_000)
+    return stream.result
+
+
+@pytest.mark.parametrize("at_the_end", [False, True], ids=["when a wait begins", "when a wait has ended"])
+@pytest.mark.parametrize(
+    ("scenario", "options"),
+    [
+        (write_and_commit, {}),
+        (write_a_small_object, {}),
+        (write_and_prepare, {}),
+        (write_and_abort, {}),
+        (write_compressed_text, {"mode": "w", "compression": "gzip"}),
+    ],
+    ids=["commit", "small", "prepare", "abort", "compressed text"],
+)
+def test_a_cancellation_at_any_await_tells_the_truth_and_leaves_nothing(
+    scenario: Scenario, options: Any, at_the_end: bool
+) -> None:
+    async def main(url: str, nth: int) -> tuple[bool, object, str]:
+        cancelled = Cancelled(scenario(aio.open(url, client=store.client, **options)), nth, at_the_end=at_the_end)
+        try:
+            return cancelled.was_cancelled, await cancelled, ""
+        except asyncio.CancelledError as error:
+            return True, None, "\n".join(getattr(error, "__notes__", []))
+
+    store, awaits = MemoryS3("bucket"), 0
+    for nth in itertools.count(1):
+        url = f"s3://bucket/{nth}"
+        with logged():
+            was_cancelled, outcome, notes = run(main(url, nth))
+        if isinstance(outcome, PendingUpload):
+            outcome.abort(client=store.client)
+        says_published = isinstance(outcome, UploadResult) or "was published" in notes
+        assert "is not known" in notes or (url in store.objects) == says_published, (nth, notes)
+        assert store.unfinished == [], (nth, notes)
+        if not was_cancelled:
+            break
+        awaits = nth
+    join_threads()
+    assert awaits >= 2
 
 
 # The loop

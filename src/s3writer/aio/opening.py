@@ -4,6 +4,7 @@ import asyncio
 import codecs
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
@@ -48,10 +49,11 @@ class Opening(Generic[Stream]):
         future = start(self._make)
         try:
             return self._wrap(await asyncio.shield(future), rule)
-        except CancelledError:
+        except CancelledError as cancelled:
             await asyncio.wait([future])
-            if future.exception() is None:
-                future.result().abort()
+            if future.exception() is None:  # perhaps a resumed upload, which is kept
+                given_up = partial(future.result().__exit__, CancelledError, cancelled, cancelled.__traceback__)
+                await asyncio.wait([start(given_up)])
             raise
 
 

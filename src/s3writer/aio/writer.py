@@ -15,7 +15,7 @@ import sys
 import weakref
 from asyncio import CancelledError, Future
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -141,9 +141,16 @@ class AsyncWriter:
     async def prepare(self) -> PendingUpload:
         """Send everything and close, but don't publish yet. Any process can commit the `PendingUpload` later.
 
+        If the task is cancelled, nobody gets the `PendingUpload`: it is aborted, or kept with ``on_error="keep"``.
         Raises as `MultipartUploadWriter.prepare` does.
         """
-        return await self._in_turn(lambda: self._when_few_wait(self._writer.prepare))
+        made: list[PendingUpload] = []
+
+        def prepare() -> PendingUpload:
+            made.append(self._writer.prepare())
+            return made[0]
+
+        return await self._in_turn(lambda: self._when_few_wait(prepare), made)
 
     async def abort(self) -> None:
         """Close without publishing, and remove the upload. Does nothing if the writer is closed.
@@ -161,7 +168,9 @@ class AsyncWriter:
         Raises as `MultipartUploadWriter.close` does.
         """
         exception = sys.exception()
-        if exception is not None and self._rule.counts(exception):
+        if self.closed and not self._calls:
+            self._rule.forget()
+        elif exception is not None and self._rule.counts(exception):
             await self._give_up(exception)
         else:
             await self._in_turn(lambda: self._when_few_wait(self._writer.close))
@@ -198,11 +207,15 @@ class AsyncWriter:
 
     async def _give_up(self, exception: BaseException) -> None:
         """Close without publishing because of ``exception``, as the block of a `MultipartUploadWriter` does."""
+        if self.closed and not self._calls:
+            return
         ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
         await self._in_turn(lambda: self._in_thread(ended))
 
-    async def _in_turn(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Await ``call()`` once all calls before it have ended. If the task is cancelled, give the upload up."""
+    async def _in_turn(self, call: Callable[[], Awaitable[Result]], made: Sequence[PendingUpload] = ()) -> Result:
+        """Await ``call()`` once all calls before it have ended. If the task is cancelled, give the upload up. ``made``
+        is what ``call`` has prepared by then.
+        """
         mine: Future[None] = asyncio.get_running_loop().create_future()
         self._calls.append(mine)
         try:
@@ -210,7 +223,7 @@ class AsyncWriter:
                 await mine
             return await call()
         except CancelledError as cancelled:
-            await self._stop(cancelled)
+            await self._stop(cancelled, made)
             raise
         finally:
             self._calls.remove(mine)
@@ -227,7 +240,7 @@ class AsyncWriter:
         self._work = start(work)
         return await asyncio.shield(self._work)
 
-    async def _stop(self, cancelled: CancelledError) -> None:
+    async def _stop(self, cancelled: CancelledError, made: Sequence[PendingUpload]) -> None:
         """Give the upload up, and wait until that is done. A second cancellation ends the wait."""
         upload = self._writer._upload
         if upload.lifecycle.state in (State.OPEN, State.COMMITTING):
@@ -239,7 +252,12 @@ class AsyncWriter:
             await asyncio.wait([self._work], timeout=_PATIENCE_SECONDS if was_sent else None)
         if upload.lifecycle.state is State.ABORTING:
             await asyncio.wait([start(partial(upload.fail, None))])
-        add_note(cancelled, upload.told() or f"{self.name} was not published: its task was cancelled")
+        told = upload.told()
+        if made and not upload._cleanup.facts().keeps:
+            removal = start(partial(made[0].abort, client=upload.calls.client))
+            await asyncio.wait([removal])
+            told = str(removal.exception() or "")
+        add_note(cancelled, told or f"{self.name} was not published: its task was cancelled")
 
 
 class AsyncTextWriter(AsyncWriter):
