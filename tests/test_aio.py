@@ -419,12 +419,15 @@ def test_a_task_that_is_cancelled_while_a_small_object_is_sent_is_told_the_truth
     assert [note for note in notes if ("was published" if is_there else "not published") in note]
 
 
+@pytest.mark.parametrize("by_hand", [False, True], ids=["at the end of the block", "in the block"])
 def test_a_commit_whose_answer_does_not_come_is_not_waited_for_after_a_cancellation(
-    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch, by_hand: bool
 ) -> None:
     async def write() -> None:
         async with opened(client, key) as stream:
             await stream.write(PAYLOAD)
+            if by_hand:
+                await stream.commit()
 
     async def main() -> list[str]:
         with stalled(client, "CompleteMultipartUpload") as stall:

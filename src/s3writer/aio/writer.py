@@ -207,7 +207,8 @@ class AsyncWriter:
 
     async def _give_up(self, exception: BaseException) -> None:
         """Close without publishing because of ``exception``, as the block of a `MultipartUploadWriter` does."""
-        if self.closed and not self._calls:
+        was_given_up = self._work is not None and not self._work.done()  # a cancelled call's thread, and nobody waits
+        if not self._calls and (self.closed or was_given_up):
             return
         ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
         await self._in_turn(lambda: self._in_thread(ended))
