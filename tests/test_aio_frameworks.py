@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from aiohttp import web
+from aiohttp import ClientPayloadError, ClientSession, web
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -215,6 +215,38 @@ def test_a_client_that_goes_away_leaves_nothing_and_the_next_one_is_served(
         assert uploads(client, key) == []
         assert put(port, key, PAYLOAD) == (200, {"size": len(PAYLOAD)})
     assert content(client, key) == PAYLOAD
+
+
+def test_a_download_whose_server_goes_away_leaves_nothing(store: Store, key: str) -> None:
+    client = store.client()
+    wire, is_sending = Wire(client), threading.Event()
+    wire.on("UploadPart", lambda _: is_sending.set())
+
+    def serve_and_go_away() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            length = f"HTTP/1.1 200 OK\r\nContent-Length: {len(PAYLOAD)}\r\n\r\n"
+            connection.sendall(length.encode() + PAYLOAD[: 12 * MIB])
+            assert is_sending.wait(30)
+
+    async def download(url: str) -> None:
+        async with (
+            ClientSession() as session,
+            session.get(url) as response,
+            aio.open(f"s3://{BUCKET}/{key}", client=client, exact_size=response.content_length) as stream,
+        ):
+            async for chunk in response.content.iter_any():
+                await stream.write(chunk)
+
+    with logged(), socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve_and_go_away)
+        server.start()
+        with pytest.raises(ClientPayloadError):
+            asyncio.run(download(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        server.join()
+    assert content(client, key) is None
+    assert uploads(client, key) == []
 
 
 @pytest.mark.usefixtures("database")

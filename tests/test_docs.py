@@ -72,6 +72,42 @@ served = http.server.HTTPServer(("127.0.0.1", 0), Served)
 threading.Thread(target=served.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{served.server_port}/"
 """
+ASYNC = """
+import http.client, json, socket
+import uvicorn
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.urls import path
+from s3writer import list_uploads
+
+class Urls:
+    urlpatterns = [path("videos/<name>", receive_in_django)]
+
+def send(app, name):
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1])
+    connection.request("PUT", f"/videos/{name}", bytes(7 * 1024**2))
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)) == (200, {"size": 7 * 1024**2})
+    connection.close()
+    server.should_exit = True
+    thread.join()
+
+send(app, "fastapi.bin")
+settings.configure(ROOT_URLCONF=Urls, ALLOWED_HOSTS=["*"])
+send(get_asgi_application(), "django.bin")
+payload = bytes(12 * 1024**2)
+try:
+    with MultipartUploadWriter("my-bucket", "async/large.bin", on_error="keep") as stream:
+        stream.write(payload[: 11 * 1024**2])
+        raise ConnectionError
+except ConnectionError:
+    [left] = list_uploads("my-bucket", "async/large.bin")
+asyncio.run(go_on(left.upload_id, payload))
+"""
 UNKNOWN = """
 import boto3
 from s3writer import MultipartUploadWriter, OutcomeUnknownError
@@ -128,7 +164,19 @@ PAGES = {
         setup=LIBRARY,
         files=PROJECT,
     ),
-    "docs/asyncio": page("async/export.bin", "async/dump.txt"),
+    "docs/asyncio": page(
+        "async/by-hand.bin",
+        "async/django.bin",
+        "async/download.bin",
+        "async/dump.txt",
+        "async/export.bin",
+        "async/fastapi.bin",
+        "async/gathered.bin",
+        "async/large.bin",
+        "async/rows.csv.gz",
+        setup=DOWNLOAD,
+        after=ASYNC,
+    ),
     "docs/backup": page("backups/mydb.sql", "backups/mydb.sql.gz"),
     "docs/cleanup": page(),
     "docs/cli": page("backups/mydb.sql.gz", "hello.txt", "reports/today.csv"),
