@@ -184,7 +184,7 @@ def main() -> None:
         rate, cpu, late, latest = (
             statistics.median(one[what] for one in measured) for what in ("rate", "cpu", "late", "latest")
         )
-        sent = "| |" if library == "no upload" else f"| {rate:.0f} | {cpu:.2f} |"
+        sent = "| | |" if library == "no upload" else f"| {rate:.0f} | {cpu:.2f} |"
         print(f"| {library} {sent} {late:.1f} ms | {latest:.0f} ms |")
 
 

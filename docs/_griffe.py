@@ -7,6 +7,7 @@ from typing import Any
 import griffe
 
 import s3writer
+import s3writer.aio
 import s3writer.segments
 import s3writer.testing
 
@@ -14,6 +15,8 @@ MIB = 1024**2
 MODULES = (s3writer, s3writer.segments, s3writer.testing)
 #: Each public name, and where it is imported from.
 PUBLIC = {name: module.__name__ for module in MODULES for name in module.__all__}
+#: The same for the docstrings of `s3writer.aio`, which has an ``open`` of its own.
+PUBLIC_IN_AIO = PUBLIC | dict.fromkeys(s3writer.aio.__all__, "s3writer.aio")
 
 
 class Reference(griffe.Extension):
@@ -36,14 +39,15 @@ class Reference(griffe.Extension):
         if obj.docstring is None:
             return
         owner = obj if obj.is_class else obj.parent
+        public = PUBLIC_IN_AIO if obj.path.startswith("s3writer.aio.") else PUBLIC
 
         def linked(found: re.Match[str]) -> str:
             name = found[1]
             if name == obj.name:
                 return found[0]
-            if owner is not None and owner.name in PUBLIC and name in owner.members and not name.startswith("_"):
-                return f"[`{name}`][{PUBLIC[owner.name]}.{owner.name}.{name}]"
-            return f"[`{name}`][{PUBLIC[name]}.{name}]" if name in PUBLIC else found[0]
+            if owner is not None and owner.name in public and name in owner.members and not name.startswith("_"):
+                return f"[`{name}`][{public[owner.name]}.{owner.name}.{name}]"
+            return f"[`{name}`][{public[name]}.{name}]" if name in public else found[0]
 
         obj.docstring.value = re.sub(r"(?<![`\[])`(\w+)`(?!`)", linked, obj.docstring.value)
 

@@ -16,7 +16,7 @@ from typing import Any
 from s3writer._upload.lifecycle import MOVES, State
 
 #: The pages of the reference, each with the entries that it explains.
-REFERENCE = ("writing", "results", "segments", "uploads")
+REFERENCE = ("writing", "results", "asyncio", "segments", "uploads")
 #: A description for search engines is cut at the end of a sentence, if there is one before this length.
 LONGEST = 160
 

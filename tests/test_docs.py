@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import s3writer.aio
 import s3writer.segments
 import s3writer.testing
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, MAX_PARTS, MIB, MIN_PART_BYTES, Plan, make_plan
@@ -325,7 +326,7 @@ def test_no_command_begins_with_a_prompt_which_would_be_copied_with_it() -> None
 def test_the_reference_explains_each_public_name_once() -> None:
     pages = [path.read_text() for path in (ROOT / "docs").glob("reference-*.md")]
     explained = [path for text in pages for path in re.findall(r"^::: (\S+)", text, re.MULTILINE)]
-    modules = (s3writer, s3writer.segments, s3writer.testing)
+    modules = (s3writer, s3writer.aio, s3writer.segments, s3writer.testing)
     assert sorted(explained) == sorted(f"{module.__name__}.{name}" for module in modules for name in module.__all__)
 
 
