@@ -264,16 +264,22 @@ def test_an_abort_leaves_nothing(client: Any, key: str) -> None:
     assert uploads(client, key) == []
 
 
-def test_an_abort_stops_another_task_s_write(client: Any, key: str) -> None:
+@pytest.mark.parametrize("most_in_flight", [64, 0], ids=["in its thread", "between two threads"])
+def test_an_abort_stops_another_task_s_write(
+    client: Any, key: str, most_in_flight: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def write() -> BaseException | None:
         async with opened(client, key, max_concurrency=1) as stream:
             writing = asyncio.create_task(stream.write(PAYLOAD * 3))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             await stream.abort()
             await asyncio.wait([writing])
             return writing.exception()
 
-    Wire(client).on("UploadPart", delay(0.5))
+    wire = Wire(client)
+    wire.on("UploadPart", delay(0.5))
+    wire.on("AbortMultipartUpload", delay(0.5))
+    monkeypatch.setattr("s3writer.aio.writer._MOST_IN_FLIGHT", most_in_flight)
     assert isinstance(run(write()), NotCommittedError)
     assert content(client, key) is None
     assert uploads(client, key) == []
@@ -459,26 +465,30 @@ def test_what_is_cancelled_is_kept_where_failed_uploads_are(client: Any, key: st
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
-def test_a_second_cancellation_ends_the_wait_for_the_abort(client: Any, key: str) -> None:
+@pytest.mark.parametrize("goes_on", [False, True], ids=["between two calls", "in a write"])
+def test_a_second_cancellation_ends_the_wait_for_the_abort(client: Any, key: str, goes_on: bool) -> None:
     async def write() -> None:
         async with opened(client, key) as stream:
             await stream.write(PAYLOAD)
+            is_written.set()
+            while goes_on:
+                await stream.write(PAYLOAD)
             await asyncio.sleep(60)
 
     async def main() -> None:
         with stalled(client, "AbortMultipartUpload") as stall:
             task = asyncio.create_task(write())
-            await asyncio.sleep(0.5)
+            assert await asyncio.to_thread(is_written.wait, 30)
             task.cancel()
-            await cancel_when(task, stall.is_stalled)
+            notes = await cancel_when(task, stall.is_stalled)
             assert not stall.may_go_on.is_set()
+            assert "s3writer-aio" in {thread.name for thread in threading.enumerate()}
+            assert [note for note in notes if "could not be aborted" in note and "was interrupted" in note]
 
+    is_written = threading.Event()
     with logged():
         run(main())
-    join_aborts()
-    for thread in threading.enumerate():
-        if thread.name == "s3writer-aio":
-            thread.join(30)
+    join_threads()
     assert uploads(client, key) == []
 
 

@@ -157,9 +157,16 @@ class AsyncWriter:
 
         It stops calls of other tasks that are running. Raises as `MultipartUploadWriter.abort` does.
         """
+        upload = self._writer._upload
         if self._calls and not self.closed:
-            self._writer._upload.abandon()
-        await self._in_turn(lambda: self._in_thread(self._writer.abort))
+            upload.abandon()
+
+        def abort() -> None:
+            if upload.lifecycle.state is State.ABORTING:
+                upload.fail(None)  # wait until it is removed
+            self._writer.abort()
+
+        await self._in_turn(lambda: self._in_thread(abort))
 
     async def close(self) -> None:
         """Publish the object, or abort if an exception is propagating. On a closed writer, do nothing.
@@ -206,16 +213,22 @@ class AsyncWriter:
             await self._when_few_wait(partial(self._writer.write, view[begin : begin + _PIECE_BYTES]))
 
     async def _give_up(self, exception: BaseException) -> None:
-        """Close without publishing because of ``exception``, as the block of a `MultipartUploadWriter` does."""
-        was_given_up = self._work is not None and not self._work.done()  # a cancelled call's thread, and nobody waits
-        if not self._calls and (self.closed or was_given_up):
+        """Close without publishing because of ``exception``, as the block of a `MultipartUploadWriter` does. If the
+        task is cancelled meanwhile, don't wait any longer.
+        """
+        if not self._calls and self.closed:
+            return
+        if not self._calls and self._work is not None and not self._work.done():
+            self._tell(exception)  # a thread goes on with a cancelled call, and nobody waits for it
             return
         ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
-        await self._in_turn(lambda: self._in_thread(ended))
+        await self._in_turn(lambda: self._in_thread(ended), waits=False)
 
-    async def _in_turn(self, call: Callable[[], Awaitable[Result]], made: Sequence[PendingUpload] = ()) -> Result:
-        """Await ``call()`` once all calls before it have ended. If the task is cancelled, give the upload up. ``made``
-        is what ``call`` has prepared by then.
+    async def _in_turn(
+        self, call: Callable[[], Awaitable[Result]], made: Sequence[PendingUpload] = (), *, waits: bool = True
+    ) -> Result:
+        """Await ``call()`` once all calls before it have ended. If the task is cancelled, give the upload up, and wait
+        for that if ``waits``. ``made`` is what ``call`` has prepared by then.
         """
         mine: Future[None] = asyncio.get_running_loop().create_future()
         self._calls.append(mine)
@@ -224,7 +237,7 @@ class AsyncWriter:
                 await mine
             return await call()
         except CancelledError as cancelled:
-            await self._stop(cancelled, made)
+            await self._stop(cancelled, made, waits=waits)
             raise
         finally:
             self._calls.remove(mine)
@@ -241,11 +254,14 @@ class AsyncWriter:
         self._work = start(work)
         return await asyncio.shield(self._work)
 
-    async def _stop(self, cancelled: CancelledError, made: Sequence[PendingUpload]) -> None:
-        """Give the upload up, and wait until that is done. A second cancellation ends the wait."""
+    async def _stop(self, cancelled: CancelledError, made: Sequence[PendingUpload], *, waits: bool) -> None:
+        """Give the upload up. If ``waits``, wait until that is done; a second cancellation ends the wait."""
         upload = self._writer._upload
         if upload.lifecycle.state in (State.OPEN, State.COMMITTING):
             upload.abandon()
+        if not waits:
+            self._tell(cancelled)
+            return
         was_sent = upload.lifecycle.state is State.COMMIT_SENT
         if was_sent:
             upload.pipeline.jobs.stop(0)  # bytes that are being sent in a single request
@@ -253,12 +269,17 @@ class AsyncWriter:
             await asyncio.wait([self._work], timeout=_PATIENCE_SECONDS if was_sent else None)
         if upload.lifecycle.state is State.ABORTING:
             await asyncio.wait([start(partial(upload.fail, None))])
-        told = upload.told()
         if made and not upload._cleanup.facts().keeps:
             removal = start(partial(made[0].abort, client=upload.calls.client))
             await asyncio.wait([removal])
-            told = str(removal.exception() or "")
-        add_note(cancelled, told or f"{self.name} was not published: its task was cancelled")
+            self._tell(cancelled, str(removal.exception() or ""))
+        else:
+            self._tell(cancelled)
+
+    def _tell(self, error: BaseException, told: str | None = None) -> None:
+        """Note on ``error`` what became of the upload, once."""
+        told = self._writer._upload.told() if told is None else told
+        add_note(error, told or f"{self.name} was not published: its task was cancelled")
 
 
 class AsyncTextWriter(AsyncWriter):
