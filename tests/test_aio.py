@@ -88,6 +88,31 @@ def test_text_is_encoded_as_the_built_in_open_does(
     assert content(client, key) == expected
 
 
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "hz", "shift_jisx0213", "utf-7"])
+def test_what_an_encoder_holds_back_is_written_at_the_end(client: Any, key: str, encoding: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, "w", encoding=encoding) as stream:
+            for character in "かな":
+                await stream.write(character)
+
+    run(write())
+    found = content(client, key)
+    assert found is not None
+    assert found.decode(encoding) == "かな"
+
+
+@pytest.mark.parametrize("text", ["ä", "x" * 300_000 + "ä"], ids=["short", "long"])
+def test_text_that_can_not_be_encoded_is_not_taken_at_all(client: Any, key: str, text: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, "w", encoding="ascii") as stream:
+            with pytest.raises(UnicodeEncodeError):
+                await stream.write(text)
+            await stream.write("instead")
+
+    run(write())
+    assert content(client, key) == b"instead"
+
+
 def test_text_is_compressed_by_its_suffix(client: Any, key: str) -> None:
     async def write() -> None:
         async with opened(client, f"{key}.gz", "w") as stream:
@@ -141,6 +166,7 @@ def test_a_writer_that_is_awaited_is_closed_by_hand(client: Any, key: str) -> No
         ("wb", {"part_size": 1}, ValueError, "part_size=1"),
         ("w", {"encoding": "no such"}, LookupError, "no such"),
         ("w", {"errors": "no such"}, LookupError, "no such"),
+        ("w", {"newline": "|"}, ValueError, "newline="),
     ],
 )
 def test_what_is_impossible_is_refused_as_by_a_writer(
@@ -441,7 +467,7 @@ def test_a_commit_whose_answer_does_not_come_is_not_waited_for_after_a_cancellat
             assert not stall.may_go_on.is_set()
         return notes
 
-    monkeypatch.setattr("s3writer.aio.writer._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("s3writer.aio.writer.PATIENCE_SECONDS", 0.1)
     assert [note for note in run(main()) if "is not known" in note]
     join_threads()
     assert content(client, key) == PAYLOAD
@@ -748,6 +774,55 @@ def test_a_cancellation_at_any_await_tells_the_truth_and_leaves_nothing(
         awaits = nth
     join_threads()
     assert awaits >= 2
+
+
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
+def test_an_abort_beside_another_task_s_commit_removes_the_upload(client: Any, key: str, on_error: str) -> None:
+    async def main() -> BaseException | None:
+        with stalled(client, "UploadPart") as stall:
+            stream = await opened(client, key, on_error=on_error)
+            await stream.write(PAYLOAD)
+            committing = asyncio.create_task(stream.commit())
+            assert await asyncio.to_thread(stall.is_stalled.wait, 30)
+            await asyncio.sleep(0.1)
+            asyncio.get_running_loop().call_later(0.3, stall.may_go_on.set)
+            await stream.abort()
+            await asyncio.wait([committing])
+            return committing.exception()
+
+    with logged():
+        assert isinstance(run(main()), NotCommittedError)
+    assert content(client, key) is None
+    assert uploads(client, key) == []
+
+
+def test_a_small_object_whose_sending_another_task_stops_was_not_published(client: Any, key: str) -> None:
+    async def main() -> BaseException | None:
+        with stalled(client, "PutObject") as stall:
+            stream = await opened(client, key)
+            await stream.write(PAYLOAD[: 4 * MIB])
+            committing = asyncio.create_task(stream.commit())
+            waiting = asyncio.create_task(stream.write(b"more"))
+            asyncio.get_running_loop().call_later(0.3, stall.may_go_on.set)
+            await cancel_when(waiting, stall.is_stalled)
+            await asyncio.wait([committing])
+            return committing.exception()
+
+    with logged():
+        error = run(main())
+    assert (error is None) == (content(client, key) is not None)
+    assert error is None or isinstance(error, NotCommittedError)
+
+
+def test_a_writer_of_another_loop_is_refused(client: Any, key: str) -> None:
+    stream = run(opened(client, key)._open())
+
+    async def write() -> None:
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await stream.write(PAYLOAD)
+
+    run(write())
+    stream._writer.abort()
 
 
 # The loop

@@ -258,7 +258,7 @@ class Jobs(Generic[Result]):
         self.alarm: Callable[[], object] = bool
         self._jobs: list[Job[Result]] = []
         self._ended: SimpleQueue[None] = SimpleQueue()
-        self._stops = False
+        self._stops = self._is_interrupted = False
 
     def add(self, work: Callable[[], Result]) -> Job[Result]:
         """Make a job for ``work``. The caller starts it at once."""
@@ -278,13 +278,14 @@ class Jobs(Generic[Result]):
 
     @property
     def failures(self) -> list[BaseException]:
-        """What the jobs that failed have raised."""
-        return [job.error for job in self._jobs if job.error is not None]
+        """What the jobs that failed have raised, and `Stopped` after `interrupt`."""
+        failed = [job.error for job in self._jobs if job.error is not None]
+        return [*failed, Stopped()] if self._is_interrupted else failed
 
     @property
     def has_ended(self) -> bool:
         """Whether `take` would return or raise something."""
-        return any(job.is_done for job in self._jobs)
+        return self._is_interrupted or any(job.is_done for job in self._jobs)
 
     def wait(self, most: int) -> None:
         """Wait until at most ``most`` jobs are running, or one has failed."""
@@ -292,9 +293,13 @@ class Jobs(Generic[Result]):
             self._ended.get()
 
     def take(self) -> list[Result]:
-        """The results of the jobs that have ended since the last call. If one failed, each call raises its error."""
+        """The results of the jobs that have ended since the last call. If one failed, each call raises its error; after
+        `interrupt`, `Stopped`.
+        """
         if failed := next((job for job in self._jobs if job.error is not None), None):
             failed.outcome()
+        if self._is_interrupted:
+            raise Stopped
         ended = [job for job in self._jobs if job.is_done]
         results = [job.outcome() for job in ended]
         self._jobs = [job for job in self._jobs if job not in ended]
@@ -312,6 +317,12 @@ class Jobs(Generic[Result]):
         for job in list(self._jobs):
             running += not (job.cancel() or job.wait(max(0.0, deadline - time.monotonic())))
         return running
+
+    def interrupt(self) -> None:
+        """Tell all jobs to stop, let `wait` end, and let `take` raise `Stopped`. Any thread may call this."""
+        self._stops = self._is_interrupted = True
+        self._ended.put(None)
+        self.alarm()
 
     def check(self) -> None:
         """Raise `Stopped` if the jobs are to stop. A job calls this before each piece that it sends."""

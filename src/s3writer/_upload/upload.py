@@ -37,6 +37,7 @@ class Upload(Destination):
         super().__init__(Pipeline(calls, Pace(plan), Ledger(), progress=progress))
         watch(calls.client)
         self.result: UploadResult | None = None
+        self.keeps = keeps
         self._cleanup = Cleanup(self.pipeline, self.lifecycle, keeps=keeps)
         self._commit: Commit | None = None
         self._facts: Facts | None = None
@@ -82,6 +83,8 @@ class Upload(Destination):
         commit.send()
         if (error := self._conclude(commit, None)) is not None:
             raise error
+        if self.result is None:
+            self.check()  # raises: the bytes of a single request were stopped
         assert self.result is not None
         return self.result
 

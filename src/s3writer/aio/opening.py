@@ -12,7 +12,7 @@ from s3writer._file import open as files
 from s3writer._file.close_rule import CloseRule
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer.aio.threads import start
-from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
+from s3writer.aio.writer import PATIENCE_SECONDS, AsyncTextWriter, AsyncWriter
 from s3writer.options import Compression, WriterOptions
 
 Stream = TypeVar("Stream", bound=AsyncWriter)
@@ -53,7 +53,7 @@ class Opening(Generic[Stream]):
             await asyncio.wait([future])
             if future.exception() is None:  # perhaps a resumed upload, which is kept
                 given_up = partial(future.result().__exit__, CancelledError, cancelled, cancelled.__traceback__)
-                await asyncio.wait([start(given_up)])
+                await asyncio.wait([start(given_up)], timeout=PATIENCE_SECONDS)
             raise
 
 
@@ -98,6 +98,8 @@ def open(
     encoding, errors = encoding or "utf-8", errors or "strict"
     "".encode(encoding)
     codecs.lookup_error(errors)
+    if newline not in {None, "", "\n", "\r", "\r\n"}:
+        raise ValueError(f"newline={newline!r} is unknown: use None, '', '\\n', '\\r' or '\\r\\n'")
     options |= {"encoding": None, "compression": "infer" if compression == "auto" else compression}
     return Opening(
         lambda: _binary(url, "xb" if "x" in mode else "wb", options),

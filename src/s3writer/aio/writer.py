@@ -3,19 +3,20 @@
 A write that fits into the room of the writer's fast path is done at once, in the event loop. All other calls are made
 in a thread, one after the other, in the order of their arrival.
 
-The thread that makes a call can't be interrupted. So if a task is cancelled meanwhile, the upload is given up as by a
-finaliser: parts stop, and the thread's call fails. If the commit was sent by then, a note on the exception says what
-became of the object.
+If a task is cancelled meanwhile, the thread's wait for parts is interrupted: its call fails, and gives the upload up,
+as after Ctrl-C. Only that thread decides what becomes of the upload. If the commit was sent by then, a note on the
+exception says what became of the object.
 """
 
 import asyncio
 import codecs
+import contextlib
 import os
 import sys
 import weakref
-from asyncio import CancelledError, Future
+from asyncio import AbstractEventLoop, CancelledError, Future
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -26,7 +27,6 @@ from s3writer._file.intake import ROOM_BYTES
 from s3writer._file.room import NoRoom
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer._s3.receipts import UploadResult
-from s3writer._upload.lifecycle import State
 from s3writer._upload.plan import MIB
 from s3writer.aio.threads import start, turn
 from s3writer.pending import PendingUpload
@@ -41,10 +41,10 @@ _PIECE_BYTES = 8 * MIB
 #: The default client has so many connections. If more parts are in flight, a writer that has one in flight waits.
 _MOST_IN_FLIGHT = 64
 _PAUSE_SECONDS = 0.01
-#: After a cancellation, how long to wait for S3's answer to a commit that was sent.
-_PATIENCE_SECONDS = 10.0
+#: After a cancellation, how long to wait until a thread has removed the upload, or has S3's answer to the commit.
+PATIENCE_SECONDS = 10.0
 
-_writers: "weakref.WeakSet[AsyncWriter]" = weakref.WeakSet()
+_writers: "weakref.WeakKeyDictionary[AbstractEventLoop, weakref.WeakSet[AsyncWriter]]" = weakref.WeakKeyDictionary()
 
 
 class AsyncWriter:
@@ -52,7 +52,8 @@ class AsyncWriter:
 
     It keeps all promises of a `MultipartUploadWriter`. Several tasks may write: each `write` goes in as one piece, in
     the order of the calls. If a task is cancelled during a call, the upload is given up: nothing is published. If that
-    happens after the commit was sent, a note on the ``CancelledError`` says what became of the object.
+    happens after the commit was sent, a note on the ``CancelledError`` says what became of the object. A writer belongs
+    to the event loop in which it was made. A thread of its own calls ``progress``.
 
     Attributes:
         bucket, key: where the object is published.
@@ -68,7 +69,9 @@ class AsyncWriter:
         self._calls: deque[Future[None]] = deque()
         #: What a thread does for the running call.
         self._work: Future[Any] | None = None
-        _writers.add(self)
+        self._loop = asyncio.get_running_loop()
+        self._neighbours = _writers.setdefault(self._loop, weakref.WeakSet())
+        self._neighbours.add(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,12 +122,12 @@ class AsyncWriter:
             return len(data)
         if isinstance(data, str):
             raise TypeError("write() takes bytes, not str: open the object in a text mode, such as 'w'")
-        view = memoryview(data)
-        if not view.c_contiguous:
-            raise BufferError("write() takes C-contiguous buffers only")
-        flat = view.cast("B") if view.nbytes else memoryview(b"")
-        await self._in_turn(lambda: self._write(flat))
-        return view.nbytes
+        with _released(memoryview(data)) as view:
+            if not view.c_contiguous:
+                raise BufferError("write() takes C-contiguous buffers only")
+            with _released(view.cast("B") if view.nbytes else memoryview(b"")) as flat:
+                await self._in_turn(lambda: self._write(flat))
+                return len(flat)
 
     async def writelines(self, lines: "Iterable[ReadableBuffer]", /) -> None:
         """`write` each of them."""
@@ -136,7 +139,7 @@ class AsyncWriter:
 
         Raises as `MultipartUploadWriter.commit` does.
         """
-        return await self._in_turn(lambda: self._when_few_wait(self._writer.commit))
+        return await self._in_turn(lambda: self._end_with(self._writer.commit))
 
     async def prepare(self) -> PendingUpload:
         """Send everything and close, but don't publish yet. Any process can commit the `PendingUpload` later.
@@ -150,21 +153,21 @@ class AsyncWriter:
             made.append(self._writer.prepare())
             return made[0]
 
-        return await self._in_turn(lambda: self._when_few_wait(prepare), made)
+        return await self._in_turn(lambda: self._end_with(prepare), made)
 
     async def abort(self) -> None:
-        """Close without publishing, and remove the upload. Does nothing if the writer is closed.
+        """Close without publishing, and remove the upload, even with ``on_error="keep"``.
 
-        It stops calls of other tasks that are running. Raises as `MultipartUploadWriter.abort` does.
+        It stops calls of other tasks that are running. It does nothing if the object is published, or the upload
+        prepared. Raises as `MultipartUploadWriter.abort` does.
         """
         upload = self._writer._upload
-        if self._calls and not self.closed:
-            upload.abandon()
+        if self._calls:
+            upload.pipeline.jobs.interrupt()
 
         def abort() -> None:
-            if upload.lifecycle.state is State.ABORTING:
-                upload.fail(None)  # wait until it is removed
             self._writer.abort()
+            upload.abort()  # a call that was stopped has kept it
 
         await self._in_turn(lambda: self._in_thread(abort))
 
@@ -180,7 +183,7 @@ class AsyncWriter:
         elif exception is not None and self._rule.counts(exception):
             await self._give_up(exception)
         else:
-            await self._in_turn(lambda: self._when_few_wait(self._writer.close))
+            await self._in_turn(lambda: self._end_with(self._writer.close))
             self._rule.forget()
 
     aclose = close
@@ -208,9 +211,14 @@ class AsyncWriter:
     async def _write(self, view: memoryview) -> None:
         """Have a thread take ``view``, piece by piece."""
         for begin in range(0, max(1, len(view)), _PIECE_BYTES):
-            while self._running and sum(one._running for one in _writers) >= _MOST_IN_FLIGHT:
+            while self._running and sum(one._running for one in self._neighbours) >= _MOST_IN_FLIGHT:
                 await asyncio.sleep(_PAUSE_SECONDS)
-            await self._when_few_wait(partial(self._writer.write, view[begin : begin + _PIECE_BYTES]))
+            with _released(view[begin : begin + _PIECE_BYTES]) as piece:
+                await self._when_few_wait(partial(self._writer.write, piece))
+
+    async def _end_with(self, work: Callable[[], Result]) -> Result:
+        """Have a thread do ``work``, which ends the upload."""
+        return await self._when_few_wait(work)
 
     async def _give_up(self, exception: BaseException) -> None:
         """Close without publishing because of ``exception``, as the block of a `MultipartUploadWriter` does. If the
@@ -230,7 +238,9 @@ class AsyncWriter:
         """Await ``call()`` once all calls before it have ended. If the task is cancelled, give the upload up, and wait
         for that if ``waits``. ``made`` is what ``call`` has prepared by then.
         """
-        mine: Future[None] = asyncio.get_running_loop().create_future()
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(f"{self.name} belongs to another event loop: use a writer in the loop that made it")
+        mine: Future[None] = self._loop.create_future()
         self._calls.append(mine)
         try:
             if self._calls[0] is not mine:
@@ -255,31 +265,48 @@ class AsyncWriter:
         return await asyncio.shield(self._work)
 
     async def _stop(self, cancelled: CancelledError, made: Sequence[PendingUpload], *, waits: bool) -> None:
-        """Give the upload up. If ``waits``, wait until that is done; a second cancellation ends the wait."""
+        """Let a thread give the upload up. If ``waits``, wait until it has; a second cancellation ends the wait."""
         upload = self._writer._upload
-        if upload.lifecycle.state in (State.OPEN, State.COMMITTING):
-            upload.abandon()
-        if not waits:
-            self._tell(cancelled)
-            return
-        was_sent = upload.lifecycle.state is State.COMMIT_SENT
-        if was_sent:
-            upload.pipeline.jobs.stop(0)  # bytes that are being sent in a single request
-        if self._work is not None and not self._work.done():
-            await asyncio.wait([self._work], timeout=_PATIENCE_SECONDS if was_sent else None)
-        if upload.lifecycle.state is State.ABORTING:
-            await asyncio.wait([start(partial(upload.fail, None))])
-        if made and not upload._cleanup.facts().keeps:
-            removal = start(partial(made[0].abort, client=upload.calls.client))
-            await asyncio.wait([removal])
-            self._tell(cancelled, str(removal.exception() or ""))
-        else:
-            self._tell(cancelled)
+        upload.pipeline.jobs.interrupt()
 
-    def _tell(self, error: BaseException, told: str | None = None) -> None:
-        """Note on ``error`` what became of the upload, once."""
-        told = self._writer._upload.told() if told is None else told
-        add_note(error, told or f"{self.name} was not published: its task was cancelled")
+        def end() -> None:
+            self._writer._fail(cancelled)
+            has_removed = bool(made) and not upload.keeps
+            if has_removed:
+                made[0].abort(client=upload.calls.client)
+            self._tell(cancelled, has_removed=has_removed)
+
+        try:
+            try:
+                if waits and self._work is not None and not self._work.done():
+                    await asyncio.wait([self._work], timeout=PATIENCE_SECONDS)
+            finally:
+                ended = start(end)
+            await asyncio.wait([ended], timeout=PATIENCE_SECONDS if waits else 0)
+        except CancelledError as again:
+            self._tell(again)
+            raise
+        if not ended.done():
+            self._tell(cancelled)
+        elif (error := ended.exception()) is not None:
+            add_note(cancelled, str(error))
+
+    def _tell(self, error: BaseException, *, has_removed: bool = False) -> None:
+        """Note on ``error`` what becomes of the upload. ``has_removed`` says that a prepared one was removed."""
+        upload = self._writer._upload
+        told = "" if has_removed else upload.told()
+        doing = "is being given up" if upload.is_open else "was not published"
+        add_note(error, told or f"{self.name} {doing}: its task was cancelled")
+
+
+@contextlib.contextmanager
+def _released(view: memoryview) -> Iterator[memoryview]:
+    """Release ``view`` at the end, unless the thread of a cancelled call uses it even now."""
+    try:
+        yield view
+    finally:
+        with contextlib.suppress(BufferError):
+            view.release()
 
 
 class AsyncTextWriter(AsyncWriter):
@@ -308,14 +335,23 @@ class AsyncTextWriter(AsyncWriter):
         if not isinstance(text, str):
             raise TypeError(f"write() takes str, not {type(text).__name__}: open the object in mode 'wb'")
         if self._calls or len(text) > ROOM_BYTES:
-            await self._in_turn(lambda: self._write_long(text))
+            await self._in_turn(lambda: self._write_text(text))
         elif not self._fits(data := self._encode(text)):
             await self._in_turn(lambda: self._write(memoryview(data)))
         return len(text)
 
-    async def _write_long(self, text: str) -> None:
-        for begin in range(0, max(1, len(text)), ROOM_BYTES):
-            await self._write(memoryview(self._encode(text[begin : begin + ROOM_BYTES])))
+    async def _write_text(self, text: str) -> None:
+        """Write ``text``. A long one is encoded in a thread, and as a whole: if that fails, nothing is taken."""
+        is_long = len(text) > ROOM_BYTES
+        await self._write(
+            memoryview(await self._in_thread(partial(self._encode, text)) if is_long else self._encode(text))
+        )
+
+    async def _end_with(self, work: Callable[[], Result]) -> Result:
+        """Write what the encoder holds back, and end the upload."""
+        if not self.closed and (end := self._encoder.encode("", final=True)):
+            await self._write(memoryview(end))
+        return await super()._end_with(work)
 
     def _encode(self, text: str) -> bytes:
         return self._encoder.encode(text if self._line_end == "\n" else text.replace("\n", self._line_end))
