@@ -13,6 +13,8 @@ from s3writer._s3.operations import HEAD
 
 #: What the commands decide themselves: Django reads fixtures in UTF-8.
 _RESERVED = {"encoding", "errors", "newline", "compression", "progress", "on_error"}
+#: The key of those options that only uploads from browsers get.
+_UPLOADS = "uploads"
 
 #: Parameters that the setting has. One without an underscore may also be a word of English.
 _LONG = "part_size|max_concurrency|max_memory|expected_size|exact_size|equal_parts|commit_token|allow_dot_segments"
@@ -26,15 +28,9 @@ _PHRASES = {
 
 def writer_options() -> dict[str, Any]:
     """The options of a writer; the client, where one is named, is made anew. ImproperlyConfigured if they can't be."""
-    given = getattr(settings, "S3WRITER", {})
-    if not isinstance(given, dict):
-        raise ImproperlyConfigured(f"S3WRITER must be a dict, not {type(given).__name__}")
-    if reserved := given.keys() & _RESERVED:
-        raise ImproperlyConfigured(f"S3WRITER can't have {', '.join(sorted(reserved))}: the commands set that")
-    options = dict(given)
+    options = _given()
+    options.pop(_UPLOADS, None)
     if "client" in options:
-        if not isinstance(options["client"], str):
-            raise ImproperlyConfigured("S3WRITER['client'] must be the dotted path of a function that makes a client")
         options["client"] = import_string(options["client"])()
     return options
 
@@ -58,3 +54,32 @@ def in_settings(text: str, url: str) -> str:
         return _NAME.sub(lambda found: f"S3WRITER['{found[0]}']", piece)
 
     return url.join(map(said, text.split(url)))
+
+
+def upload_options() -> dict[str, Any]:
+    """The options of an upload handler. The client, if one is named, is made once in each process."""
+    options = _given()
+    own = options.pop(_UPLOADS, {})
+    if not isinstance(own, dict):
+        raise ImproperlyConfigured(f"S3WRITER['uploads'] must be a dict, not {type(own).__name__}")
+    _check(own, f"S3WRITER[{_UPLOADS!r}]")
+    options |= own
+    if "client" in options:
+        options["client"] = _client.client_of(import_string(options["client"]))
+    return options
+
+
+def _given() -> dict[str, Any]:
+    """A copy of the setting, checked."""
+    given = getattr(settings, "S3WRITER", {})
+    if not isinstance(given, dict):
+        raise ImproperlyConfigured(f"S3WRITER must be a dict, not {type(given).__name__}")
+    _check(given, "S3WRITER")
+    return dict(given)
+
+
+def _check(given: dict[str, Any], name: str) -> None:
+    if reserved := given.keys() & _RESERVED:
+        raise ImproperlyConfigured(f"{name} can't have {', '.join(sorted(reserved))}: s3writer sets that")
+    if not isinstance(given.get("client", ""), str):
+        raise ImproperlyConfigured(f"{name}['client'] must be the dotted path of a function that makes a client")

@@ -1,0 +1,325 @@
+"""Files of a form go to S3 while the browser sends them. A view publishes them; what it does not publish is removed.
+
+```python
+FILE_UPLOAD_HANDLERS = ["s3writer.django.uploads.S3UploadHandler"]
+```
+
+Each file is *prepared* when its last byte has come: S3 has all parts, and shows no object. The view calls
+`S3UploadedFile.commit`. Django closes all files of a request at its end; closing removes what nobody has committed.
+
+The handler runs Django's parser itself. So it sees each way in which parsing can fail. And it notices if the client
+went away: Django's parser takes the end of a cut connection for the end of the form.
+"""
+
+import contextlib
+import io
+import os
+import uuid
+import weakref
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, StopFutureHandlers
+from django.db import transaction
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.module_loading import import_string
+
+from s3writer import MultipartUploadWriter, PendingUpload, S3WriterError, UploadResult
+from s3writer._log import facts, warn
+from s3writer._upload import at_exit
+from s3writer._upload.jobs import Job
+from s3writer.django.options import upload_options
+
+__all__ = ["S3UploadHandler", "S3UploadedFile"]
+
+#: Many requests at once should not each take what one export may take.
+_DEFAULTS = {"prefix": "uploads/", "max_memory": 32 * 1024**2}
+
+
+class S3UploadHandler(FileUploadHandler):
+    """Sends each file of a form to S3 while it arrives. ``request.FILES`` then holds an `S3UploadedFile` for each.
+
+    Parameters:
+        request: the request. Django gives it if the handler stands in ``FILE_UPLOAD_HANDLERS``.
+        **options: instead of those in ``S3WRITER["uploads"]`` and ``S3WRITER``. These are for the handler, all others
+            for `MultipartUploadWriter`:
+
+            - ``bucket``: must be given here or in the settings.
+            - ``prefix``: what all keys begin with, ``"uploads/"`` by default.
+            - ``key``: a function, or the dotted path of one. It gets the handler, and returns the key, or None to leave
+              the file to the next handler. Without it, the key is the prefix and a random UUID.
+            - ``arguments``: a function, or the dotted path of one. It gets the handler, and returns a dict of options
+              for this file's writer, such as ``{"ContentType": "image/png"}``.
+            - ``max_size``: bytes that one file may have. A larger one ends the request with status 400.
+
+    The functions find ``request``, ``field_name``, ``file_name``, ``content_type`` and ``charset`` on the handler. The
+    browser says all but the first: don't trust them.
+    """
+
+    def __init__(self, request: Any, **options: Any) -> None:
+        super().__init__(request)
+        self.options = {**_DEFAULTS, **upload_options(), **options}
+        self._is_parsing = False
+        self._writer: MultipartUploadWriter | None = None
+        #: What a commit needs beside the `PendingUpload`.
+        self._secrets: dict[str, Any] = {}
+
+    def handle_raw_input(
+        self, input_data: Any, meta: Any, content_length: int, boundary: bytes | None, encoding: str | None = None
+    ) -> Any:
+        """Parse the whole form. If that fails, or if the client has gone away, nothing is left in S3."""
+        if self._is_parsing or not boundary:
+            return None  # the parser below asks all handlers again; without a boundary there is no form
+        self._is_parsing = True
+        body = _Body(input_data, content_length)
+        try:
+            post, files = MultiPartParser(meta, body, self.request.upload_handlers, encoding).parse()
+        finally:
+            self._drop()
+        if body.was_cut:
+            for file in chain.from_iterable(each for _, each in files.lists()):
+                file.close()
+            raise MultiPartParserError(f"the connection ended after {body.size} of {content_length} bytes")
+        return post, files
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """Begin to write an object, unless the key is None."""
+        super().new_file(*args, **kwargs)
+        self._drop()
+        writing = dict(self.options)
+        bucket, prefix = writing.pop("bucket", None), writing.pop("prefix")
+        writing.pop("max_size", None)
+        if bucket is None:
+            raise ImproperlyConfigured("S3UploadHandler needs a bucket, such as S3WRITER = {'uploads': {'bucket': …}}")
+        choose, describe = (_function(writing.pop(name, None)) for name in ("key", "arguments"))
+        key = f"{prefix}{uuid.uuid4()}" if choose is None else choose(self)
+        if key is None:
+            return
+        if describe is not None:
+            writing |= describe(self)
+        self._secrets = {
+            name: value for name, value in writing.items() if name == "client" or name.startswith("SSECustomer")
+        }
+        self._writer = MultipartUploadWriter(bucket, key, encoding=None, **writing)
+        raise StopFutureHandlers
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
+        """Write a piece. RequestDataTooBig if the file gets larger than ``max_size``."""
+        if self._writer is None:
+            return raw_data
+        most = self.options.get("max_size")
+        if most is not None and start + len(raw_data) > most:
+            raise RequestDataTooBig(f"{self.file_name} is larger than {most} bytes, the max_size of S3UploadHandler")
+        self._writer.write(raw_data)
+        return None
+
+    def file_complete(self, _file_size: int, /) -> "S3UploadedFile | None":
+        """Wait until S3 has all parts."""
+        if self._writer is None:
+            return None
+        writer, self._writer = self._writer, None
+        prepared = _Prepared(writer.prepare(), self._secrets)
+        return S3UploadedFile(
+            prepared,
+            self.file_name,
+            field_name=self.field_name,
+            content_type=self.content_type,
+            charset=self.charset,
+            content_type_extra=self.content_type_extra,
+        )
+
+    def upload_interrupted(self) -> None:
+        """Forget a file whose end did not come."""
+        self._drop()
+
+    def _drop(self) -> None:
+        """Remove an upload that was not prepared."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with _told():
+                writer.abort()
+
+
+class S3UploadedFile(UploadedFile):
+    """A file that a form has sent. S3 has all its bytes, and shows no object until `commit`.
+
+    It can't be read. Attributes, beside ``name``, ``size``, ``content_type`` and ``charset``, as of each file that a
+    form has sent:
+
+    - ``bucket`` and ``key`` name the object.
+    - ``pending`` is the `PendingUpload`.
+    - ``result`` is the `UploadResult` once the object is published; None before.
+    """
+
+    def __init__(
+        self,
+        prepared: "_Prepared",
+        name: str,
+        *,
+        field_name: str,
+        content_type: str,
+        charset: str | None,
+        content_type_extra: Any,
+    ) -> None:
+        self._prepared = prepared
+        self._waiting: weakref.ref[_OnCommit] | None = None
+        self.pending = prepared.pending
+        self.bucket, self.key = self.pending.bucket, self.pending.key
+        self.field_name = field_name
+        self.result: UploadResult | None = None
+        unread = _Unreadable(name, f"s3://{self.bucket}/{self.key}")
+        super().__init__(unread, name, content_type, self.pending.size, charset, content_type_extra)
+
+    def commit(self, using: str | None = None) -> UploadResult | None:
+        """Publish the object once the transaction is committed: `commit_now`, by ``transaction.on_commit``.
+
+        Outside a transaction that is at once. Returns the result, or None if a transaction is running. If that is
+        rolled back, nothing is published. ``using`` is the alias of the database.
+        """
+        later = _OnCommit(self)
+        self._waiting = weakref.ref(later)
+        transaction.on_commit(later, using=using)
+        return self.result
+
+    def commit_now(self) -> UploadResult:
+        """Publish the object, whatever becomes of a transaction. Returns the result.
+
+        Raises as `PendingUpload.commit`; ``AbortedError`` after the end of the request.
+        """
+        self.result = self._prepared.commit()
+        return self.result
+
+    def detach(self) -> PendingUpload:
+        """Return the `PendingUpload`, for somebody else to commit or abort. The request's end leaves it alone."""
+        self._prepared.is_over = True
+        return self.pending
+
+    def close(self) -> None:
+        """Remove the upload, unless it is published, detached, or waits for a transaction to commit.
+
+        Django calls this at the end of the request. If the upload could not be removed, a warning in the log says so.
+        """
+        self.file.close()
+        if self._waiting is None or self._waiting() is None:
+            self._prepared.remove()
+
+    def __del__(self) -> None:
+        """Remove what nobody has closed: if the client goes away, Django's ASGI handler drops the request unclosed."""
+        self._prepared.remove_elsewhere()
+
+
+class _OnCommit:
+    """Waits in a connection's list for the commit of a transaction. If that is rolled back, Django drops it unused."""
+
+    def __init__(self, file: S3UploadedFile) -> None:
+        self._file = file
+
+    def __call__(self) -> None:
+        self._file._waiting = None  # if the commit fails, its traceback keeps this object alive
+        self._file.commit_now()
+
+    def __del__(self) -> None:
+        if self._file.closed:  # the request has ended before the transaction, as it does in a TestCase
+            self._file._prepared.remove_elsewhere()
+
+
+class _Prepared:
+    """An upload that has to be committed or removed before the process exits."""
+
+    def __init__(self, pending: PendingUpload, secrets: dict[str, Any]) -> None:
+        self.pending = pending
+        self.is_over = False
+        self._secrets = secrets
+        self._process = os.getpid()
+        at_exit.watch(self)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is neither published nor removed. False in a forked child, which must leave it alone."""
+        return not self.is_over and os.getpid() == self._process
+
+    def commit(self) -> UploadResult:
+        result = self.pending.commit(**self._secrets)
+        self.is_over = True
+        return result
+
+    def remove(self) -> None:
+        if self.is_alive:
+            self.is_over = True
+            with _told():
+                self.pending.abort(**self._secrets)
+
+    def remove_elsewhere(self) -> None:
+        """`remove` without waiting for it, for finalisers."""
+        if self.is_alive:
+            removal = Job(self.remove, "s3writer-abort")
+            if removal.start(elsewhere=True):
+                at_exit.wait_for(removal)
+            else:
+                at_exit.adopt(self)
+
+    def end_at_exit(self, *, has_time: bool) -> None:
+        if has_time:
+            self.remove()
+        elif self.is_alive:
+            it = self.pending
+            told = f"upload {it.upload_id} of s3://{it.bucket}/{it.key} was not removed: the process had no time left"
+            warn(told, facts(it.bucket, it.key, it.upload_id))
+
+
+class _Body:
+    """The body of a request. It notices if that ends too early."""
+
+    def __init__(self, stream: Any, length: int) -> None:
+        self.size = 0
+        self._of_django = stream
+        self._length = length
+        self._has_ended = False
+
+    @property
+    def was_cut(self) -> bool:
+        return self._has_ended and self.size < self._length
+
+    def read(self, *args: Any) -> bytes:
+        piece: bytes = self._of_django.read(*args)
+        self.size += len(piece)
+        self._has_ended |= not piece
+        return piece
+
+    def __getattr__(self, name: str) -> Any:
+        """Other handlers look for ``seek`` and ``_stream``."""
+        return getattr(self._of_django, name)
+
+
+class _Unreadable(io.RawIOBase):
+    """What an `S3UploadedFile` reads from: says what to do instead."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self._message = (
+            f"{name} can't be read: its bytes went to S3 when they arrived, and will be {url}. Call commit(), and put "
+            "the key into your model. Or give this view another upload handler"
+        )
+
+    def readinto(self, _buffer: Any, /) -> NoReturn:
+        raise io.UnsupportedOperation(self._message)
+
+    def seek(self, *_: Any) -> NoReturn:
+        raise io.UnsupportedOperation(self._message)
+
+    tell = seek
+
+
+def _function(given: Any) -> Any:
+    return import_string(given) if isinstance(given, str) else given
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Log an upload that can't be removed: nobody would see the error, or another error is propagating."""
+    try:
+        yield
+    except S3WriterError as error:
+        warn(str(error.strerror), facts(error.bucket, error.key, error.upload_id))
