@@ -36,6 +36,68 @@ settings.STORAGES = {
     "exports": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"bucket_name": "my-bucket"}}
 }
 """
+STORAGE = (
+    LIBRARY
+    + """
+settings.STORAGES["default"] = {
+    "BACKEND": "s3writer.django.storage.S3Storage", "OPTIONS": {"bucket_name": "my-bucket"}
+}
+"""
+)
+UPLOADS = (
+    LIBRARY
+    + """
+settings.ROOT_URLCONF = "__main__"
+settings.ALLOWED_HOSTS = ["testserver"]
+settings.SECRET_KEY = "secret"
+settings.FILE_UPLOAD_HANDLERS = ["s3writer.django.uploads.S3UploadHandler"]
+settings.S3WRITER = {"uploads": {"bucket": "my-bucket", "prefix": "photos/", "max_size": 100}}
+from django.db import connection, models
+class Photo(models.Model):
+    title = models.TextField()
+    key = models.TextField()
+    class Meta:
+        app_label = "library"
+with connection.schema_editor() as editor:
+    editor.create_model(Photo)
+"""
+)
+UPLOADED = """
+import unittest
+from django.test import Client
+result = unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(PhotoTest))
+assert (result.testsRun, result.wasSuccessful()) == (1, True)
+for size, title, status in ((50, "A dog", 201), (50, "", 422), (101, "A cow", 400)):
+    form = {"title": title, "photo": SimpleUploadedFile("a.jpg", bytes(size), "image/png")}
+    assert Client().post("/photos", form).status_code == status
+assert [photo.key.partition("/")[0] for photo in Photo.objects.all()] == ["photos"]
+class Handler:
+    content_type, field_name = "text/html", "photo"
+    class request:
+        class user:
+            pk = 1
+assert (key(Handler), arguments(Handler)) == ("users/1/photo", {"ContentType": "application/octet-stream"})
+urlpatterns = [path("photos", add_photo_of_user)]
+from django.urls import clear_url_caches
+clear_url_caches()
+class Authenticated:
+    def __init__(self, get_response):
+        self.get_response = get_response
+    def __call__(self, request):
+        class user:
+            is_authenticated = True
+        request.user = user
+        return self.get_response(request)
+settings.MIDDLEWARE = ["__main__.Authenticated"]
+assert Client().post("/photos", {"title": "Mine", "photo": SimpleUploadedFile("a", b"1")}).status_code == 201
+assert Photo.objects.latest("pk").key.startswith("users/")
+import boto3
+client = boto3.client("s3")
+published = {found["Key"] for found in client.list_objects_v2(Bucket="my-bucket")["Contents"]}
+assert published == {photo.key for photo in Photo.objects.all()}
+for key in published:  # nobody can tell them beforehand
+    client.delete_object(Bucket="my-bucket", Key=key)
+"""
 MANAGE = """
 import sys
 from pathlib import Path
@@ -192,6 +254,8 @@ PAGES = {
         setup=LIBRARY,
         files=(("manage.py", MANAGE),),
     ),
+    "docs/django-storage": page("reports/authors.csv", "reports/note.txt", setup=STORAGE),
+    "docs/django-uploads": page(setup=UPLOADS, after=UPLOADED),
     "docs/errors": page("export.txt", "unknown", setup=UNKNOWN, after="assert published"),
     "docs/fsspec": page("fsspec/rows.csv", "fsspec/rows.csv.gz", python=S3FS),
     "docs/index": page("numbers.txt"),

@@ -132,7 +132,7 @@ def test_each_block_of_python_imports_what_it_uses(name: str) -> None:
 
 
 def test_the_extras_of_the_readme_are_those_of_the_package() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", text("README.md"), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| (.+?) \|", text("README.md"), re.MULTILINE)
     extras = PYPROJECT["optional-dependencies"]
     names = {name: [re.split(r"[\[>]", one)[0] for one in needed] for name, needed in extras.items()}
     assert extras["crt"][0].startswith("boto3[crt]")

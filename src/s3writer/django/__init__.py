@@ -1,6 +1,8 @@
-"""A Django application: ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk.
+"""A Django application: ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk. Beside it there are an upload
+handler in ``uploads``, and a storage in ``storage``.
 
 Put ``"s3writer.django"`` into ``INSTALLED_APPS``. The setting ``S3WRITER`` may hold options of `MultipartUploadWriter`
 that all dumps get, such as ``{"ServerSideEncryption": "aws:kms"}``; its ``"client"``, if there is one, is the dotted
 path of a function that makes a boto3 S3 client. Loads get those that reading takes, such as the key of SSE-C.
+Its ``"uploads"`` is a dict of options that only the upload handler gets.
 """

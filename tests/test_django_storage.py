@@ -1,0 +1,377 @@
+"""The storage for Django's files: django-storages' own, whose files appear wholly or not at all."""
+
+import csv
+import gzip
+import io
+import tracemalloc
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import storages.backends.s3
+from boto3.s3.transfer import TransferConfig
+from django.contrib.staticfiles.management.commands import collectstatic
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+from django.core.management import call_command
+from django.db import connection, models
+from django.test import override_settings
+from django.test.utils import isolate_apps
+
+from s3writer import AccessDeniedError, KeyExistsError
+from s3writer.django.storage import S3Storage
+from s3writer.testing import MemoryS3
+from tests.helpers import MIB, Boom, content, data, uploads
+from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
+
+pytestmark = pytest.mark.usefixtures("database")
+
+CUSTOMER_KEY = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+
+
+@pytest.fixture
+def options(store: Store) -> dict[str, Any]:
+    """Where the store is, in a place of this test's own."""
+    return {
+        "bucket_name": BUCKET,
+        "endpoint_url": store.endpoint,
+        "access_key": KEY_ID,
+        "secret_key": SECRET,
+        "region_name": REGION,
+        "addressing_style": "path",
+        "location": uuid.uuid4().hex,
+    }
+
+
+@pytest.fixture
+def storage(options: dict[str, Any]) -> S3Storage:
+    return S3Storage(**options)
+
+
+class Failing(io.RawIOBase):
+    """A file whose second half can't be read."""
+
+    left = 6 * MIB
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.left:
+            raise Boom
+        self.left -= min(self.left, len(buffer))
+        return len(buffer)
+
+
+class Endless(io.RawIOBase):
+    """A file that is long, and held nowhere."""
+
+    left = 64 * MIB
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = min(self.left, len(buffer))
+        self.left -= size
+        return size
+
+
+@pytest.mark.parametrize("size", [0, 10, 11 * MIB + 1])
+def test_what_is_saved_is_read_again(storage: S3Storage, client: Any, size: int) -> None:
+    name = storage.save("a/b.bin", ContentFile(data(size)))
+    assert (name, storage.size(name), storage.exists(name)) == ("a/b.bin", size, True)
+    assert content(client, f"{storage.location}/a/b.bin") == data(size)
+    with storage.open(name) as file:
+        assert file.read() == data(size)
+
+
+def test_text_is_saved_in_utf_8(storage: S3Storage, client: Any) -> None:
+    storage.save("text.txt", ContentFile("Grüße"))
+    assert content(client, f"{storage.location}/text.txt") == "Grüße".encode()
+
+
+def test_a_file_that_can_not_be_read_to_its_end_leaves_the_old_one(storage: S3Storage, client: Any) -> None:
+    storage.save("old", ContentFile(b"old"))
+    with pytest.raises(Boom):
+        storage.save("old", File(Failing(), "old"))
+    assert content(client, f"{storage.location}/old") == b"old"
+    assert uploads(client, f"{storage.location}/old") == []
+
+
+def test_a_long_file_is_saved_in_bounded_memory(options: dict[str, Any], client: Any) -> None:
+    storage = S3Storage(**options, writer={"max_memory": 16 * MIB})
+    storage.save("short", ContentFile(b"12345"))  # loads what any use of boto takes
+    tracemalloc.start()
+    try:
+        storage.save("long", File(Endless(), "long"))
+        assert tracemalloc.get_traced_memory()[1] < 24 * MIB
+    finally:
+        tracemalloc.stop()
+    assert storage.size("long") == 64 * MIB
+
+
+@pytest.mark.parametrize("mode", ["wb", "w"])
+def test_a_file_is_written_as_its_bytes_come(storage: S3Storage, client: Any, mode: str) -> None:
+    with storage.open("rows.csv", mode) as file:
+        csv.writer(file).writerow([1, "Grüße"])
+        assert not storage.exists("rows.csv")
+        file.write(b"2\n")
+    assert content(client, f"{storage.location}/rows.csv") == "1,Grüße\r\n2\n".encode()
+
+
+def test_a_block_that_raises_leaves_the_old_file(storage: S3Storage, client: Any) -> None:
+    storage.save("old", ContentFile(b"old"))
+    with pytest.raises(Boom), storage.open("old", "wb") as file:
+        file.write(data(6 * MIB))
+        raise Boom
+    assert content(client, f"{storage.location}/old") == b"old"
+
+
+def test_a_file_that_is_closed_because_of_an_exception_is_not_published(storage: S3Storage, client: Any) -> None:
+    def write() -> None:
+        file = storage.open("half", "wb")
+        try:
+            file.write(data(6 * MIB))
+            raise Boom
+        finally:
+            file.close()
+
+    with pytest.raises(Boom):
+        write()
+    assert content(client, f"{storage.location}/half") is None
+
+
+def test_a_wrapper_around_a_file_writes_all_or_nothing(storage: S3Storage, client: Any) -> None:
+    with pytest.raises(Boom), io.TextIOWrapper(storage.open("text", "wb")) as text:
+        text.write("half")
+        raise Boom
+    assert content(client, f"{storage.location}/text") is None
+    with storage.open("text.gz", "wb") as file, gzip.open(file, "wt") as text:
+        text.write("whole")
+    with storage.open("text.gz") as file:
+        assert gzip.decompress(file.read()) == b"whole"
+
+
+def test_a_file_can_be_made_only_if_there_is_none(storage: S3Storage, client: Any) -> None:
+    for written in (b"first", b"second"):
+        file = storage.open("once", "xb")
+        file.write(written)
+        if written == b"first":
+            file.close()
+        else:
+            with pytest.raises(KeyExistsError):
+                file.close()
+    assert content(client, f"{storage.location}/once") == b"first"
+
+
+@pytest.mark.parametrize("mode", ["rw", "wx", "w+", "wwb"])
+def test_a_mode_that_can_not_be_is_refused(storage: S3Storage, mode: str) -> None:
+    with pytest.raises(ValueError, match="mode="):
+        storage.open("a", mode)
+
+
+def test_a_file_that_is_not_there_can_not_be_read(storage: S3Storage) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.open("nothing")
+
+
+def test_a_written_file_can_not_be_opened_again(storage: S3Storage) -> None:
+    file = storage.open("a", "wb")
+    file.close()
+    with pytest.raises(ValueError, match="is written once"):
+        file.open("rb")
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_object_has_the_parameters_that_django_storages_gives(
+    options: dict[str, Any], client: Any, opens: bool
+) -> None:
+    parameters = {"CacheControl": "max-age=60", "Metadata": {"a": "b"}}
+    heads = []
+    for kind in (storages.backends.s3.S3Storage, S3Storage):
+        storage = kind(**options, object_parameters=parameters, default_acl="private")
+        for name in ("picture.png", "text.csv.gz", "unknown"):
+            if opens:
+                with storage.open(name, "wb") as file:
+                    file.write(b"12345")
+            else:
+                storage.save(name, ContentFile(b"12345"))
+            head = client.head_object(Bucket=BUCKET, Key=f"{storage.location}/{name}")
+            assert ("s3writer-token" in head["Metadata"]) == (kind is S3Storage)
+            head["Metadata"].pop("s3writer-token", None)
+            heads.append([head.get(field) for field in ("ContentType", "ContentEncoding", "CacheControl", "Metadata")])
+    assert heads[:3] == heads[3:]
+    assert heads[0] == ["image/png", None, "max-age=60", {"a": "b"}]
+
+
+def test_a_checksum_algorithm_among_the_parameters_is_kept(options: dict[str, Any], client: Any) -> None:
+    storage = S3Storage(**options, object_parameters={"ChecksumAlgorithm": "SHA256"})
+    storage.save("checked", ContentFile(b"12345"))
+    head = client.head_object(Bucket=BUCKET, Key=f"{storage.location}/checked", ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"] == b64encode(sha256(b"12345").digest()).decode()
+
+
+def test_the_browser_s_content_type_is_kept(storage: S3Storage, client: Any) -> None:
+    upload = ContentFile(b"12345")
+    upload.content_type = "image/webp"
+    storage.save("picture", upload)
+    assert client.head_object(Bucket=BUCKET, Key=f"{storage.location}/picture")["ContentType"] == "image/webp"
+
+
+def test_files_of_some_types_are_saved_compressed(options: dict[str, Any], client: Any) -> None:
+    storage = S3Storage(**options, gzip=True)
+    storage.save("style.css", ContentFile("a {}" * 1000))
+    storage.save("picture.png", ContentFile(b"12345"))
+    stored = content(client, f"{storage.location}/style.css")
+    assert stored is not None
+    assert gzip.decompress(stored) == b"a {}" * 1000
+    assert client.head_object(Bucket=BUCKET, Key=f"{storage.location}/style.css")["ContentEncoding"] == "gzip"
+    assert content(client, f"{storage.location}/picture.png") == b"12345"
+
+
+def test_what_says_its_encoding_is_not_compressed_again(options: dict[str, Any], client: Any) -> None:
+    storage = S3Storage(**options, gzip=True, object_parameters={"ContentEncoding": "br"})
+    storage.save("style.css", ContentFile(b"compressed before"))
+    assert content(client, f"{storage.location}/style.css") == b"compressed before"
+
+
+def test_a_condition_among_the_parameters_is_kept(options: dict[str, Any], client: Any) -> None:
+    storage = S3Storage(**options, object_parameters={"IfNoneMatch": "*"})
+    storage.save("once", ContentFile(b"first"))
+    with pytest.raises(KeyExistsError):
+        storage.save("once", ContentFile(b"second"))
+    assert content(client, f"{storage.location}/once") == b"first"
+
+
+def test_a_file_is_encrypted_with_a_customer_s_key(options: dict[str, Any], client: Any) -> None:
+    storage = S3Storage(**options, object_parameters=CUSTOMER_KEY)
+    storage.save("secret", ContentFile(data(6 * MIB)))
+    found = client.get_object(Bucket=BUCKET, Key=f"{storage.location}/secret", **CUSTOMER_KEY)
+    assert found["Body"].read() == data(6 * MIB)
+    with storage.open("secret") as file:
+        assert file.read() == data(6 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({}, 10),
+        ({"transfer_config": TransferConfig(max_concurrency=3)}, 3),
+        ({"transfer_config": TransferConfig(use_threads=False)}, 1),
+        ({"writer": {"max_concurrency": 2}}, 2),
+    ],
+)
+def test_no_more_connections_are_used_than_the_storage_may(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], most: int
+) -> None:
+    made = []
+    monkeypatch.setattr("s3writer.django.storage._File", lambda *_, **options: made.append(options))
+    S3Storage(**options, **given).open("a", "wb")
+    assert [options["max_concurrency"] for options in made] == [most]
+
+
+def test_the_buffer_of_django_storages_is_the_size_of_a_part(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr("s3writer.django.storage._File", lambda *_, **options: made.append(options["part_size"]))
+    for size in (1, 8 * MIB):
+        with override_settings(AWS_S3_FILE_BUFFER_SIZE=size):
+            S3Storage(**options).open("a", "wb")
+    assert made == [5 * MIB, 8 * MIB]
+
+
+@pytest.mark.parametrize("writer", [[], {"bucket": "other"}, {"client": None}])
+def test_options_that_only_the_storage_sets_are_refused(options: dict[str, Any], writer: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="writer must be a dict"):
+        S3Storage(**options, writer=writer)
+
+
+def test_what_s3_refuses_is_an_error_of_ours() -> None:
+    storage = S3Storage(bucket_name=BUCKET, region_name=REGION, access_key=KEY_ID, secret_key=SECRET)
+    memory = MemoryS3(BUCKET)
+    memory.attach(storage.connection.meta.client)
+    memory.refuse("PutObject", "AccessDenied")
+    with pytest.raises(AccessDeniedError):
+        storage.save("a", ContentFile(b"12345"))
+    assert memory.objects == {}
+
+
+@pytest.fixture
+def default(options: dict[str, Any]) -> Iterator[None]:
+    """The storage is that of the project."""
+    with override_settings(
+        STORAGES={
+            "default": {"BACKEND": "s3writer.django.storage.S3Storage", "OPTIONS": options},
+            "staticfiles": {"BACKEND": "s3writer.django.storage.S3ManifestStaticStorage", "OPTIONS": options},
+        }
+    ):
+        yield
+
+
+@pytest.mark.usefixtures("default")
+def test_it_is_the_default_storage(client: Any) -> None:
+    name = default_storage.save("a.txt", ContentFile(b"12345"))
+    assert content(client, f"{default_storage.location}/{name}") == b"12345"
+    assert default_storage.listdir("") == ([], ["a.txt"])
+    default_storage.delete(name)
+    assert not default_storage.exists(name)
+
+
+@pytest.mark.usefixtures("default")
+def test_a_file_field_stores_replaces_and_deletes_its_file(client: Any) -> None:
+    with isolate_apps("tests.library"):
+
+        class Document(models.Model):
+            file = models.FileField(upload_to="documents")
+
+            class Meta:
+                app_label = "library"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Document)
+    try:
+        document = Document.objects.create(file=ContentFile(b"first", "a.txt"))
+        found = Document.objects.get(pk=document.pk)
+        with found.file.open() as file:
+            assert (found.file.name, file.read()) == ("documents/a.txt", b"first")
+        found = Document.objects.get(pk=document.pk)
+        with pytest.raises(Boom), found.file.open("wb") as file:
+            file.write(b"half")
+            raise Boom
+        assert content(client, f"{default_storage.location}/documents/a.txt") == b"first"
+        with Document.objects.get(pk=document.pk).file.open("wb") as file:
+            file.write(b"second")
+        assert content(client, f"{default_storage.location}/documents/a.txt") == b"second"
+        found.file.delete()
+        assert content(client, f"{default_storage.location}/documents/a.txt") is None
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Document)
+
+
+@pytest.mark.usefixtures("default")
+@pytest.mark.parametrize("kind", ["S3StaticStorage", "S3ManifestStaticStorage"])
+def test_collectstatic_puts_static_files_there(options: dict[str, Any], client: Any, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "site.css").write_text("body { background: url(dot.png) }")
+    (tmp_path / "dot.png").write_bytes(data(6 * MIB))
+    backend = {"BACKEND": f"s3writer.django.storage.{kind}", "OPTIONS": options}
+    with override_settings(
+        INSTALLED_APPS=["django.contrib.staticfiles", "tests.library", "s3writer.django"],
+        STATICFILES_DIRS=[tmp_path],
+        STATIC_URL="/static/",
+        STORAGES={"staticfiles": backend},
+    ):
+        call_command(collectstatic.Command(), interactive=False, verbosity=0)
+        call_command(collectstatic.Command(), interactive=False, verbosity=0)
+    place = options["location"]
+    assert content(client, f"{place}/dot.png") == data(6 * MIB)
+    names = {found["Key"] for found in client.list_objects_v2(Bucket=BUCKET, Prefix=place)["Contents"]}
+    assert f"{place}/site.css" in names
+    assert (f"{place}/staticfiles.json" in names) == (kind == "S3ManifestStaticStorage")
