@@ -30,6 +30,7 @@ from django.urls import path
 from s3writer import AbortedError, AccessDeniedError, PendingUpload
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
+from s3writer.django.options import writer_options
 from s3writer.django.uploads import S3UploadedFile, S3UploadHandler
 from s3writer.testing import MemoryS3
 from tests.conftest import join_aborts
@@ -427,6 +428,12 @@ def test_a_refused_commit_leaves_nothing_at_the_end_of_the_request(memory: Memor
 def test_a_wrong_setting_is_named(setting: dict[str, Any], message: str) -> None:
     with override_settings(S3WRITER=setting), pytest.raises(ImproperlyConfigured, match=message):
         post(publishing)
+
+
+def test_dumps_do_not_get_the_options_of_uploads() -> None:
+    with override_settings(S3WRITER={"max_concurrency": 2, "uploads": {"bucket": BUCKET, "max_concurrency": 3}}):
+        assert writer_options() == {"max_concurrency": 2}
+        assert S3UploadHandler(None).options["max_concurrency"] == 3
 
 
 def body_of(*files: bytes, boundary: bytes = b"edge") -> bytes:

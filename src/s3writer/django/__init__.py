@@ -1,5 +1,5 @@
-"""A Django application: ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk. Beside it there are an upload
-handler in ``uploads``, and a storage in ``storage``.
+"""A Django application: ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk. Beside it there are
+``uploads``, a handler for files of a form, and ``storage``.
 
 Put ``"s3writer.django"`` into ``INSTALLED_APPS``. The setting ``S3WRITER`` may hold options of `MultipartUploadWriter`
 that all dumps get, such as ``{"ServerSideEncryption": "aws:kms"}``; its ``"client"``, if there is one, is the dotted
