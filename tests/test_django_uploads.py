@@ -231,6 +231,19 @@ def test_a_longer_transaction_that_is_rolled_back_removes_the_file(client: Any, 
     assert (content(client, f"{folder}/photo"), uploads(client, f"{folder}/photo")) == (None, [])
 
 
+def test_a_file_is_removed_from_the_store_that_has_it() -> None:
+    own = {"bucket": BUCKET, "key": f"{__name__}.keep"}
+    with override_settings(S3WRITER={"uploads": own}), pytest.raises(Boom), transaction.atomic():
+        with MemoryS3(BUCKET) as memory:
+            assert post(publishing).status_code == 200
+        Now.seen = []
+        assert len(memory.unfinished) == 1
+        raise Boom
+    gc.collect()
+    join_aborts()
+    assert (memory.objects, memory.unfinished) == ({}, [])
+
+
 def test_a_detached_file_can_be_committed_after_the_request(client: Any, folder: str) -> None:
     def detaching(request: Any) -> HttpResponse:
         (file,) = form_of(request).files.values()

@@ -29,6 +29,7 @@ from django.utils.module_loading import import_string
 
 from s3writer import MultipartUploadWriter, PendingUpload, S3WriterError, UploadResult
 from s3writer._log import facts, warn
+from s3writer._s3.client import chosen
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
 from s3writer.django.options import upload_options
@@ -100,9 +101,8 @@ class S3UploadHandler(FileUploadHandler):
             return
         if describe is not None:
             writing |= describe(self)
-        self._secrets = {
-            name: value for name, value in writing.items() if name == "client" or name.startswith("SSECustomer")
-        }
+        self._secrets = {name: value for name, value in writing.items() if name.startswith("SSECustomer")}
+        self._secrets["client"] = chosen(writing.get("client"))
         self._writer = MultipartUploadWriter(bucket, key, encoding=None, **writing)
         raise StopFutureHandlers
 
