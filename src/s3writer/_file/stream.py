@@ -73,6 +73,8 @@ class UploadStream(WriteOnly):
         self._room: int = room_for_fast(ROOM_BYTES)
         upload.pipeline.jobs.alarm = _alarm(weakref.ref(self))
         self._upload: Upload = upload
+        #: What `close` does with the rest of the bytes, unless it aborts.
+        self._end_well: Callable[[Part], object] = upload.commit
         _streams.add(self)
 
     def write(self, data: "ReadableBuffer | str", /) -> int:
@@ -172,7 +174,7 @@ class UploadStream(WriteOnly):
                 self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is not published")
             self._mark_closed()
         elif exception is None or not self._rule.counts(exception):
-            self._finish(self._upload.commit)
+            self._finish(self._end_well)
         elif self._upload.is_ours:
             self._finish(lambda _: give_up(self._upload, exception), takes_rest=False)
         else:

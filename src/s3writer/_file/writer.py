@@ -205,14 +205,13 @@ class MultipartUploadWriter(UploadStream):
         Raises as `close` does, and ValueError if closed.
         """
         self.check_open()
-
-        def prepare(rest: Part) -> PendingUpload:
-            parts = self._upload.prepare(rest)
-            return pending_of(self._upload.calls, str(self._upload.pipeline.upload_id), parts)
-
-        if (pending := self._finish(prepare)) is None:
+        if (pending := self._finish(self._prepared)) is None:
             raise ValueError(f"{self._name} was closed by another thread")
         return pending
+
+    def _prepared(self, rest: Part) -> PendingUpload:
+        parts = self._upload.prepare(rest)
+        return pending_of(self._upload.calls, str(self._upload.pipeline.upload_id), parts)
 
     def abort(self) -> None:
         """Close without publishing, and remove the upload. Does nothing if the writer is closed.

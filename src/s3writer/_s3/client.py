@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from s3writer._fork import in_each_child
@@ -52,7 +52,6 @@ def default_client(endpoint_url: str | None = None) -> Any:
     The first call may name an endpoint, to be used instead of the environment's.
     """
     import boto3
-    from botocore.config import Config
 
     with _lock:
         if boto3.DEFAULT_SESSION is None:
@@ -60,10 +59,20 @@ def default_client(endpoint_url: str | None = None) -> Any:
         session = boto3.DEFAULT_SESSION
         if session not in _made:
             _made.clear()
-            client = session.client("s3", endpoint_url=endpoint_url, config=Config(**CONFIG))
-            client.meta.events.register("request-created.s3.UploadPart", send_at_once)
-            _made[session] = client
+            _made[session] = tuned(session, {}, endpoint_url=endpoint_url)
         return _made[session]
+
+
+def tuned(session: Any, config: Mapping[str, Any], **arguments: Any) -> Any:
+    """An S3 client of ``session`` that is like the default client. ``config`` are settings of botocore's Config that
+    replace the default client's, ``arguments`` those of boto3's ``Session.client``.
+    """
+    from botocore.config import Config
+
+    settings = {**CONFIG, **config, "s3": {**CONFIG["s3"], **(config.get("s3") or {})}}
+    client = session.client("s3", config=Config(**settings), **arguments)
+    client.meta.events.register("request-created.s3.UploadPart", send_at_once)
+    return client
 
 
 def client_of(recipe: Callable[[], Any] | None) -> Any:

@@ -1,0 +1,41 @@
+"""The store is that of `tests/test_fsspec.py`; its address is in the environment variable S3W_ENDPOINT."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import fsspec
+import pytest
+
+OPTIONS = {"key": "test-key-id", "secret": "test-secret-key", "endpoint_url": os.environ["S3W_ENDPOINT"]}
+BUCKET = "s3w-bucket"
+
+
+@pytest.fixture(scope="session")
+def client() -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=OPTIONS["endpoint_url"],
+        aws_access_key_id=OPTIONS["key"],
+        aws_secret_access_key=OPTIONS["secret"],
+        region_name="us-east-1",
+    )
+
+
+@pytest.fixture
+def bucket(client: Any) -> Iterator[str]:
+    """An empty bucket, in which a test may leave objects, but no unfinished upload."""
+    client.create_bucket(Bucket=BUCKET)
+    yield BUCKET
+    assert client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for found in page.get("Contents", []):
+            client.delete_object(Bucket=BUCKET, Key=found["Key"])
+    client.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def fs(bucket: str) -> Any:
+    """A file system that no other test uses."""
+    return fsspec.filesystem("s3w", skip_instance_cache=True, **OPTIONS)
