@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def modules() -> Iterator[ModuleType]:
-    """All modules of the package, but for those that need Django to be set up."""
-    for found in pkgutil.walk_packages(s3writer.__path__, "s3writer."):
-        if not found.name.startswith("s3writer.django") and found.name != "s3writer.__main__":
+    """All modules of the package, but for those that need Django to be set up, or s3fs."""
+    for found in pkgutil.walk_packages(s3writer.__path__, "s3writer.", onerror=lambda _: None):
+        if not found.name.startswith(("s3writer.django", "s3writer.fsspec")) and found.name != "s3writer.__main__":
             yield importlib.import_module(found.name)
 
 

@@ -8,7 +8,18 @@ import pytest
 
 import s3writer
 
-SLOW = ["awscrt", "boto3", "botocore", "click", "django", "importlib.metadata", "rich", "urllib3", "zstandard"]
+SLOW = [
+    "awscrt",
+    "boto3",
+    "botocore",
+    "click",
+    "django",
+    "fsspec",
+    "importlib.metadata",
+    "rich",
+    "urllib3",
+    "zstandard",
+]
 
 
 def test_importing_brings_nothing_that_takes_long() -> None:

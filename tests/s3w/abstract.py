@@ -1,4 +1,4 @@
-"""What every file system of fsspec does: fsspec's own tests."""
+"""What every file system of fsspec does: fsspec's own tests of all that writes."""
 
 from typing import Any
 
@@ -25,14 +25,6 @@ class Fixtures(abstract.AbstractFixtures):
     @pytest.fixture
     def supports_empty_directories(self) -> bool:
         return False
-
-
-class TestCopy(abstract.AbstractCopyTests, Fixtures):
-    pass
-
-
-class TestGet(abstract.AbstractGetTests, Fixtures):
-    pass
 
 
 class TestOpen(abstract.AbstractOpenTests, Fixtures):

@@ -105,7 +105,8 @@ class S3WriterFileSystem(S3FileSystem):
         if client is not None and "client" not in self.writer and not self._wants_no_checksums():
             chosen["checksum"] = best().name
         model = (client or clients.chosen(None)).meta.service_model
-        known = {name for each in ON_OBJECTS for name in model.operation_model(each.name).input_shape.members}
+        writing = (model.operation_model(each.name).input_shape.members for each in ON_OBJECTS if each.writes)
+        known = set().union(*writing)
         chosen |= {name: value for name, value in self.s3_additional_kwargs.items() if name in known}
         if acl := acl or self.s3_additional_kwargs.get("acl"):
             chosen["ACL"] = acl
