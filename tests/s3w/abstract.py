@@ -2,17 +2,14 @@
 
 from typing import Any
 
-import fsspec
 import pytest
 from fsspec.tests import abstract
-
-from tests.s3w.conftest import OPTIONS
 
 
 class Fixtures(abstract.AbstractFixtures):
     @pytest.fixture
-    def fs(self) -> Any:
-        return fsspec.filesystem("s3w", **OPTIONS)
+    def fs(self, fs: Any) -> Any:
+        return fs
 
     @pytest.fixture
     def fs_join(self) -> Any:

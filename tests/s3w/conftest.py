@@ -37,5 +37,7 @@ def bucket(client: Any) -> Iterator[str]:
 
 @pytest.fixture
 def fs(bucket: str) -> Any:
-    """A file system that no other test uses."""
-    return fsspec.filesystem("s3w", skip_instance_cache=True, **OPTIONS)
+    """The file system that fsspec makes of these options, and remembers."""
+    remembered = fsspec.filesystem("s3w", **OPTIONS)
+    remembered.invalidate_cache()
+    return remembered

@@ -367,6 +367,21 @@ def test_a_file_without_autocommit_is_published_by_its_commit(fs: Any, client: A
     assert keys(client, bucket) == []
     assert stream.commit().size == 5
     assert keys(client, bucket) == ["key"]
+    still_open = fs.open(f"{bucket}/open", "wb", autocommit=False)
+    still_open.write(b"1234567")
+    assert still_open.commit().size == 7
+    assert keys(client, bucket) == ["key", "open"]
+
+
+def test_a_transaction_that_is_given_up_leaves_nothing(fs: Any, client: Any, bucket: str) -> None:
+    transaction = fs.start_transaction()
+    fs.pipe_file(f"{bucket}/key", b"12345")
+    transaction.complete(commit=False)
+    assert keys(client, bucket) == []
+    fs.start_transaction()
+    fs.pipe_file(f"{bucket}/key", b"12345")
+    fs.end_transaction()
+    assert keys(client, bucket) == ["key"]
 
 
 def test_a_transaction_commits_with_the_customer_s_key() -> None:

@@ -167,6 +167,7 @@ def test_dask_writes_an_object_for_each_partition(frame: Any, client: Any, bucke
         assert "key-1.csv" not in keys(client, bucket)
         with pytest.raises(OSError, match="does not append"):
             parts.to_csv(f"{url}.csv", single_file=True, storage_options=OPTIONS)
+        assert "key.csv" in keys(client, bucket)
 
 
 def test_xarray_writes_a_zarr_store(url: str) -> None:
