@@ -17,6 +17,7 @@ SLOW = [
     "fsspec",
     "importlib.metadata",
     "rich",
+    "s3fs",
     "urllib3",
     "zstandard",
 ]
