@@ -54,6 +54,9 @@ class Reference(griffe.Extension):
 
 def constant(func: griffe.Function, name: str) -> int | None:
     """The number that the function's module calls by this name."""
-    module = importlib.import_module(func.module.path)
+    try:
+        module = importlib.import_module(func.module.path)
+    except ImportError:  # of a package that only an edge needs, and that is not installed here
+        return None
     value = getattr(module, name, None)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import s3writer
+from s3writer._s3.operations import PUT
 from s3writer.fsspec import DeferredFile, PublishedFile, S3WriterFileSystem
 from s3writer.testing import MemoryS3
 from tests.s3w.conftest import OPTIONS
@@ -168,6 +169,14 @@ def test_options_reach_the_writer_and_s3(bucket: str, client: Any) -> None:
     assert head["Metadata"]["by"] == "s3w"
     with pytest.raises(TypeError, match="did you mean max_memory"):
         fs.open(f"{bucket}/key", "wb", max_memroy=1)
+
+
+@pytest.mark.parametrize(("of_all", "of_one", "sent"), [(True, None, True), (True, False, False), (False, True, True)])
+def test_who_pays_is_said_for_all_files_or_for_one(of_all: bool, of_one: bool | None, sent: bool) -> None:
+    with MemoryS3("bucket"):
+        stream = S3WriterFileSystem(requester_pays=of_all).open("bucket/key", "wb", requester_pays=of_one)
+        stream.abort()
+    assert stream._upload.calls.arguments.of(PUT) == ({"RequestPayer": "requester"} if sent else {})
 
 
 def test_the_writers_client_has_the_credentials_and_the_settings_of_s3fs() -> None:

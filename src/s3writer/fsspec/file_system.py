@@ -99,10 +99,11 @@ class S3WriterFileSystem(S3FileSystem):
         """The writer's options: those of the file system, and then those of one file."""
         if self.anon:
             raise ValueError("anon=True can't write: give credentials to s3w, or let it find some")
-        client = self.writer.get("client") or self._client()
+        own_client = given.get("client") or self.writer.get("client")
+        client = own_client or self._client()
         payer, acl = given.pop("requester_pays", None), given.pop("acl", None)
         chosen: dict[str, Any] = {"encoding": None, "client": client}
-        if client is not None and "client" not in self.writer and not self._wants_no_checksums():
+        if client is not None and own_client is None and not self._wants_no_checksums():
             chosen["checksum"] = best().name
         model = (client or clients.chosen(None)).meta.service_model
         writing = (model.operation_model(each.name).input_shape.members for each in ON_OBJECTS if each.writes)
@@ -110,7 +111,9 @@ class S3WriterFileSystem(S3FileSystem):
         chosen |= {name: value for name, value in self.s3_additional_kwargs.items() if name in known}
         if acl := acl or self.s3_additional_kwargs.get("acl"):
             chosen["ACL"] = acl
-        if self.requester_pays if payer is None else payer:
+        if payer is None:
+            chosen |= self.req_kw
+        elif payer:
             chosen["RequestPayer"] = "requester"
         chosen |= self.writer | given
         return {**chosen, "exclusive": "x" in mode or chosen.get("exclusive", False)}
