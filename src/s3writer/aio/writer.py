@@ -69,6 +69,8 @@ class AsyncWriter:
         self._calls: deque[Future[None]] = deque()
         #: What a thread does for the running call.
         self._work: Future[Any] | None = None
+        #: What a thread does after a cancellation: it gives the upload up.
+        self._ending: Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._neighbours = _writers.setdefault(self._loop, weakref.WeakSet())
         self._neighbours.add(self)
@@ -226,7 +228,7 @@ class AsyncWriter:
         """
         if not self._calls and self.closed:
             return
-        if not self._calls and self._work is not None and not self._work.done():
+        if not self._calls and any(future and not future.done() for future in (self._work, self._ending)):
             self._tell(exception)  # a thread goes on with a cancelled call, and nobody waits for it
             return
         ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
@@ -281,7 +283,7 @@ class AsyncWriter:
                 if waits and self._work is not None and not self._work.done():
                     await asyncio.wait([self._work], timeout=PATIENCE_SECONDS)
             finally:
-                ended = start(end)
+                ended = self._ending = start(end)
             await asyncio.wait([ended], timeout=PATIENCE_SECONDS if waits else 0)
         except CancelledError as again:
             self._tell(again)
