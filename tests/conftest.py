@@ -24,6 +24,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("s3writer")
 
 
+#: They need s3fs, and run in its environment: `test_fsspec`.
+collect_ignore = ["s3w"]
+
 Started = TypeVar("Started")
 
 

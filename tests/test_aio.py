@@ -636,6 +636,67 @@ def test_an_upload_that_is_resumed_is_kept_if_the_task_is_cancelled_meanwhile(cl
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+def test_a_task_that_is_cancelled_while_its_writer_can_not_be_made_is_cancelled() -> None:
+    def make() -> MultipartUploadWriter:
+        time.sleep(0.3)
+        raise Boom
+
+    async def main() -> None:
+        task = asyncio.create_task(aio.wrap(make)._open())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+
+
+def test_what_could_not_be_removed_after_a_cancellation_is_named(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_prepared, prepare = threading.Event(), MultipartUploadWriter.prepare
+
+    def prepare_slowly(writer: MultipartUploadWriter) -> PendingUpload:
+        pending = prepare(writer)
+        is_prepared.set()
+        time.sleep(0.3)
+        return pending
+
+    async def write() -> None:
+        async with opened(client, key) as stream:
+            await stream.write(PAYLOAD)
+            await stream.prepare()
+
+    async def main() -> list[str]:
+        return await cancel_when(asyncio.create_task(write()), is_prepared)
+
+    monkeypatch.setattr(MultipartUploadWriter, "prepare", prepare_slowly)
+    wire = Wire(client)
+    wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
+    notes = run(main())
+    (upload_id,) = uploads(client, key)
+    assert [note for note in notes if upload_id in note and "could not be aborted" in note]
+    wire.on("AbortMultipartUpload", lambda _: None)
+    client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_running_out_of_memory_in_a_short_write_gives_the_upload_up(client: Any, key: str) -> None:
+    def run_out(_: object) -> int:
+        raise MemoryError
+
+    async def write() -> None:
+        async with await opened(client, key) as stream:
+            stream._writer._put = run_out
+            with pytest.raises(MemoryError):
+                await stream.write(b"short")
+            with pytest.raises(NotCommittedError):
+                await stream.write(b"short")
+
+    with contextlib.suppress(NotCommittedError):
+        run(write())
+    assert content(client, key) is None
+
+
 def test_a_loop_that_ends_with_writers_open_publishes_nothing(client: Any, key: str) -> None:
     async def main() -> None:
         stream = await opened(client, key)

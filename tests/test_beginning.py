@@ -7,6 +7,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from s3writer import AbortedError, AccessDeniedError, ConnectionFailedError
+from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, Store
 from tests.wire import Action, Wire, delay, refuse
@@ -165,19 +166,21 @@ def test_what_lost_the_upload_is_raised_and_tells_of_it_once(client: Any, key: s
     assert remove_lost(client, key) == 1
 
 
-def test_an_upload_that_was_given_up_in_the_instant_before_it_began_is_removed(
-    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("comes_first", ["the end", "the beginning"])
+def test_an_upload_that_was_given_up_in_the_instant_in_which_it_began_is_removed(
+    client: Any, key: str, comes_first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, stream = Wire(client), writer(client, key)
     beginning = stream._upload.pipeline.beginning
     start = beginning.start
 
     def give_up_and_start() -> None:
-        stream._upload.abandon()
-        start()
+        for act in (stream._upload.abandon, start) if comes_first == "the end" else (start, stream._upload.abandon):
+            act()
 
     monkeypatch.setattr(beginning, "start", give_up_and_start)
+    wire.on("CreateMultipartUpload", delay(0.2))
     with pytest.raises(AbortedError):
         stream.write(data(6 * MIB))
-    assert wire.sent[0] == "CreateMultipartUpload"
+    join_aborts()
     assert uploads(client, key) == []

@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import logging
 import lzma
 import os
 import pty
@@ -27,7 +28,7 @@ import zstandard
 
 from s3writer._file.bar import Bar
 from s3writer._s3.checksums import algorithms
-from s3writer.cli import run
+from s3writer.cli import endings, run, sources
 from s3writer.cli.parameters import Age, Pair, Size, Url
 from s3writer.cli.sources import produced
 from tests.helpers import MIB, content, data, uploads, writer
@@ -651,6 +652,9 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
     assert call(environment, "sweep", at(key), "--older-than", "0s", given=b"y\n")[0] == 0
     assert listed(environment, key) == []
     client.create_multipart_upload(Bucket=BUCKET, Key=key)
+    assert call(environment, "sweep", at(key), "--older-than", "0s", "--yes")[0] == 0
+    assert listed(environment, key) == []
+    client.create_multipart_upload(Bucket=BUCKET, Key=key)
     code, shown = on_a_terminal(environment, "sweep", at(key), "--older-than", "0s", given=b"y\n")
     assert (code, "Abort 1 upload?" in shown, shown.endswith("1 upload aborted\r\n")) == (0, True, True)
     assert uploads(client, key) == []
@@ -1123,3 +1127,18 @@ def test_a_bar_leaves_standard_output_to_what_was_asked_for(client: Any, key: st
     with writer(client, key) as stream, bar.shown():
         bar.follow(stream)
         assert sys.stdout is before
+
+
+def test_each_line_of_a_command_is_told_once(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    for ending, last in ((b"", ["the last, not ended"]), (b"\n", ["the last, not ended"])):
+        told: list[str] = []
+        lines.write_bytes(b"one\r\nstate 1\rstate 2\nthe last, not ended" + ending)
+        sources._tell_lines(os.open(lines, os.O_RDONLY), told.append)
+        assert told == ["one", "state 2", *last]
+
+
+def test_a_warning_that_is_not_about_a_kept_upload_has_no_way_to_resume() -> None:
+    warnings = endings.Warnings()
+    warnings.emit(logging.LogRecord("s3writer", logging.WARNING, "", 0, "a warning", (), None))
+    assert (warnings.messages, warnings.kept) == (["a warning"], {})

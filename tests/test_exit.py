@@ -56,6 +56,7 @@ def refuse_threads():
 streams = [s3writer.MultipartUploadWriter("bucket", name, client=s3.client) for name in ("one", "two", "three")]
 for stream in streams:
     stream.write(bytes(5 * 1024**2 + 1))
+    assert stream._upload.pipeline.beginning.wait(30)
 begun = [upload["UploadId"] for upload in s3.client.list_multipart_uploads(Bucket="bucket")["Uploads"]]
 if refuses_threads:
     atexit.register(refuse_threads)

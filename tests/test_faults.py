@@ -339,9 +339,9 @@ def write_while_starts_are_interrupted(kind: type[BaseException], *, only_of_par
         stream = writer(s3.client, f"{nth}")
         error = kind("the time is up")
 
-        def is_place(frame: FrameType, called: object, before: int = before) -> bool:
-            has_begun = "CreateMultipartUpload" in wire.sent[before:]
-            return (has_begun or not only_of_parts) and is_in_a_start(frame, called)
+        def is_place(frame: FrameType, called: object, stream: MultipartUploadWriter = stream) -> bool:
+            is_of_a_part = stream._upload.pipeline.jobs.running > 0
+            return (is_of_a_part or not only_of_parts) and is_in_a_start(frame, called)
 
         raised: BaseException | None = None
         with logged():

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from s3writer import AccessDeniedError, MultipartUploadWriter, NotCommittedError
+from s3writer._upload import heap
 from s3writer._upload.plan import MIB
 from tests.helpers import content, data, uploads, writer
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
@@ -197,3 +198,11 @@ def test_large_writes_of_ever_other_lengths_are_not_held(client: Any, key: str) 
         del payload
         assert [sys.getrefcount(payload) for payload in payloads] == before
     assert content(client, key) == b"".join(payloads)
+
+
+def test_where_the_c_library_keeps_no_memory_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    heap._malloc_trim.cache_clear()
+    heap._give_back()
+    assert heap._malloc_trim() is None
+    heap._malloc_trim.cache_clear()

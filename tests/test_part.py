@@ -167,3 +167,11 @@ def test_a_part_does_not_move_while_it_fills(client: Any, key: str) -> None:
             if stream._intake._part.copied > MIB:
                 assert stream._intake._part._memory.touched == 5 * MIB
     assert content(client, key) == SOURCE[:1000] * (12 * MIB // 1000)
+
+
+def test_bytes_are_copied_into_memory_that_was_used_before() -> None:
+    part = Part()
+    part.put(data(900 * 1024))
+    part._memory.seek(600 * 1024)
+    with memoryview(data(600 * 1024)) as view:
+        assert not part.keep(view)

