@@ -73,9 +73,10 @@ def test_what_is_written_in_pieces_of_any_size_is_published(any_store: Store, ke
         ("a\n", {"newline": ""}, b"a\n"),
         ("Grüße\n", {"encoding": "utf-16"}, "Grüße\n".encode("utf-16")),
         ("Grüße", {"encoding": "ascii", "errors": "replace"}, b"Gr??e"),
+        ("ab" * 100_000, {"encoding": "utf-16-le"}, ("ab" * 100_000).encode("utf-16-le")),
         ("long " * 200_000, {"encoding": "utf-16-le"}, ("long " * 200_000).encode("utf-16-le")),
     ],
-    ids=["utf-8", "line ends", "no line ends", "with a mark", "replaced", "long"],
+    ids=["utf-8", "line ends", "no line ends", "with a mark", "replaced", "too long for the room", "long"],
 )
 def test_text_is_encoded_as_the_built_in_open_does(
     client: Any, key: str, text: str, options: Any, expected: bytes
