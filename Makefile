@@ -18,7 +18,7 @@ NEEDS_s3fs := --group s3fs
 NEEDS_aioboto3 := --group aioboto3
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster picture test check test-newest test-oldest coverage test-wine test-free-threaded soak producers bench bench-segments bench-aio compare servers docs clean
+.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments bench-aio compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,11 +43,8 @@ check: .venv/wheel  ## Format, lint, types, the levels of the house, and the pac
 	$(NEWEST)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(NEWEST)/check-wheel-contents dist/*.whl
 
-test-newest: .venv/wheel .venv-proxy/tools .venv-localstack/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, and faults on the wire.
-	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist loadgroup $(COVERAGE)
-
-coverage:  ## The same tests, a quarter slower, and the lines that none of them reaches.
-	$(MAKE) test-newest COVERAGE="--cov --cov-report=term-missing:skip-covered"
+test-newest: .venv/wheel .venv-proxy/tools .venv-localstack/tools .venv-s3fs/wheel  ## The newest boto3, with awscrt, faults on the wire, and coverage.
+	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing:skip-covered
 
 test-oldest: .venv-oldest/wheel  ## What boto can change, with the oldest that is supported, on two stores, and without awscrt.
 	PATH="$(CURDIR)/$(OLDEST):$$PATH" $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal -k "$(ON_TWO_STORES)" $(FACING_BOTO)

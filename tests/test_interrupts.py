@@ -106,7 +106,7 @@ class TimeLimitError(ValueError, RuntimeError):
 KINDS = [KeyboardInterrupt, TimeLimitError]
 #: As in `make soak`.
 IS_COMPLETE = os.environ.get("S3WRITER_SWEEP") == "all"
-MOST_PLACES = 60
+MOST_PLACES = 120
 INTERRUPTS = pytest.mark.parametrize("kind", KINDS)
 
 Act = Callable[[], object]
