@@ -306,7 +306,7 @@ def test_an_abort_stops_another_task_s_write(
     wire = Wire(client)
     wire.on("UploadPart", delay(0.5))
     wire.on("AbortMultipartUpload", delay(0.5))
-    monkeypatch.setattr("s3writer.aio.writer._MOST_IN_FLIGHT", most_in_flight)
+    monkeypatch.setattr("s3writer.aio.turns._MOST_IN_FLIGHT", most_in_flight)
     assert isinstance(run(write()), NotCommittedError)
     assert content(client, key) is None
     assert uploads(client, key) == []
@@ -380,19 +380,26 @@ async def cancel_when(task: "asyncio.Task[None]", happened: threading.Event) -> 
     return list(getattr(caught.value, "__notes__", []))
 
 
+async def cancel_in(client: Any, call: str, write: Coroutine[Any, Any, None], after: float = 0.0) -> list[str]:
+    """Cancel the task of ``write`` so many seconds after ``call`` has reached the store, which goes on half a second
+    later; the notes of what the task raises.
+    """
+    with stalled(client, call) as stall:
+        task = asyncio.create_task(write)
+        assert await asyncio.to_thread(stall.is_stalled.wait, 30)
+        await asyncio.sleep(after)
+        asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
+        return await cancel_when(task, stall.is_stalled)
+
+
+async def write_whole(client: Any, key: str, payload: bytes = PAYLOAD, **options: Any) -> None:
+    async with opened(client, key, **options) as stream:
+        await stream.write(payload)
+
+
 def test_a_task_that_is_cancelled_in_a_write_publishes_nothing(client: Any, key: str) -> None:
-    async def write() -> None:
-        async with opened(client, key, max_concurrency=1) as stream:
-            await stream.write(PAYLOAD)
-
-    async def main() -> list[str]:
-        with stalled(client, "UploadPart") as stall:
-            task = asyncio.create_task(write())
-            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
-            return await cancel_when(task, stall.is_stalled)
-
     with logged():
-        notes = run(main())
+        notes = run(cancel_in(client, "UploadPart", write_whole(client, key, max_concurrency=1)))
     assert [note for note in notes if "was not published" in note]
     assert content(client, key) is None
     assert uploads(client, key) == []
@@ -404,50 +411,22 @@ def test_a_task_that_is_cancelled_before_its_commit_is_sent_publishes_nothing(cl
             await stream.write(PAYLOAD)
             await stream.commit()
 
-    async def main() -> list[str]:
-        with stalled(client, "UploadPart") as stall:
-            task = asyncio.create_task(write())
-            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
-            assert await asyncio.to_thread(stall.is_stalled.wait, 30)
-            await asyncio.sleep(0.2)
-            return await cancel_when(task, stall.is_stalled)
-
     with logged():
-        notes = run(main())
+        notes = run(cancel_in(client, "UploadPart", write(), after=0.2))
     assert [note for note in notes if "was not published" in note]
     assert content(client, key) is None
     assert uploads(client, key) == []
 
 
 def test_a_task_that_is_cancelled_after_its_commit_was_sent_is_told_what_became_of_it(client: Any, key: str) -> None:
-    async def write() -> None:
-        async with opened(client, key) as stream:
-            await stream.write(PAYLOAD)
-
-    async def main() -> list[str]:
-        with stalled(client, "CompleteMultipartUpload") as stall:
-            task = asyncio.create_task(write())
-            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
-            return await cancel_when(task, stall.is_stalled)
-
-    notes = run(main())
+    notes = run(cancel_in(client, "CompleteMultipartUpload", write_whole(client, key)))
     assert [note for note in notes if "was published" in note]
     assert content(client, key) == PAYLOAD
 
 
 def test_a_task_that_is_cancelled_while_a_small_object_is_sent_is_told_the_truth(client: Any, key: str) -> None:
-    async def write() -> None:
-        async with opened(client, key) as stream:
-            await stream.write(b"small")
-
-    async def main() -> list[str]:
-        with stalled(client, "PutObject") as stall:
-            task = asyncio.create_task(write())
-            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
-            return await cancel_when(task, stall.is_stalled)
-
     with logged():
-        notes = run(main())
+        notes = run(cancel_in(client, "PutObject", write_whole(client, key, b"small")))
     is_there = content(client, key) == b"small"
     assert [note for note in notes if ("was published" if is_there else "not published") in note]
 
@@ -468,25 +447,15 @@ def test_a_commit_whose_answer_does_not_come_is_not_waited_for_after_a_cancellat
             assert not stall.may_go_on.is_set()
         return notes
 
-    monkeypatch.setattr("s3writer.aio.writer.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("s3writer.aio.turns.PATIENCE_SECONDS", 0.1)
     assert [note for note in run(main()) if "is not known" in note]
     join_threads()
     assert content(client, key) == PAYLOAD
 
 
 def test_what_is_cancelled_is_kept_where_failed_uploads_are(client: Any, key: str) -> None:
-    async def write() -> None:
-        async with opened(client, key, on_error="keep", max_concurrency=1) as stream:
-            await stream.write(PAYLOAD)
-
-    async def main() -> list[str]:
-        with stalled(client, "UploadPart") as stall:
-            task = asyncio.create_task(write())
-            asyncio.get_running_loop().call_later(0.5, stall.may_go_on.set)
-            return await cancel_when(task, stall.is_stalled)
-
     with logged():
-        notes = run(main())
+        notes = run(cancel_in(client, "UploadPart", write_whole(client, key, on_error="keep", max_concurrency=1)))
     (upload_id,) = uploads(client, key)
     assert [note for note in notes if "was kept" in note and upload_id in note]
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
@@ -575,29 +544,37 @@ def test_a_task_that_is_cancelled_while_its_writer_is_made_leaves_no_writer(clie
     assert content(client, key) is None
 
 
-@pytest.mark.parametrize("on_error", ["abort", "keep"])
-def test_what_is_prepared_for_a_task_that_is_cancelled_is_removed_or_kept(
-    client: Any, key: str, on_error: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    is_prepared = threading.Event()
-    prepare = MultipartUploadWriter.prepare
+@pytest.fixture
+def is_prepared(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Is set when an upload is prepared, a moment before the call returns."""
+    happened, prepare = threading.Event(), MultipartUploadWriter.prepare
 
     def prepare_slowly(writer: MultipartUploadWriter) -> PendingUpload:
         pending = prepare(writer)
-        is_prepared.set()
+        happened.set()
         time.sleep(0.3)
         return pending
 
+    monkeypatch.setattr(MultipartUploadWriter, "prepare", prepare_slowly)
+    return happened
+
+
+async def cancel_prepared(client: Any, key: str, is_prepared: threading.Event, **options: Any) -> list[str]:
+    """Cancel a task that prepares an upload, once it is prepared; the notes of what the task raises."""
+
     async def write() -> None:
-        async with opened(client, key, on_error=on_error) as stream:
+        async with opened(client, key, **options) as stream:
             await stream.write(PAYLOAD)
             await stream.prepare()
 
-    async def main() -> list[str]:
-        return await cancel_when(asyncio.create_task(write()), is_prepared)
+    return await cancel_when(asyncio.create_task(write()), is_prepared)
 
-    monkeypatch.setattr(MultipartUploadWriter, "prepare", prepare_slowly)
-    notes = run(main())
+
+@pytest.mark.parametrize("on_error", ["abort", "keep"])
+def test_what_is_prepared_for_a_task_that_is_cancelled_is_removed_or_kept(
+    client: Any, key: str, on_error: Any, is_prepared: threading.Event
+) -> None:
+    notes = run(cancel_prepared(client, key, is_prepared, on_error=on_error))
     left = uploads(client, key)
     assert len(left) == (on_error == "keep")
     assert [note for note in notes if (f"{left[0]} of" if left else "was not published") in note]
@@ -653,28 +630,11 @@ def test_a_task_that_is_cancelled_while_its_writer_can_not_be_made_is_cancelled(
 
 
 def test_what_could_not_be_removed_after_a_cancellation_is_named(
-    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+    client: Any, key: str, is_prepared: threading.Event
 ) -> None:
-    is_prepared, prepare = threading.Event(), MultipartUploadWriter.prepare
-
-    def prepare_slowly(writer: MultipartUploadWriter) -> PendingUpload:
-        pending = prepare(writer)
-        is_prepared.set()
-        time.sleep(0.3)
-        return pending
-
-    async def write() -> None:
-        async with opened(client, key) as stream:
-            await stream.write(PAYLOAD)
-            await stream.prepare()
-
-    async def main() -> list[str]:
-        return await cancel_when(asyncio.create_task(write()), is_prepared)
-
-    monkeypatch.setattr(MultipartUploadWriter, "prepare", prepare_slowly)
     wire = Wire(client)
     wire.on("AbortMultipartUpload", refuse(403, "AccessDenied"))
-    notes = run(main())
+    notes = run(cancel_prepared(client, key, is_prepared))
     (upload_id,) = uploads(client, key)
     assert [note for note in notes if upload_id in note and "could not be aborted" in note]
     wire.on("AbortMultipartUpload", lambda _: None)
@@ -890,56 +850,33 @@ def test_a_writer_of_another_loop_is_refused(client: Any, key: str) -> None:
 # The loop
 
 
-@contextlib.asynccontextmanager
-async def ticking(lags: list[float]) -> AsyncIterator[None]:
-    """Notes how late the loop comes to what is to happen each 2 milliseconds."""
-
-    async def tick() -> None:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.002)
-            lags.append(time.perf_counter() - before - 0.002)
-
-    task = asyncio.create_task(tick())
-    yield
-    task.cancel()
+async def let_go(stall: Stall) -> None:
+    """Let the stalled call go on once the loop has come here 20 times meanwhile."""
+    ticks = 0
+    while ticks < 20:
+        await asyncio.sleep(0.01)
+        ticks += stall.is_stalled.is_set()
+    stall.may_go_on.set()
 
 
 @pytest.mark.parametrize("call", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject"])
 def test_the_loop_goes_on_while_the_store_stalls(client: Any, key: str, call: str) -> None:
-    ticks: list[bool] = []
-
     async def main() -> None:
-        async def tick() -> None:
-            while not stall.may_go_on.is_set():
-                await asyncio.sleep(0.01)
-                ticks.append(stall.is_stalled.is_set())
-                if sum(ticks) == 20:
-                    stall.may_go_on.set()
-
         async with opened(client, key, max_concurrency=1) as stream, asyncio.TaskGroup() as group:
-            group.create_task(tick())
+            letting_go = group.create_task(let_go(stall))
             await stream.write(b"small" if call == "PutObject" else PAYLOAD)
             group.create_task(stream.close())
+        assert letting_go.done()
 
     with stalled(client, call) as stall:
         run(main())
-    assert sum(ticks) == 20
+    assert stall.is_stalled.is_set()
 
 
 @pytest.mark.parametrize("ending", ["a part fails", "abort", "an exception"])
 def test_the_loop_goes_on_while_an_upload_is_removed(client: Any, key: str, ending: str) -> None:
-    ticks: list[bool] = []
-
     async def main() -> None:
-        async def tick() -> None:
-            while not stall.may_go_on.is_set():
-                await asyncio.sleep(0.01)
-                ticks.append(stall.is_stalled.is_set())
-                if sum(ticks) == 20:
-                    stall.may_go_on.set()
-
-        ticker = asyncio.create_task(tick())
+        letting_go = asyncio.create_task(let_go(stall))
         with contextlib.suppress(NotCommittedError, Boom):
             async with opened(client, key, max_concurrency=1) as stream:
                 if ending == "a part fails":
@@ -949,13 +886,13 @@ def test_the_loop_goes_on_while_an_upload_is_removed(client: Any, key: str, endi
                     await stream.abort()
                 else:
                     raise Boom
-        await ticker
+        await letting_go
 
     with logged(), stalled(client, "AbortMultipartUpload") as stall:
         if ending == "a part fails":
             Wire(client).on("UploadPart", refuse(403, "AccessDenied"), nth=1)
         run(main())
-    assert sum(ticks) == 20
+    assert stall.is_stalled.is_set()
     assert uploads(client, key) == []
 
 

@@ -49,7 +49,9 @@ def test_the_five_failures_leave_nothing_with_s3writer_and_truncated_objects_wit
     assert half <= (found[KILLED, BOTO3].size or 0) < dump.size
     assert found[REFUSED, BOTO3].size is None
     note = f"s3://{BUCKET}/{key}-8 was not published: its writer was closed while this exception was in flight"
-    assert found[IN_WRAPPER, S3WRITER].error.__notes__ == [note]  # type: ignore[union-attr]
+    error = found[IN_WRAPPER, S3WRITER].error
+    assert error is not None
+    assert error.__notes__ == [note]
 
 
 def test_the_demonstration_sees_what_is_left_in_the_bucket(store: Store, key: str) -> None:

@@ -56,7 +56,9 @@ class Now:
 
     view: View
     store: Any
+    folder: str
     seen: list[S3UploadedFile]
+    has_come: threading.Event
 
 
 def view(request: Any) -> Any:
@@ -67,7 +69,7 @@ def view(request: Any) -> Any:
 async def dropped(request: Any) -> HttpResponse:
     """Take the form, and wait until the client goes away."""
     Now.seen = [request.FILES["photo"]]
-    Now.has_come.set()  # type: ignore[attr-defined]
+    Now.has_come.set()
     await asyncio.sleep(60)
     raise AssertionError("nobody has cancelled it")
 
@@ -94,12 +96,12 @@ def settings_with(**uploads: Any) -> Any:
 
 def keep(handler: Any) -> str:
     """A key of this test's own, which tells the field."""
-    return f"{Now.folder}/{handler.field_name}"  # type: ignore[attr-defined]
+    return f"{Now.folder}/{handler.field_name}"
 
 
 @pytest.fixture
 def settings(store: Store, folder: str) -> Iterator[None]:
-    Now.store, Now.folder, Now.seen = store, folder, []  # type: ignore[attr-defined]
+    Now.store, Now.folder, Now.seen = store, folder, []
     with settings_with():
         yield
     Now.seen = []
@@ -604,8 +606,8 @@ def test_an_uncommitted_file_is_removed_under_asgi_too(client: Any, folder: str)
 
 
 def test_a_request_that_asgi_drops_leaves_nothing_once_it_is_collected(client: Any, folder: str) -> None:
-    Now.has_come = threading.Event()  # type: ignore[attr-defined]
-    assert asyncio.run(over_asgi("/dropped", body_of(data(6 * MIB)), Now.has_come)) == []  # type: ignore[attr-defined]
+    Now.has_come = threading.Event()
+    assert asyncio.run(over_asgi("/dropped", body_of(data(6 * MIB)), Now.has_come)) == []
     Now.seen = []
     gc.collect()
     join_aborts()

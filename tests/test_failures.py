@@ -212,6 +212,7 @@ def test_an_abort_waits_for_parts_in_flight_and_none_lands_after_it(client: Any,
     assert wire.sent.index("AbortMultipartUpload") > max(
         index for index, name in enumerate(wire.sent) if name == "UploadPart"
     )
+    assert stream._upload.pipeline.jobs.running == 0
     assert uploads(client, key) == []
 
 

@@ -536,6 +536,7 @@ def test_a_part_that_is_under_way_when_its_upload_is_kept_never_arrives(client: 
             time.sleep(0.01)
         raise Boom
     assert wire.sent.count("UploadPart") == 2
+    assert stream._upload.pipeline.jobs.running == 0
     [upload_id] = uploads(client, key)
     again = resumed(client, key, upload_id)
     assert again.tell() == 0

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+from dataclasses import dataclass
 from typing import Any, Literal, Unpack, overload
 
 from s3writer._file import compression as stages
@@ -13,6 +14,8 @@ SCHEME = "s3://"
 #: The modes, whatever the order of their letters.
 _BYTES = {"bw", "bx"}
 _TEXT = {"w", "tw", "x", "tx"}
+#: What ``io.TextIOWrapper`` takes as ``newline``.
+_NEWLINES = (None, "", "\n", "\r", "\r\n")
 
 #: ``io.TextIOWrapper`` writes the byte order mark of these encodings to seekable files only, so `open` writes the mark.
 _MARKED = {"utf-16", "utf-32"}
@@ -67,27 +70,55 @@ def open(
     ImportError if a package is missing for a compression.
 
     """
+    writer, text = begin(
+        url, mode, encoding=encoding, errors=errors, newline=newline, compression=compression, options=options
+    )
+    return writer if text is None else _wrapped(writer, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """How the characters of a text file become bytes. The values are those of ``io.TextIOWrapper``."""
+
+    encoding: str
+    errors: str
+    newline: str | None
+
+
+def begin(
+    url: str,
+    mode: str,
+    *,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+    compression: str | None,
+    options: dict[str, Any],
+) -> tuple[MultipartUploadWriter, Text | None]:
+    """The writer that `open` makes, and how text becomes its bytes; None in binary modes. Raises as `open` does."""
     if not isinstance(mode, str):
         raise TypeError(f"mode must be a str, not {type(mode).__name__}")
     letters = "".join(sorted(mode))
     if letters not in _BYTES | _TEXT:
         raise ValueError(f"mode={mode!r} {_why_not(letters)}. Use 'wb' or 'xb' for bytes, 'w' or 'x' for text")
-    is_text = letters in _TEXT
-    if not is_text:
-        if encoding not in ("utf-8", None) or (errors, newline) != (None, None):
-            raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}: use 'w' or 'x'")
-        options["encoding"] = encoding
+    text = None
+    if letters in _TEXT:
+        text = Text(encoding or "utf-8", errors or "strict", newline)
+        "".encode(text.encoding)
+        codecs.lookup_error(text.errors)
+        if newline not in _NEWLINES:
+            raise ValueError(f"newline={newline!r} is unknown: use one of {', '.join(map(repr, _NEWLINES))}")
+    elif encoding not in ("utf-8", None) or (errors, newline) != (None, None):
+        raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}: use 'w' or 'x'")
     else:
-        encoding = encoding or "utf-8"
-        "".encode(encoding)
+        options["encoding"] = encoding
     bucket, key = parsed(url)
-    if compression == "infer" or (compression == "auto" and is_text):
+    if compression == "infer" or (compression == "auto" and text is not None):
         compression = next((how for suffix, how in stages.SUFFIXES.items() if key.lower().endswith(suffix)), None)
     elif compression == "auto":
         compression = None
     options["exclusive"] = "x" in mode or options.get("exclusive", False)
-    writer = _writer(bucket, key, compression, options)
-    return _text(writer, str(encoding), errors, newline) if is_text else writer
+    return _writer(bucket, key, compression, options), text
 
 
 def _writer(bucket: str, key: str, compression: str | None, options: dict[str, Any]) -> MultipartUploadWriter:
@@ -111,13 +142,11 @@ def _why_not(letters: str) -> str:
     return "is unknown"
 
 
-def _text(
-    writer: MultipartUploadWriter, encoding: str, errors: str | None, newline: str | None
-) -> "io.TextIOWrapper[MultipartUploadWriter]":
+def _wrapped(writer: MultipartUploadWriter, how: Text) -> "io.TextIOWrapper[MultipartUploadWriter]":
     try:
-        text = io.TextIOWrapper(writer, encoding, errors, newline, write_through=True)
-        if codecs.lookup(encoding).name in _MARKED:
-            writer.write("".encode(encoding))
+        text = io.TextIOWrapper(writer, how.encoding, how.errors, how.newline, write_through=True)
+        if codecs.lookup(how.encoding).name in _MARKED:
+            writer.write("".encode(how.encoding))
         writer.was_asked = False  # by this wrapper, which holds nothing back
         return text
     except BaseException:

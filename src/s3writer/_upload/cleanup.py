@@ -1,25 +1,23 @@
-"""Gives an upload up: removes it from S3, or keeps it there, and names what may be left.
+"""Gives an upload up: removes it from S3, or keeps it there.
 
 All that give up an upload call this module: a writer, a finaliser, the interpreter's exit, a `PendingUpload`, a sweep.
-
-Before it tries to remove the upload, it adds a note to the propagating error: the upload may be left. Once the upload
-is gone, it drops the note. So the error says the truth even if an interrupt comes in between.
+It tells what may be left before it tries to remove the upload, see `telling`.
 """
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
-from s3writer._errors import NotCommittedError, S3WriterError, add_note, say_first
+from s3writer._errors import NotCommittedError, add_note
 from s3writer._log import log_end, warn
 from s3writer._s3 import faults
-from s3writer._s3.calls import Calls, lost_upload
+from s3writer._s3.calls import Calls
 from s3writer._s3.receipts import Answer
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
 from s3writer._upload.lifecycle import Ending, Facts, Lifecycle, State, decide
 from s3writer._upload.pipeline import Pipeline
+from s3writer._upload.telling import INTERRUPTED, Telling, left_behind
 
 #: How long a writer waits until its upload is removed, even if the server hangs.
 ABORT_SECONDS = 60.0
@@ -30,8 +28,6 @@ LATE_SECONDS = 1.0
 #: If a part arrives after an abort, the upload must be aborted again; S3's API reference, AbortMultipartUpload.
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.2
-
-_INTERRUPTED = "aborting was interrupted"
 
 
 def remove(calls: Calls, upload_id: str, is_sending: Callable[[], object] = bool) -> bool:
@@ -59,26 +55,14 @@ def remove_now(calls: Calls, upload_id: str) -> bool:
     return _wait_for(Job(lambda: remove(calls, upload_id)), calls, lambda: upload_id, None)
 
 
-def left_behind(calls: Calls, upload_id: str | None, reason: str) -> NotCommittedError:
-    """The error for an upload that may be left in S3."""
-    if upload_id is None:
-        return NotCommittedError(lost_upload(calls), *calls.address)
-    return NotCommittedError(
-        f"upload {upload_id} of {calls.url} could not be aborted, S3 stores and bills its parts until it is: {reason}",
-        *calls.address,
-        upload_id,
-    )
-
-
 class Cleanup:
     """Gives one upload up. ``keeps`` says whether an upload that fails stays in S3, to be resumed."""
 
-    def __init__(self, pipeline: Pipeline, lifecycle: Lifecycle, *, keeps: bool) -> None:
-        #: The sentence that names what is left in S3; empty if nothing is.
-        self.told = ""
+    def __init__(self, pipeline: Pipeline, lifecycle: Lifecycle, telling: Telling, *, keeps: bool) -> None:
         self._pipeline = pipeline
         self._lifecycle = lifecycle
-        self._keeps = keeps
+        self._telling = telling
+        self.keeps = keeps
         self._began = time.monotonic()
         self._removal: Job[bool] | None = None
         self._abandonment: Job[None] | None = None
@@ -90,14 +74,14 @@ class Cleanup:
             answer=answer,
             is_multipart=self._pipeline.beginning.has_begun,
             has_token=self._pipeline.calls.token is not None,
-            keeps=self._keeps if keeps is None else keeps,
+            keeps=self.keeps if keeps is None else keeps,
             is_altered=self._pipeline.is_altered,
             may_land=self._pipeline.may_land,
         )
 
     def give_up(self, error: BaseException | None) -> None:
         """Keep or remove the upload, as ``keeps`` says. The propagating ``error`` gets a note of what may be left."""
-        keeps = self._keeps and self._lifecycle.state is not State.ABORTING
+        keeps = self.keeps and self._lifecycle.state is not State.ABORTING
         if keeps and self._pipeline.beginning.wait(STOP_SECONDS) is not None:
             self.keep(error)
         else:
@@ -107,38 +91,36 @@ class Cleanup:
         """Leave the upload in S3. Wait for the parts in flight, so that none arrives while somebody resumes the upload.
         If S3 has received other bytes than were sent, remove the upload instead.
         """
-        self.told = str(self._kept().strerror)
-        strike_out = say_first(error, self.told)
+        strike_out = self._telling.say_first(error, self._telling.kept())
         self._lifecycle.enter(State.KEPT, error)
         self._pipeline.jobs.stop(STOP_SECONDS)
         if decide(self.facts()) is Ending.KEEP:
             self._finish(State.KEPT.value)
-            self._tell_lost(error)
-            self.tell_kept(error)
+            self._telling.tell_lost(error)
+            self._telling.tell_kept(error)
         else:
             strike_out()
             self.remove(error)
 
     def remove(self, error: BaseException | None) -> None:
         """Remove the upload. If it may be left, note that on ``error``; without one, raise `NotCommittedError`."""
-        beginning = self._pipeline.beginning
-        self.told = str(self._left(_INTERRUPTED).strerror) if beginning.has_begun else ""
-        strike_out = say_first(error, self.told)
+        telling = self._telling
+        strike_out: Callable[[], object] = bool
+        if self._pipeline.beginning.has_begun:
+            strike_out = telling.say_first(error, telling.left(INTERRUPTED))
         self._lifecycle.enter(State.ABORTING, error)
         try:
             self.find_out()
         except NotCommittedError as left:
             strike_out()
-            self.told = str(left.strerror)
+            telling.told = str(left.strerror)
             self.end(State.KEPT, error, "left behind")
             if error is None:
                 raise
-            self._tell(error, left)
+            telling.tell(error, left)
             return
         strike_out()
-        self.told = ""
-        self._tell_lost(error)
-        self.end(State.ABORTED, error)
+        self._end_removed(error)
 
     def find_out(self) -> bool:
         """Remove the upload, but don't end yet. Returns whether S3 knew it. `NotCommittedError` if it may be left."""
@@ -155,10 +137,10 @@ class Cleanup:
         if self._abandonment is not None:
             self._abandonment.wait(ABORT_SECONDS)
         elif not self._pipeline.beginning.has_begun or (removal and removal.is_done and removal.error is None):
-            self.end(State.ABORTED, interrupt)
+            self._end_removed(interrupt)
         else:
             self._lifecycle.move(State.KEPT, interrupt)
-            self._tell(interrupt, self._left(_INTERRUPTED))
+            self._telling.tell(interrupt, self._telling.left(INTERRUPTED))
 
     def abandon(self) -> bool:
         """`give_up` in another thread, without waiting; for finalisers. False if no thread can be had.
@@ -175,11 +157,12 @@ class Cleanup:
         """`give_up`, and wait for that, while the thread that owns the upload may be at work on it."""
         job = self._start_abandonment(elsewhere=False)
         if job is not None and not job.wait(ABORT_SECONDS):
-            warn(str(self._left(f"it took more than {ABORT_SECONDS:.0f} seconds").strerror), self._pipeline.facts())
+            left = self._telling.left(f"it took more than {ABORT_SECONDS:.0f} seconds")
+            warn(str(left.strerror), self._pipeline.facts())
 
     def _start_abandonment(self, *, elsewhere: bool) -> Job[None] | None:
         """`give_up_quietly` in a job; None if it could not be started."""
-        keeps = self._keeps and self._pipeline.beginning.has_begun
+        keeps = self.keeps and self._pipeline.beginning.has_begun
         self._lifecycle.enter(State.KEPT if keeps else State.ABORTING, None)
         job = self._abandonment = Job(self.give_up_quietly, "s3writer-abort")
         if not job.start(elsewhere=elsewhere):
@@ -201,10 +184,6 @@ class Cleanup:
         self._lifecycle.move(state, error)
         self._finish(outcome or state.value, parts)
 
-    def tell_kept(self, error: BaseException | None) -> None:
-        """Tell ``error`` and the log that the upload was kept. The record's ``s3_resume`` holds `resume`'s options."""
-        self._tell(error, self._kept(), resume=_resume_options(self._pipeline.calls))
-
     def _remove(self) -> bool:
         """Wait for the parts in flight, and remove the upload. Returns whether S3 knew it. Runs in a job's thread."""
         pipeline, calls = self._pipeline, self._pipeline.calls
@@ -223,6 +202,12 @@ class Cleanup:
             )
         return was_there
 
+    def _end_removed(self, error: BaseException | None) -> None:
+        """End: the upload is gone, unless there is one whose id nobody knows."""
+        self._telling.told = ""
+        self._telling.tell_lost(error)
+        self.end(State.ABORTED, error)
+
     def _finish(self, outcome: str, parts: int | None = None) -> None:
         ledger = self._pipeline.ledger
         self._pipeline.let_go()
@@ -234,44 +219,6 @@ class Cleanup:
             parts=ledger.parts if parts is None else parts,
             began=self._began,
         )
-
-    def _left(self, reason: str) -> NotCommittedError:
-        return left_behind(self._pipeline.calls, self._pipeline.upload_id, reason)
-
-    def _kept(self) -> NotCommittedError:
-        """The error for an upload that was kept. It says how to resume the upload."""
-        calls, upload_id = self._pipeline.calls, self._pipeline.upload_id
-        options = "".join(f", {name}={value!r}" for name, value in _resume_options(calls).items())
-        return NotCommittedError(
-            f"upload {upload_id} to {calls.url} was kept: go on, with the part sizes as before, with "
-            f"MultipartUploadWriter.resume({calls.bucket!r}, {calls.key!r}, {upload_id!r}{options})",
-            *calls.address,
-            upload_id,
-        )
-
-    def _tell_lost(self, error: BaseException | None) -> None:
-        """Tell ``error``, or the log if there is none, of an upload whose id nobody knows."""
-        lost = self._pipeline.beginning.lost
-        if lost and error is not None:
-            add_note(error, lost)
-        elif lost:
-            warn(lost, self._pipeline.facts())
-
-    def _tell(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
-        """Tell ``error`` and the log which upload is left."""
-        self.told = str(left.strerror)
-        if error is not None:
-            add_note(error, self.told)
-        if isinstance(error, S3WriterError) and (error.bucket, error.key) == (left.bucket, left.key):
-            error.upload_id = left.upload_id
-        warn(self.told, self._pipeline.facts(**others))
-
-
-def _resume_options(calls: Calls) -> dict[str, Any]:
-    """The options that `resume` needs for an upload, except secrets."""
-    exclusive = {"exclusive": True} if calls.exclusive else {}
-    checksum = calls.proof.algorithm.name if calls.proof.algorithm else None
-    return {"token": calls.token, "checksum": checksum, **exclusive, **calls.arguments.for_commit()}
 
 
 def _wait_for(removal: Job[bool], calls: Calls, find_id: Callable[[], str | None], timeout: float | None) -> bool:
@@ -289,5 +236,5 @@ def _wait_for(removal: Job[bool], calls: Calls, find_id: Callable[[], str | None
     except NotCommittedError:
         raise
     except BaseException as interrupt:
-        add_note(interrupt, str(left_behind(calls, find_id(), _INTERRUPTED).strerror))
+        add_note(interrupt, str(left_behind(calls, find_id(), INTERRUPTED).strerror))
         raise

@@ -12,7 +12,7 @@ from s3writer._s3.body import watch
 from s3writer._s3.calls import Calls
 from s3writer._s3.receipts import Receipt, UploadResult, bare
 from s3writer._upload import at_exit
-from s3writer._upload.cleanup import Cleanup, left_behind
+from s3writer._upload.cleanup import Cleanup
 from s3writer._upload.commit import Commit
 from s3writer._upload.destination import Destination
 from s3writer._upload.ledger import Ledger
@@ -22,6 +22,7 @@ from s3writer._upload.pace import Pace
 from s3writer._upload.part import Part
 from s3writer._upload.pipeline import Pipeline
 from s3writer._upload.plan import MAX_PARTS, Plan
+from s3writer._upload.telling import Telling
 
 
 class Upload(Destination):
@@ -37,12 +38,17 @@ class Upload(Destination):
         super().__init__(Pipeline(calls, Pace(plan), Ledger(), progress=progress))
         watch(calls.client)
         self.result: UploadResult | None = None
-        self.keeps = keeps
-        self._cleanup = Cleanup(self.pipeline, self.lifecycle, keeps=keeps)
+        self._telling = Telling(self.pipeline)
+        self._cleanup = Cleanup(self.pipeline, self.lifecycle, self._telling, keeps=keeps)
         self._commit: Commit | None = None
         self._facts: Facts | None = None
         #: A finaliser wanted to give the upload up, but no thread could be started.
         self._is_orphan = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether an upload that fails stays in S3."""
+        return self._cleanup.keeps
 
     @property
     def sink(self) -> Pipeline:
@@ -158,7 +164,7 @@ class Upload(Destination):
                 reason = ""
         finally:
             if state is not State.COMMIT_SENT and reason:
-                warn(str(left_behind(self.calls, self.pipeline.upload_id, reason).strerror), self.extra)
+                warn(str(self._telling.left(reason).strerror), self.extra)
             warn(self.told() or f"{self.calls.url} was never closed: it is not published", self.extra)
 
     def _send_rest(self, tail: Part) -> list[Receipt]:
@@ -207,7 +213,7 @@ class Upload(Destination):
             unknown = inquiry.unknown(self._facts)
             unknown.__cause__ = answer.error
             if self._facts.keeps and pipeline.beginning.has_begun:
-                self._cleanup.tell_kept(_first(interrupt, unknown))
+                self._telling.tell_kept(_first(interrupt, unknown))
             self._cleanup.end(State.UNKNOWN, unknown)
             error = _first(interrupt, unknown)
         elif ending is Ending.KEEP:
@@ -232,7 +238,7 @@ class Upload(Destination):
             commit = self._commit
             inquiry = Inquiry(self.calls, self.pipeline.upload_id, commit.size, commit.parts)
             return str(inquiry.unknown(self._cleanup.facts(was_sent=True), "it was interrupted"))
-        return published_all_the_same(self.calls, self.result) if self.result else self._cleanup.told
+        return published_all_the_same(self.calls, self.result) if self.result else self._telling.told
 
 
 def _first(*errors: BaseException | None) -> BaseException | None:

@@ -1,33 +1,28 @@
 """`open` and `wrap`: make a writer in a thread, since boto3 takes a while to be imported."""
 
 import asyncio
-import codecs
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypeVar, Unpack, cast, overload
 
 from s3writer._file import open as files
 from s3writer._file.close_rule import CloseRule
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer.aio.threads import start
-from s3writer.aio.writer import PATIENCE_SECONDS, AsyncTextWriter, AsyncWriter
+from s3writer.aio.turns import PATIENCE_SECONDS
+from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
 from s3writer.options import Compression, WriterOptions
 
-Stream = TypeVar("Stream", bound=AsyncWriter)
-
-_TEXT = {"w", "x", "wt", "xt", "tw", "tx"}
+Stream = TypeVar("Stream", AsyncWriter, AsyncTextWriter)
 
 
 class Opening(Generic[Stream]):
     """A writer to be: ``async with`` it, or ``await`` it. Nothing happens before that."""
 
-    def __init__(
-        self, make: Callable[[], MultipartUploadWriter], wrap: Callable[[MultipartUploadWriter, CloseRule], Stream]
-    ) -> None:
-        self._make = make
-        self._wrap = wrap
+    def __init__(self, begin: Callable[[], tuple[MultipartUploadWriter, files.Text | None]]) -> None:
+        self._begin = begin
         self._stream: Stream | None = None
 
     def __await__(self) -> Generator[Any, None, Stream]:
@@ -46,15 +41,17 @@ class Opening(Generic[Stream]):
 
     async def _open(self) -> Stream:
         rule = CloseRule()
-        future = start(self._make)
+        future = start(self._begin)
         try:
-            return self._wrap(await asyncio.shield(future), rule)
+            writer, text = await asyncio.shield(future)
         except CancelledError as cancelled:
             await asyncio.wait([future])
             if future.exception() is None:  # perhaps a resumed upload, which is kept
-                given_up = partial(future.result().__exit__, CancelledError, cancelled, cancelled.__traceback__)
+                given_up = partial(future.result()[0].__exit__, CancelledError, cancelled, cancelled.__traceback__)
                 await asyncio.wait([start(given_up)], timeout=PATIENCE_SECONDS)
             raise
+        stream = AsyncWriter(writer, rule) if text is None else AsyncTextWriter(writer, rule, text)
+        return cast(Stream, stream)
 
 
 @overload
@@ -90,28 +87,10 @@ def open(
     """Open ``s3://bucket/key`` for writing from coroutines: ``async with`` what this returns, or ``await`` it.
 
     All parameters are those of `s3writer.open`. A binary mode gives an `AsyncWriter`, a text mode an `AsyncTextWriter`.
-    Impossible ones raise as there, most when the writer is entered or awaited.
+    If a parameter is impossible, entering or awaiting raises as `s3writer.open` does.
     """
-    if mode not in _TEXT:
-        options |= {"encoding": encoding, "errors": errors, "newline": newline, "compression": compression}
-        return Opening(lambda: _binary(url, mode, options), AsyncWriter)
-    encoding, errors = encoding or "utf-8", errors or "strict"
-    "".encode(encoding)
-    codecs.lookup_error(errors)
-    if newline not in {None, "", "\n", "\r", "\r\n"}:
-        raise ValueError(f"newline={newline!r} is unknown: use None, '', '\\n', '\\r' or '\\r\\n'")
-    options |= {"encoding": None, "compression": "infer" if compression == "auto" else compression}
-    return Opening(
-        lambda: _binary(url, "xb" if "x" in mode else "wb", options),
-        lambda writer, rule: AsyncTextWriter(writer, rule, encoding, errors, newline),
-    )
-
-
-def _binary(url: str, mode: Any, options: dict[str, Any]) -> MultipartUploadWriter:
-    """`s3writer.open` in a binary mode. It raises if ``mode`` is none."""
-    writer = files.open(url, mode, **options)
-    assert isinstance(writer, MultipartUploadWriter)
-    return writer
+    given: dict[str, Any] = {"encoding": encoding, "errors": errors, "newline": newline, "compression": compression}
+    return Opening(lambda: files.begin(url, mode, **given, options=options))
 
 
 def wrap(make: Callable[[], MultipartUploadWriter]) -> Opening[AsyncWriter]:
@@ -119,4 +98,4 @@ def wrap(make: Callable[[], MultipartUploadWriter]) -> Opening[AsyncWriter]:
 
     Use it for what `open` can't say: ``wrap(lambda: MultipartUploadWriter.resume("bucket", "key", upload_id))``.
     """
-    return Opening(make, AsyncWriter)
+    return Opening(lambda: (make(), None))

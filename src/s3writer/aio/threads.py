@@ -11,15 +11,15 @@ from s3writer._upload.jobs import Job
 
 Result = TypeVar("Result")
 
-#: So many writes of one loop may wait in threads at once. Further writes wait in the loop.
+#: So many calls of one loop may wait in threads at once. Further calls wait in the loop.
 MOST_WAITING = 32
 
-_turns: "weakref.WeakKeyDictionary[AbstractEventLoop, Semaphore]" = weakref.WeakKeyDictionary()
+_semaphores: "weakref.WeakKeyDictionary[AbstractEventLoop, Semaphore]" = weakref.WeakKeyDictionary()
 
 
-def turn() -> Semaphore:
-    """The running loop's semaphore for writes that wait in threads."""
-    return _turns.setdefault(asyncio.get_running_loop(), Semaphore(MOST_WAITING))
+def few_wait() -> Semaphore:
+    """The running loop's semaphore for calls that wait in threads. Those that give an upload up don't need it."""
+    return _semaphores.setdefault(asyncio.get_running_loop(), Semaphore(MOST_WAITING))
 
 
 def start(work: Callable[[], Result]) -> "Future[Result]":
