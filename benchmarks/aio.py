@@ -39,27 +39,33 @@ async def produce(size: int) -> Pieces:
         await asyncio.sleep(0)
 
 
-async def s3writer(endpoint: str, pieces: Pieces, **options: Any) -> None:
-    """s3writer, with equal parts as the others."""
+EQUAL: dict[str, Any] = {
+    "part_size": PART,
+    "max_concurrency": IN_FLIGHT,
+    "max_memory": PART * (IN_FLIGHT + 1),
+    "equal_parts": True,
+}
+
+
+async def _s3writer(endpoint: str, pieces: Pieces, settings: dict[str, Any]) -> None:
     os.environ.update(
         AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID="key-id", AWS_SECRET_ACCESS_KEY="secret", AWS_REGION="us-east-1"
     )
     import s3writer.aio
 
-    equal = {
-        "part_size": PART,
-        "max_concurrency": IN_FLIGHT,
-        "max_memory": PART * (IN_FLIGHT + 1),
-        "equal_parts": True,
-    }
-    async with s3writer.aio.open(f"s3://{BUCKET}/{KEY}", "wb", **(options or equal)) as stream:
+    async with s3writer.aio.open(f"s3://{BUCKET}/{KEY}", "wb", **settings) as stream:
         async for piece in pieces:
             await stream.write(piece)
 
 
+async def s3writer(endpoint: str, pieces: Pieces) -> None:
+    """s3writer, with equal parts as the others."""
+    await _s3writer(endpoint, pieces, EQUAL)
+
+
 async def s3writer_defaults(endpoint: str, pieces: Pieces) -> None:
     """s3writer, with its defaults."""
-    await s3writer(endpoint, pieces, max_memory=None)
+    await _s3writer(endpoint, pieces, {})
 
 
 async def obstore(endpoint: str, pieces: Pieces) -> None:

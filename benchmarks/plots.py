@@ -7,15 +7,14 @@ import matplotlib as mpl
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
+from bench import DEFAULTS, ITS_DEFAULTS
 
 if TYPE_CHECKING:
     from bench import Bench
 
 MIB = 1024**2
-ITS_DEFAULTS = ", its defaults"
 THEMES = {"light": {"text": "#1a1a1a", "bar": "#8a8f98"}, "dark": {"text": "#e6e6e6", "bar": "#9aa0aa"}}
 OURS = "#2a9d8f"
-DEFAULTS = f"s3writer{ITS_DEFAULTS}"
 
 
 def write_page(

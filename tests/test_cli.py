@@ -304,7 +304,7 @@ def test_a_failure_with_keep_is_resumed_by_the_command_that_it_shows(
     command = ["sh", "-c", f"head -c 11000000 {tmp_path / 'input'}; exit 1"]
     code, _, err = call(environment, "put", at(key), "--keep", "--exclusive", "--", *command)
     assert code == 1
-    shown = err.splitlines()[-1].partition("with s3writer ")[2]
+    shown = err.splitlines()[-1].removeprefix("s3writer ")
     assert "--exclusive" in shown
     line = f"{sys.executable} -m s3writer {shown} < {tmp_path / 'input'}"
     subprocess.run(["bash", "-c", line], env=environment, check=True)
@@ -501,6 +501,8 @@ def test_a_failure_with_keep_tells_machines_how_to_go_on(environment: dict[str, 
     code, out, _ = call(environment, "put", at(key), "--keep", "--json", *failing)
     told = json.loads(out)
     assert (code, [told["upload_id"]]) == (1, uploads(client, key))
+    assert told["resume"] in told["notes"][0]
+    assert "MultipartUploadWriter" not in "".join(told["notes"])
     words = shlex.split(told["resume"])
     assert words[:4] == ["s3writer", "resume", at(key), told["upload_id"]]
     assert call(environment, "abort", at(key), told["upload_id"])[0] == 0
@@ -566,9 +568,9 @@ def test_many_open_files_do_no_harm(environment: dict[str, str], client: Any, ke
 def test_a_failure_with_keep_says_how_to_go_on(environment: dict[str, str], client: Any, key: str) -> None:
     script = "import sys; sys.stdout.write('x' * 11 * 1024 ** 2); sys.exit(1)"
     code, _, err = call(environment, "put", at(key), "--keep", "--", sys.executable, "-c", script)
-    assert (code, err.count("\n")) == (1, 2)
+    assert (code, err.count("\n")) == (1, 3)
     [upload_id] = uploads(client, key)
-    assert upload_id in err
+    assert err.splitlines()[-1].startswith(f"s3writer resume {shlex.quote(at(key))} {upload_id} --token ")
     assert call(environment, "abort", at(key), upload_id, "--json")[0] == 0
     assert uploads(client, key) == []
 
@@ -598,6 +600,8 @@ def test_what_was_prepared_can_be_aborted(environment: dict[str, str], client: A
     code, out, err = call(environment, "put", at(key), "--prepare", "-", given=PAYLOAD)
     assert (code, err) == (0, "")
     assert call(environment, "abort", "-", given=out.encode()) == (0, "", "")
+    code, _, err = call(environment, "abort", "-", given=b"{}")
+    assert (code, "standard input was not written by put --prepare" in err) == (2, True)
     assert uploads(client, key) == []
     code, _, err = call(environment, "commit", "-", given=b"{}")
     assert (code, err) == (
@@ -673,6 +677,7 @@ def test_unfinished_uploads_are_shown_and_swept(environment: dict[str, str], cli
         (["put", "s3://bucket/key", "--argument", "encoding=a"], "they begin with a capital"),
         (["put", "s3://bucket/key", "--"], "there is no COMMAND behind --"),
         (["put", "s3://bucket/key", "pg_dump"], "write -- before COMMAND"),
+        (["put", "s3://bucket/key", "-", "pg_dump"], "write -- before COMMAND"),
         (["put", "s3://bucket/key", "pg_dump", "--", "mydb"], "write -- before COMMAND"),
         (["put", "s3://bucket/key", "pg_dump", "-h", "localhost"], "write -- before COMMAND"),
         (["put", "s3://bucket/key", "--gzip", "pg_dump", "-Fc", "mydb"], "write -- before COMMAND"),
@@ -939,7 +944,7 @@ def test_a_checksum_that_needs_a_package_says_which(
     some = {name: algorithms()[name] for name in ("CRC32", "SHA1", "SHA256")}
     monkeypatch.setattr("s3writer.cli.parameters.algorithms", lambda: some)
     code, _, err = call(environment, "put", at(key), "--checksum", "crc32c", given=b"x")
-    said = "'crc32c' is not one of CRC32, SHA1, SHA256, none; it needs awscrt: pip install 's3writer[crt]'"
+    said = "'crc32c' is not one of CRC32, SHA1, SHA256, none (it needs awscrt: pip install 's3writer[crt]')"
     assert (code, said in err) == (2, True)
     assert "[CRC32|SHA1|SHA256|none]" in call(environment, "put", "-h")[1]
 
@@ -1135,10 +1140,30 @@ def test_each_line_of_a_command_is_told_once(tmp_path: Path) -> None:
         told: list[str] = []
         lines.write_bytes(b"one\r\nstate 1\rstate 2\nthe last, not ended" + ending)
         sources._tell_lines(os.open(lines, os.O_RDONLY), told.append)
-        assert told == ["one", "state 2", *last]
+        assert "\n".join(told).split("\n") == ["one", "state 2", *last]
 
 
 def test_a_warning_that_is_not_about_a_kept_upload_has_no_way_to_resume() -> None:
     warnings = endings.Warnings()
     warnings.emit(logging.LogRecord("s3writer", logging.WARNING, "", 0, "a warning", (), None))
     assert (warnings.messages, warnings.kept) == (["a warning"], {})
+
+
+@pytest.mark.parametrize("how_many", [1, 20_000])
+def test_the_last_line_of_a_command_that_failed_is_shown_on_a_terminal(
+    environment: dict[str, str], key: str, how_many: int
+) -> None:
+    script = f"""
+import sys
+sys.stderr.write("a line\\n" * {how_many} + "FATAL: no space left\\n")
+sys.exit(1)
+"""
+    code, shown = on_a_terminal(environment, "put", at(key), "--", sys.executable, "-c", script, given=None)
+    assert code == 1
+    assert "FATAL: no space left" in shown
+
+
+@pytest.mark.parametrize("first", [b"\x1f", b"\x1f\x8b", b""])
+def test_the_first_byte_of_a_format_may_be_its_beginning(first: bytes) -> None:
+    assert sources.begins_as(memoryview(first), "gzip")
+    assert not sources.begins_as(memoryview(b"\x1fx"), "gzip")

@@ -36,6 +36,11 @@ def warn(message: str, extra: Mapping[str, Any]) -> None:
     log(logging.WARNING, "%s", message, extra=extra)
 
 
+def counted(number: int, noun: str) -> str:
+    """``number`` with its noun: 1 upload, 2 uploads."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def log_end(outcome: str, bucket: str, key: str, upload_id: str | None, *, size: int, parts: int, began: float) -> None:
     """The line at INFO that says how an upload ended. ``began`` is a time of ``time.monotonic``."""
     if not logger.isEnabledFor(logging.INFO):

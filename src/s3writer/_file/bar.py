@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from s3writer._file.writer import MultipartUploadWriter
+from s3writer._log import counted
 
 _BAR_COLUMNS = 10
 _IN_S3 = "in S3"
@@ -81,8 +82,7 @@ class Bar:
         for number, task in enumerate(self._progress.tasks):
             notes = self._times() if number == 0 else []
             if self._stream and task.description == _IN_S3:
-                parts = self._stream.parts_in_flight
-                notes.append(f"{parts} {'part' if parts == 1 else 'parts'} in flight")
+                notes.append(f"{counted(self._stream.parts_in_flight, 'part')} in flight")
             self._progress.update(task.id, note=", ".join(notes))
 
     def _times(self) -> list[str]:

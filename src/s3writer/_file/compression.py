@@ -103,6 +103,11 @@ FORMATS: dict[str, Format] = {
 SUFFIXES = {format.suffix: name for name, format in FORMATS.items()}
 
 
+def promised_by(key: str) -> str | None:
+    """The format that the suffix of ``key`` promises; None for any other suffix."""
+    return next((name for suffix, name in SUFFIXES.items() if key.lower().endswith(suffix)), None)
+
+
 def compressor(compression: str) -> Compressor:
     """A new compressor. ValueError for an unknown name, ImportError if the package for it is missing."""
     if compression not in FORMATS:

@@ -114,7 +114,7 @@ def begin(
         options["encoding"] = encoding
     bucket, key = parsed(url)
     if compression == "infer" or (compression == "auto" and text is not None):
-        compression = next((how for suffix, how in stages.SUFFIXES.items() if key.lower().endswith(suffix)), None)
+        compression = stages.promised_by(key)
     elif compression == "auto":
         compression = None
     options["exclusive"] = "x" in mode or options.get("exclusive", False)

@@ -63,10 +63,6 @@ class WriteOnly(io.RawIOBase, BinaryIO):
         """Raise io.UnsupportedOperation, and so do all other ways of reading."""
         raise self._unsupported(_NO_READING)
 
-    def readall(self) -> bytes:
-        """Raise io.UnsupportedOperation."""
-        raise self._unsupported(_NO_READING)
-
     def readinto(self, _buffer: Any, /) -> int:
         """Raise io.UnsupportedOperation."""
         raise self._unsupported(_NO_READING)

@@ -45,8 +45,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: The Python types of S3's arguments, by those of botocore's service model.
 _PYTHON_TYPES = {
     "boolean": "bool",
-    "integer": "int",
-    "long": "int",
+    "integer": "whole number",
+    "long": "whole number",
     "map": "dict of str",
     "string": "str",
     "timestamp": "datetime",

@@ -146,5 +146,11 @@ def named(name: str) -> Algorithm:
     """The algorithm called ``name``. ValueError names those that there are, and the package that may be missing."""
     if algorithm := algorithms().get(name):
         return algorithm
-    hint = " (it needs awscrt: pip install 's3writer[crt]')" if name in {"CRC64NVME", "CRC32C"} else ""
-    raise ValueError(f"checksum={name!r} is not one of {', '.join(sorted(algorithms()))}, 'auto' or None{hint}")
+    raise ValueError(
+        f"checksum={name!r} is not one of {', '.join(sorted(algorithms()))}, 'auto' or None{missing(name)}"
+    )
+
+
+def missing(name: str) -> str:
+    """What an error adds about the package that the algorithm ``name`` needs; empty if it needs none."""
+    return " (it needs awscrt: pip install 's3writer[crt]')" if name in {"CRC64NVME", "CRC32C"} else ""

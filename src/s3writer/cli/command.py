@@ -15,7 +15,7 @@ from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._s3 import client as _client
 from s3writer._s3 import faults as _faults
 from s3writer.cli import signals
-from s3writer.cli.endings import Warnings, echo, in_words, notes, plain, tell_end
+from s3writer.cli.endings import Warnings, echo, notes, plain, tell_end
 from s3writer.pending import PartlyCommittedError
 
 #: The groups of options in a help text.
@@ -74,13 +74,13 @@ def talks_to_s3(function: Callable[..., Any]) -> Callable[..., Any]:
                 error = raised.__cause__ or raised
             if debug:
                 echo(_faults.redacted(traceback.format_exc()), err=True)
-            code = tell_end(error, as_json=as_json, **warnings.kept)
+            code = tell_end(error, warnings, as_json=as_json)
             warnings.messages.extend(notes(error))
         finally:
             logging.getLogger("s3writer").removeHandler(warnings)
         for message in dict.fromkeys(warnings.messages):
             if IN_FLIGHT not in message:
-                echo(f"s3writer: {warnings.in_shell.get(message) or in_words(message)}", err=True)
+                echo(f"s3writer: {warnings.said(message)}", err=True)
         click.get_current_context().exit(code)
 
     options = [

@@ -76,6 +76,10 @@ class Warnings(logging.Handler):
             self.in_shell[message] = _how_to_resume(**kept)
             self.kept = {"upload_id": kept["upload_id"], "resume": shlex.join(_resuming(**kept))}
 
+    def said(self, message: str) -> str:
+        """``message`` as it is told to who uses a shell."""
+        return self.in_shell.get(message) or in_words(message)
+
 
 def echo(text: str, *, err: bool = False) -> None:
     """Say it, if anybody listens: whether somebody does has no part in the outcome."""
@@ -103,8 +107,8 @@ def say(text: str) -> None:
         echo(text, err=True)
 
 
-def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
-    """Tell what went wrong, in a line, and ``others`` to machines; the exit status."""
+def tell_end(error: BaseException, warnings: Warnings, *, as_json: bool) -> int:
+    """Tell what went wrong, in a line, and to machines what was kept, too; the exit status."""
     ending, code = next((ending, code) for kind, ending, code in ENDINGS if isinstance(error, kind))
     if isinstance(error, S3WriterError) and click.get_current_context().info_name in _LOOKING:
         ending, code = "failed", 1
@@ -115,9 +119,9 @@ def tell_end(error: BaseException, *, as_json: bool, **others: str) -> int:
         message = in_words(message)
     if as_json:
         known = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-        added = [in_words(note) for note in notes(error)]
+        added = [warnings.said(note) for note in notes(error)]
         answer = {"outcome": ending, "error": type(error).__name__, "message": message, "notes": added}
-        answer |= known | others
+        answer |= known | warnings.kept
         echo(json.dumps(answer, default=plain))
     echo(f"s3writer: {ending}{': ' if message else ''}{message}", err=True)
     return code
@@ -136,7 +140,8 @@ def notes(error: BaseException) -> list[str]:
 
 def _how_to_resume(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> str:
     return (
-        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on, with the part sizes as before, with "
+        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on with the command below. Add the other options that "
+        "you gave, such as --gzip and --part-size, then -- and COMMAND.\n"
         f"{shlex.join(_resuming(bucket, key, upload_id, resume))}"
     )
 

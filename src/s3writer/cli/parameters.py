@@ -10,7 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from s3writer._file.open import parsed
-from s3writer._s3.checksums import algorithms
+from s3writer._s3.arguments import CUSTOMER_KEY_BYTES
+from s3writer._s3.checksums import algorithms, missing
 
 if TYPE_CHECKING:
     Parameter = click.ParamType
@@ -26,8 +27,6 @@ else:
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
 _AGE = re.compile(r"(\d+)([smhdw])")
 _SLASHES_BEFORE_BUCKET = 2
-_CUSTOMER_KEY_BYTES = 32
-_NEED_AWSCRT = {"CRC32C", "CRC64NVME"}
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -113,8 +112,7 @@ class Checksum(Parameter[str]):
         """The name as S3 writes it."""
         named = {name.lower(): name for name in self.choices()}
         if value.lower() not in named:
-            hint = "; it needs awscrt: pip install 's3writer[crt]'" if value.upper() in _NEED_AWSCRT else ""
-            self.fail(f"{value!r} is not one of {', '.join(self.choices())}{hint}", param, ctx)
+            self.fail(f"{value!r} is not one of {', '.join(self.choices())}{missing(value.upper())}", param, ctx)
         return named[value.lower()]
 
 
@@ -128,6 +126,6 @@ def customer_key(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     key = path.read_bytes()
-    if len(key) != _CUSTOMER_KEY_BYTES:
-        raise ValueError(f"{path} holds {len(key)} bytes, but an SSE-C key has {_CUSTOMER_KEY_BYTES}")
+    if len(key) != CUSTOMER_KEY_BYTES:
+        raise ValueError(f"{path} holds {len(key)} bytes, but an SSE-C key has {CUSTOMER_KEY_BYTES}")
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}

@@ -14,13 +14,13 @@ import click
 from rich.filesize import decimal
 
 from s3writer._file.bar import Bar
-from s3writer._file.compression import SUFFIXES
+from s3writer._file.compression import FORMATS, promised_by
 from s3writer._file.writer import MultipartUploadWriter
+from s3writer._log import counted
 from s3writer.cli import signals, sources
 from s3writer.cli.command import HOW, S3, WHAT, Command, option, talks_to_s3
 from s3writer.cli.endings import echo, is_terminal, say
 from s3writer.cli.parameters import Checksum, Pair, Size, Url, customer_key, files_of_the_shell
-from s3writer.cli.words import counted
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -40,6 +40,8 @@ class Producing(Command):
             if self._holds_command(ctx, own):
                 raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
         rest = super().parse_args(ctx, own)
+        if ctx.params.get("command") and not ctx.resilient_parsing:
+            raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
         ctx.params["command"] = tuple(command)
         return rest
 
@@ -62,7 +64,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*, gzip: bool, zstd: bool, **given: Any) -> Any:
         if gzip and zstd:
             raise click.UsageError("--gzip and --zstd can't both be given: choose one")
-        compression = {gzip: "gzip", zstd: "zstd"}.get(True)
+        compression = "gzip" if gzip else "zstd" if zstd else None
         return function(compression=compression, **given)
 
     options = [
@@ -268,9 +270,10 @@ def _hint(url: str, first: memoryview, compression: str | None) -> str:
     """What to say if the key's suffix promises a compression that the bytes don't have. They may have been compressed
     before, so the suffix alone must not compress them.
     """
-    suffix, promised = next(((one, how) for one, how in SUFFIXES.items() if url.lower().endswith(one)), ("", ""))
-    if not promised or compression == promised:
+    promised = promised_by(url)
+    if promised in (None, compression):
         return ""
+    suffix = FORMATS[promised].suffix
     if compression:
         return f"the key ends in {suffix}, but --{compression} compresses the bytes with {compression}"
     with contextlib.suppress(ImportError):

@@ -15,10 +15,15 @@ from s3writer._upload.jobs import Job
 from s3writer.cli.pipes import Pipe, pipe
 
 _PIECE_BYTES = 1024 * 1024
+#: A pipe of Linux holds so many bytes.
+_PIPE_BYTES = 64 * 1024
 #: What a program that is told to stop gets before it is killed.
 _PATIENCE_SECONDS = 5.0
 #: How long a program that has closed its output may take to end.
 _DYING_SECONDS = 0.5
+#: How long to wait for the end of its standard error: the last lines say why it failed. A program that it has left in
+#: the background may keep the pipe open.
+_LAST_LINES_SECONDS = 2.0
 #: So many bytes at the beginning tell the formats apart.
 _MAGIC_BYTES = 2
 
@@ -28,7 +33,7 @@ class ProducerError(Exception):
 
 
 class Producer:
-    """Standard input, or a program whose output is wanted. ``tell`` is called with each line of the program's standard
+    """Standard input, or a program whose output is wanted. ``tell`` is called with the lines of the program's standard
     error; None leaves standard error alone.
     """
 
@@ -49,7 +54,7 @@ class Producer:
             self.output = pipe(sys.stdin.buffer)
 
     def _told(self, tell: Callable[[str], object], stack: contextlib.ExitStack) -> int | None:
-        """A descriptor that ``stack`` closes. A thread calls ``tell`` with each line that is written to it. None if no
+        """A descriptor that ``stack`` closes. A thread calls ``tell`` with the lines that are written to it. None if no
         thread can be had.
         """
         ours, theirs = os.pipe()
@@ -97,7 +102,8 @@ class Producer:
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
         if self._lines is not None:
-            self._lines.wait(_DYING_SECONDS)
+            self._lines.wait(_LAST_LINES_SECONDS)
+            self._lines = None
 
 
 @contextlib.contextmanager
@@ -116,15 +122,14 @@ def compressed(source: Any, how: str | None) -> Any:
 
 
 def begins_as(first: memoryview, how: str) -> bool:
-    """Whether ``first``, the first bytes of a stream, begin as the format ``how`` does. False for less than two."""
+    """Whether ``first``, the first bytes of a stream, may be the beginning of the format ``how``."""
     beginning = compressor(how)
-    head = (beginning.compress(b"") + beginning.flush())[:_MAGIC_BYTES]
-    return bytes(first[:_MAGIC_BYTES]) == head
+    return (beginning.compress(b"") + beginning.flush()).startswith(bytes(first[:_MAGIC_BYTES]))
 
 
 def _tell_lines(descriptor: int, tell: Callable[[str], object]) -> None:
-    """Call ``tell`` with each line that is read. A line that is not ended, such as a question, counts after a second.
-    Of a line that overwrites itself only the last state counts.
+    """Call ``tell`` with the lines that come together: each call redraws the bar, while the program waits. A line that
+    is not ended, such as a question, counts after a second. Of a line that overwrites itself only the last state counts.
     """
     line = b""
 
@@ -137,10 +142,11 @@ def _tell_lines(descriptor: int, tell: Callable[[str], object]) -> None:
     with open(descriptor, "rb", buffering=0) as file:
         source: Pipe = pipe(file)
         source.idle = end
-        while piece := source.read(_PIECE_BYTES):
-            *whole, line = (line + piece).split(b"\n")
-            for each in whole:
-                tell(each.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="backslashreplace"))
+        while piece := source.read(_PIPE_BYTES):
+            whole, ended, line = (line + piece).rpartition(b"\n")
+            if ended:
+                states = (each.rstrip(b"\r").rpartition(b"\r")[2] for each in whole.split(b"\n"))
+                tell(b"\n".join(states).decode(errors="backslashreplace"))
             line = line[line.rfind(b"\r", 0, -1) + 1 :]
     end()
 

@@ -16,10 +16,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from s3writer._file.open import parsed
+from s3writer._log import counted
 from s3writer.cli.command import S3, WHICH, Command, option, talks_to_s3
 from s3writer.cli.endings import NobodyAnswersError, UnknownUploadError, echo, is_terminal, say
 from s3writer.cli.parameters import Age, Url, customer_key, files_of_the_shell
-from s3writer.cli.words import counted
 from s3writer.pending import PendingUpload, commit_all
 from s3writer.unfinished import UnfinishedUpload, abort_each, abort_uploads, list_uploads
 
@@ -73,7 +73,7 @@ def abort(target: str, upload_id: str | None) -> Any:
         raise click.UsageError("there is no UPLOAD_ID behind the URL")
     else:
         with click.open_file(target) as file:
-            pending = _read(file)
+            pending = _read(sys.stdin if target == "-" else file)
     if not pending.abort():
         raise UnknownUploadError(f"S3 does not show upload {pending.upload_id} of s3://{pending.bucket}/{pending.key}")
     say(f"upload {pending.upload_id} is gone")

@@ -47,11 +47,6 @@ def in_shell(text: str, key: str = "") -> str:
     return _NAME.sub(_option, text)
 
 
-def counted(number: int, noun: str) -> str:
-    """``number`` with its noun: 1 upload, 2 uploads."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _option(found: re.Match[str]) -> str:
     name, value, bare = found.groups()
     if bare or value == str(name != "commit_token"):

@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
+from s3writer._log import counted
 from s3writer._s3 import client as _client
 from s3writer.testing.messages import RefusedError, read
 from s3writer.testing.rules import Memory
@@ -82,7 +83,7 @@ class MemoryS3:
 
     def __repr__(self) -> str:
         counts = {"object": len(self.objects), "unfinished upload": len(self.unfinished), "call": len(self.calls)}
-        told = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+        told = ", ".join(counted(count, noun) for noun, count in counts.items())
         return f"<MemoryS3 {' '.join(sorted(self._memory.buckets)) or 'without buckets'}: {told}>"
 
     def attach(self, client: Any) -> None:

@@ -12,6 +12,7 @@ import s3writer
 from s3writer._file.bar import Bar
 from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._file.compression import SUFFIXES
+from s3writer._log import counted
 from s3writer.django.options import in_settings, writer_options
 
 #: The exit status that the command line ``s3writer`` has for it, too.
@@ -47,9 +48,8 @@ class Command(dumpdata.Command):
         super().add_arguments(parser)
         parser.set_defaults(format=None)
         for action in parser._actions:  # argparse has no other way to change what dumpdata has added
-            action.required, action.metavar, action.help = _OWN.get(
-                action.dest, (action.required, action.metavar, action.help)
-            )
+            if action.dest in _OWN:
+                action.required, action.metavar, action.help = _OWN[action.dest]
         parser.add_argument("--exclusive", action="store_true", help="Publish only if the key does not exist.")
 
     def handle(self, *app_labels: str, **options: Any) -> None:
@@ -70,7 +70,7 @@ class Command(dumpdata.Command):
         finally:
             self.stdout = before
         if options["verbosity"] > 0:
-            said = f"{url} published: {result.size} bytes in {result.parts} {'part' if result.parts == 1 else 'parts'}"
+            said = f"{url} published: {result.size} bytes in {counted(result.parts, 'part')}"
             with contextlib.suppress(Exception):
                 self.stderr.write(said, style_func=str)
 
