@@ -82,7 +82,7 @@ servers: .venv-servers/wheel  ## Write inside of gunicorn, uWSGI, Celery, green 
 	PATH="$(CURDIR)/.venv-servers/bin:$$PATH" .venv-servers/bin/python -m tests.servers $(SERVERS)
 
 docs: .venv/wheel  ## The documentation, into site/.
-	PATH="$(CURDIR)/$(NEWEST):$$PATH" NO_MKDOCS_2_WARNING=1 $(NEWEST)/mkdocs build --quiet --strict
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" NO_MKDOCS_2_WARNING=1 $(NEWEST)/mkdocs build --strict
 
 clean:  ## Remove everything that was made.
 	rm -rf .venv .venv-* .wine dist site .coverage* .*_cache .hypothesis

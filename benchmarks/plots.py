@@ -58,7 +58,8 @@ HEAD = """# Benchmarks
 
 Made by `make bench` on {today}: {machine}; medians of {rounds} interleaved rounds, each library in a process of its
 own. The server is another process, and throws everything away. It competes with the client for the cores, so the ratios
-mean more than the figures. Brackets hold the least and the most of all rounds. Peers: {peers}.
+mean more than the figures. A ratio is taken round by round; we show the median, and in brackets the least and the
+most. Peers: {peers}.
 
 ## At S3's pace, with nothing set
 
@@ -173,11 +174,13 @@ def nanoseconds(bench: "Bench", scenario: str, library: str) -> float:
 
 def lengths_section(bench: "Bench", lengths: dict[float, str]) -> str:
     """Cost against length."""
-    rows = ["## Cost against length\n", picture("length", "CPU seconds against the length of the stream")]
-    rows += ["| stream, GiB | CPU s | CPU s a GiB | memory above idle, MiB |", "| ---: | ---: | ---: | ---: |"]
+    rows = ["## Cost against length\n", "Over plain HTTP, to a server that answers at once, with the defaults.\n"]
+    rows += [picture("length", "CPU seconds against the length of the stream")]
+    rows += ["| stream | CPU s | CPU s a GiB | memory above idle, MiB |", "| ---: | ---: | ---: | ---: |"]
     for gib, name in sorted(lengths.items()):
         cpu, per_gib = (bench.median(name, DEFAULTS, figure) for figure in ("cpu", "cpu_per_gib"))
-        rows.append(f"| {gib:.4g} | {cpu:.3f} | {per_gib:.2f} | {bench.median(name, DEFAULTS, 'memory_mib'):.0f} |")
+        long = f"{gib:g} GiB" if gib >= 1 else f"{gib * 1024:g} MiB"
+        rows.append(f"| {long} | {cpu:.3f} | {per_gib:.2f} | {bench.median(name, DEFAULTS, 'memory_mib'):.0f} |")
     return "\n".join(rows) + "\n"
 
 
@@ -211,9 +214,9 @@ def many(other: dict[str, Any]) -> str:
     """A thousand writers."""
     found = other["many"]
     return (
-        f"## {found['writers']:,} writers at once\n\nEach written to in turn, 50 times 1,000 bytes: "
-        f"threads: {found['threads']}, {found['memory'] / MIB:.0f} MiB above idle, "
-        f"{found['wall']:.1f} s with publishing.\n"
+        f"## {found['writers']:,} writers at once\n\nOne thread writes 1,000 bytes to each in turn, 50 times, and "
+        f"publishes them all. It takes {found['wall']:.1f} s, {found['threads']} threads and "
+        f"{found['memory'] / MIB:.0f} MiB above idle.\n"
     )
 
 

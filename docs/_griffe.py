@@ -45,7 +45,13 @@ class Reference(griffe.Extension):
             name = found[1]
             if name == obj.name:
                 return found[0]
-            if owner is not None and owner.name in public and name in owner.members and not name.startswith("_"):
+            if (
+                owner is not None
+                and owner.is_class
+                and owner.name in public
+                and name in owner.members
+                and name[0] != "_"
+            ):
                 return f"[`{name}`][{public[owner.name]}.{owner.name}.{name}]"
             return f"[`{name}`][{public[name]}.{name}]" if name in public else found[0]
 

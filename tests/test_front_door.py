@@ -179,3 +179,11 @@ def test_an_issue_form_asks_each_question_once_and_has_a_label_for_it(form: Path
     assert asked["description"]
     assert sorted(set(names)) == sorted(names)
     assert [one["id"] for one in questions if not one["attributes"].get("label")] == []
+
+
+def test_the_rate_on_the_page_about_memory_is_that_of_the_benchmarks() -> None:
+    measured = re.search(r"^\| s3writer, its defaults \| (\d+) \|", text("docs/benchmarks.md"), re.MULTILINE)
+    claimed = re.search(r"\[sent (\d+) MiB/s\]\(benchmarks\.md\)", text("docs/memory.md"))
+    assert measured
+    assert claimed
+    assert claimed[1] == measured[1]

@@ -257,7 +257,7 @@ def test_a_pipe_whose_bytes_another_process_took_is_waited_for_again(monkeypatch
 
 
 def test_where_pipes_can_not_be_polled_a_thread_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(select, "poll")
+    monkeypatch.delattr(select, "poll", raising=False)
     monkeypatch.setattr(pipes, "_IDLE_SECONDS", 0.01)
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb", buffering=0) as end:

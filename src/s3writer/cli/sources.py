@@ -128,8 +128,8 @@ def begins_as(first: memoryview, how: str) -> bool:
 
 
 def _tell_lines(descriptor: int, tell: Callable[[str], object]) -> None:
-    """Call ``tell`` with the lines that come together: each call redraws the bar, while the program waits. A line that
-    is not ended, such as a question, counts after a second. Of a line that overwrites itself only the last state counts.
+    """Call ``tell`` with the lines that come together: each call redraws the bar, while the program waits. A line that is
+    not ended, such as a question, counts after a second. Of a line that overwrites itself only the last state counts.
     """
     line = b""
 
