@@ -128,7 +128,7 @@ def begins_as(first: memoryview, how: str) -> bool:
 
 
 def _tell_lines(descriptor: int, tell: Callable[[str], object]) -> None:
-    """Call ``tell`` with the lines that come together: each call redraws the bar, while the program waits. A line that is
+    """Call ``tell`` with all lines that have come: each call redraws the bar, while the program waits. A line that is
     not ended, such as a question, counts after a second. Of a line that overwrites itself only the last state counts.
     """
     line = b""
