@@ -89,6 +89,15 @@ def test_text_is_encoded_as_the_built_in_open_does(
     assert content(client, key) == expected
 
 
+def test_lines_of_text_are_written_one_after_another(client: Any, key: str) -> None:
+    async def write() -> None:
+        async with opened(client, key, "w") as stream:
+            await stream.writelines(["Grüße\n", "two\n"])
+
+    run(write())
+    assert content(client, key) == "Grüße\ntwo\n".encode()
+
+
 @pytest.mark.parametrize("encoding", ["iso2022_jp", "hz", "shift_jisx0213", "utf-7"])
 def test_what_an_encoder_holds_back_is_written_at_the_end(client: Any, key: str, encoding: str) -> None:
     async def write() -> None:

@@ -692,10 +692,16 @@ def test_a_wrapper_is_found_though_another_thread_was_writing_when_close_came(cl
 
 
 def test_what_refused_a_part_is_raised_although_a_wrapper_holds_bytes_back_too(client: Any, key: str) -> None:
-    Wire(client).on("UploadPart", refuse(403, "AccessDenied"))
+    def refuse_later(request: Any) -> Any:
+        assert is_wrapped.wait(30)
+        return refuse(403, "AccessDenied")(request)
+
+    is_wrapped = threading.Event()
+    Wire(client).on("UploadPart", refuse_later)
     stream = writer(client, key)
     stream.write(LARGE)
     wrapper = forgotten(stream, "text")
+    is_wrapped.set()
     while not stream._upload.pipeline.jobs.failures:
         time.sleep(0.01)
     with pytest.raises(AccessDeniedError):

@@ -203,8 +203,8 @@ def test_an_abort_that_stops_the_retry_of_a_part_looks_once_more_later_and_names
     lost = Lost(store, attempt, attempts)
     with pytest.raises(Boom), writer(lost.client, key) as stream:
         stream.write(LARGE)
-        (upload,) = unfinished(store.client())
         assert lost.is_waiting.wait(60)
+        (upload,) = unfinished(store.client())
         raise Boom
     assert lost.wire.sent.count("AbortMultipartUpload") >= 2
     assert told_of(caplog, upload["UploadId"])
@@ -217,8 +217,8 @@ def test_an_abort_on_demand_that_stops_the_retry_of_a_part_looks_once_more_later
     lost = Lost(store, cut_after_sending)
     stream = writer(lost.client, key, on_error=on_error)
     stream.write(LARGE)
-    (upload,) = unfinished(store.client())
     assert lost.is_waiting.wait(60)
+    (upload,) = unfinished(store.client())
     stream.abort()
     assert lost.wire.sent.count("AbortMultipartUpload") >= 2
     assert told_of(caplog, upload["UploadId"])
@@ -230,6 +230,7 @@ def test_a_refused_part_that_stops_the_retry_of_another_looks_once_more_later_an
     lost = Lost(store, cut_after_sending)
     with pytest.raises(AccessDeniedError), writer(lost.client, key) as stream:
         stream.write(LARGE)
+        assert lost.is_waiting.wait(60)
         (upload,) = unfinished(store.client())
         stream.write(LARGE)
     assert lost.wire.sent.count("AbortMultipartUpload") >= 2

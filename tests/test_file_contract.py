@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
@@ -240,6 +241,8 @@ def test_repr_tells_state_and_count_at_any_time(client: Any, key: str) -> None:
     stream.write(b"12345")
     assert repr(stream) == f"<MultipartUploadWriter {name} open, 5 bytes>"
     stream.write(data(6 * MIB))
+    while "upload" not in repr(stream):  # it begins while the writer goes on
+        time.sleep(0.01)
     [upload_id] = uploads(client, key)
     assert repr(stream) == f"<MultipartUploadWriter {name} open, {6 * MIB + 5} bytes, upload {upload_id}>"
     stream.close()

@@ -59,6 +59,22 @@ def test_text_is_closed_without_a_search_for_wrappers_unless_it_is_long(
     assert len(searched) == (size > 5 * MIB)
 
 
+def test_an_interrupt_while_text_is_opened_leaves_no_writer_open(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[s3writer.MultipartUploadWriter] = []
+
+    def interrupted(writer: s3writer.MultipartUploadWriter, *_: object, **__: object) -> None:
+        made.append(writer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s3writer._file.open.io.TextIOWrapper", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        s3writer.open(url(key), "w", client=client)
+    assert [writer.closed for writer in made] == [True]
+    assert content(client, key) is None
+
+
 def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> None:
     odd = f"{key}?not=a query#nor a fragment"
     with s3writer.open(f"s3://{BUCKET}/{odd}", client=client) as stream:
