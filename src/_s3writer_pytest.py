@@ -18,14 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def memory_s3(request: pytest.FixtureRequest) -> "Iterator[MemoryS3]":
     """S3 in memory, for all writers of the test that are given no client; see ``s3writer.testing``.
 
-    ```python
-    @pytest.mark.memory_s3("my-bucket")
-    def test_the_export_is_published_whole(memory_s3):
-        export()
-        assert memory_s3.objects["s3://my-bucket/rows.csv"] == b"1,2"
-    ```
-
-    The marker names the buckets. For all tests of a module write ``pytestmark = pytest.mark.memory_s3("my-bucket")``.
+    The marker ``@pytest.mark.memory_s3("my-bucket")`` names the buckets. For all tests of a module write ``pytestmark =
+    pytest.mark.memory_s3("my-bucket")``.
     """
     from s3writer.testing import MemoryS3
 

@@ -56,6 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"a proxy before {parameters['name']}"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Collect what the last test had, clients of some MiB among it. What is left lives long, and is frozen: to look at
+    all modules again in each collection would take a quarter of the time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
     """All stores, started on demand."""
@@ -120,13 +129,8 @@ def key() -> str:
 
 
 def assert_nothing_left(store: Store) -> None:
-    """No upload is unfinished, once those that finalisers abort in the background are gone.
-
-    What the collection leaves will live long, and is frozen: to look at all modules again after each test would take a
-    quarter of the time.
-    """
+    """No upload is unfinished, once those that finalisers abort in the background are gone."""
     gc.collect()
-    gc.freeze()
     join_aborts()
     client = sweeper(store)
     left = unfinished(client)

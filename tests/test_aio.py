@@ -470,8 +470,11 @@ def test_what_is_cancelled_is_kept_where_failed_uploads_are(client: Any, key: st
     client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["begun", "begins"])
 @pytest.mark.parametrize("goes_on", [False, True], ids=["between two calls", "in a write"])
-def test_a_second_cancellation_ends_the_wait_for_the_abort(client: Any, key: str, goes_on: bool) -> None:
+def test_a_second_cancellation_ends_the_wait_for_the_abort_and_names_the_upload(
+    client: Any, key: str, goes_on: bool, seconds: float
+) -> None:
     async def write() -> None:
         async with opened(client, key) as stream:
             await stream.write(PAYLOAD)
@@ -490,6 +493,7 @@ def test_a_second_cancellation_ends_the_wait_for_the_abort(client: Any, key: str
             assert "s3writer-aio" in {thread.name for thread in threading.enumerate()}
             assert [note for note in notes if "could not be aborted" in note and "was interrupted" in note]
 
+    Wire(client).on("CreateMultipartUpload", delay(seconds))
     is_written = threading.Event()
     with logged():
         run(main())

@@ -1,6 +1,7 @@
 """An upload begins while its writer goes on: what S3's answer, or its lack, means for the writer and for the upload."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -47,6 +48,8 @@ def test_a_writer_takes_bytes_while_the_upload_begins(client: Any, key: str) -> 
     wire.on("CreateMultipartUpload", begin)
     with writer(client, key) as stream:
         stream.write(PAYLOAD)
+        while not wire.sent:
+            time.sleep(0.01)
         assert wire.sent == ["CreateMultipartUpload"]
         is_written.set()
     assert content(client, key) == PAYLOAD

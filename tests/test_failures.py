@@ -203,6 +203,8 @@ def test_an_abort_waits_for_parts_in_flight_and_none_lands_after_it(client: Any,
     wire.on("UploadPart", delay(0.5))
     stream = writer(client, key)
     stream.write(data(21 * MIB))
+    while "UploadPart" not in wire.sent:
+        time.sleep(0.01)
     stream.abort()
     assert [name for name in wire.sent if name != "UploadPart"] == [
         "CreateMultipartUpload",

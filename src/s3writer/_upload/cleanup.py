@@ -91,7 +91,7 @@ class Cleanup:
         """Leave the upload in S3. Wait for the parts in flight, so that none arrives while somebody resumes the upload.
         If S3 has received other bytes than were sent, remove the upload instead.
         """
-        strike_out = self._telling.say_first(error, self._telling.kept())
+        strike_out = self._telling.say_first(error)
         self._lifecycle.enter(State.KEPT, error)
         self._pipeline.jobs.stop(STOP_SECONDS)
         if decide(self.facts()) is Ending.KEEP:
@@ -107,13 +107,13 @@ class Cleanup:
         telling = self._telling
         strike_out: Callable[[], object] = bool
         if self._pipeline.beginning.has_begun:
-            strike_out = telling.say_first(error, telling.left(INTERRUPTED))
+            strike_out = telling.say_first(error, INTERRUPTED)
         self._lifecycle.enter(State.ABORTING, error)
         try:
             self.find_out()
         except NotCommittedError as left:
             strike_out()
-            telling.told = str(left.strerror)
+            telling.settle(left)
             self.end(State.KEPT, error, "left behind")
             if error is None:
                 raise
@@ -204,7 +204,7 @@ class Cleanup:
 
     def _end_removed(self, error: BaseException | None) -> None:
         """End: the upload is gone, unless there is one whose id nobody knows."""
-        self._telling.told = ""
+        self._telling.settle(None)
         self._telling.tell_lost(error)
         self.end(State.ABORTED, error)
 

@@ -30,9 +30,20 @@ class Telling:
     """Tells of the upload of ``pipeline``."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        #: The sentence that names what is left in S3; empty if nothing is.
-        self.told = ""
         self._pipeline = pipeline
+        #: The sentence that names what is left in S3; empty if nothing is, or if there is a reason.
+        self._settled = ""
+        #: Why the upload is left if an interrupt comes now.
+        self._reason = ""
+
+    @property
+    def told(self) -> str:
+        """The sentence that names what is left in S3, by what is known of the upload now; empty if nothing is."""
+        return str(self.left(self._reason).strerror) if self._reason else self._settled
+
+    def settle(self, left: NotCommittedError | None) -> None:
+        """From now on, `told` says this; nothing if the upload is gone."""
+        self._settled, self._reason = str(left.strerror) if left else "", ""
 
     def left(self, reason: str) -> NotCommittedError:
         """The error for an upload that may be left because of ``reason``."""
@@ -49,14 +60,17 @@ class Telling:
             upload_id,
         )
 
-    def say_first(self, error: BaseException | None, left: NotCommittedError) -> Callable[[], None]:
-        """Tell ``error`` what would be left if an interrupt came now. Returns a function that takes the note back."""
-        self.told = str(left.strerror)
+    def say_first(self, error: BaseException | None, reason: str = "") -> Callable[[], None]:
+        """Tell ``error`` what would be left if an interrupt came now: an upload that is left because of ``reason``, or
+        one that is kept if there is none. Returns a function that takes the note back.
+        """
+        self.settle(None if reason else self.kept())
+        self._reason = reason
         return say_first(error, self.told)
 
     def tell(self, error: BaseException | None, left: NotCommittedError, **others: Any) -> None:
         """Tell ``error`` and the log which upload is left. ``others`` are facts for the log's record."""
-        self.told = str(left.strerror)
+        self.settle(left)
         if error is not None:
             add_note(error, self.told)
         if isinstance(error, S3WriterError) and (error.bucket, error.key) == (left.bucket, left.key):
