@@ -80,6 +80,20 @@ def test_to_commit_again_changes_nothing_and_tells_the_same(client: Any, key: st
     assert content(client, key) == data(6 * MIB)
 
 
+def test_the_result_is_kept_once_it_is_published() -> None:
+    s3 = MemoryS3(BUCKET)
+    pending = prepared(s3.client, "key")
+    s3.refuse("CompleteMultipartUpload", "AccessDenied", nth=1)
+    with pytest.raises(AccessDeniedError):
+        pending.commit(client=s3.client)
+    other = copied(pending)
+    assert (pending.result, other.result) == (None, None)
+    first = pending.commit(client=s3.client)
+    assert (pending.result, other.result, other) == (first, None, pending)
+    with pytest.raises(AttributeError):
+        pending.result = None  # type: ignore[misc]
+
+
 def test_after_its_own_abort_nothing_was_published_and_that_is_known(client: Any, key: str) -> None:
     pending = prepared(client, key, data(6 * MIB))
     assert pending.abort(client=client)

@@ -86,6 +86,7 @@ def a_writer_goes_where_files_go(stream: MultipartUploadWriter) -> None:
 def later(stream: MultipartUploadWriter) -> None:
     pending = stream.prepare()
     assert_type(pending, PendingUpload)
+    assert_type(pending.result, UploadResult | None)
     assert_type(PendingUpload.from_json(pending.to_json()).commit(), UploadResult)
     assert_type(s3writer.commit_all([pending]), list[UploadResult])
 

@@ -83,6 +83,11 @@ class PendingUpload:
     _was_aborted: ClassVar[bool] = False
     _result: ClassVar[UploadResult | None] = None
 
+    @property
+    def result(self) -> UploadResult | None:
+        """What `commit` has returned; None before. Copies, such as those from JSON, know only of their own commits."""
+        return self._result
+
     def commit(self, *, client: Any = None, **s3_arguments: Unpack[CommitArguments]) -> UploadResult:
         """Publish the object. Returns the result. If the upload was committed before, and the key still holds its
         object, do nothing and return the result again.
@@ -170,7 +175,7 @@ def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) ->
         raise AbortedError(f"{calls.url} was not published: upload {pending.upload_id} was aborted", *calls.address)
     try:
         published = publish(pending, calls, checksum)  # asks S3 whether the key still holds the object
-        first = pending._result or published
+        first = pending.result or published
         object.__setattr__(pending, "_result", first)
         return first
     except NotCommittedError as refusal:
