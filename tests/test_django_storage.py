@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import storages.backends.s3
 from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
 from django.contrib.staticfiles.management.commands import collectstatic
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile, File
@@ -263,6 +264,14 @@ def test_a_file_is_encrypted_with_a_customer_s_key(options: dict[str, Any], clie
     [
         ({}, 10),
         ({"transfer_config": TransferConfig(max_concurrency=3)}, 3),
+        ({"client_config": Config(max_pool_connections=4)}, 4),
+        (
+            {
+                "client_config": Config(max_pool_connections=50),
+                "transfer_config": TransferConfig(max_concurrency=50),
+            },
+            50,
+        ),
         ({"transfer_config": TransferConfig(use_threads=False)}, 1),
         ({"writer": {"max_concurrency": 2}}, 2),
     ],
@@ -285,6 +294,14 @@ def test_the_buffer_of_django_storages_is_the_size_of_a_part(
         with override_settings(AWS_S3_FILE_BUFFER_SIZE=size):
             S3Storage(**options).open("a", "wb")
     assert made == [5 * MIB, 8 * MIB]
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"ChecksumType": "FULL_OBJECT"}, {"MpuObjectSize": 5}, {"ChecksumCRC32": "AAAAAA=="}]
+)
+def test_a_parameter_that_the_writer_sets_is_refused(options: dict[str, Any], parameters: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(parameters))} can't be given"):
+        S3Storage(**options, object_parameters=parameters).save("a", ContentFile(b"12345"))
 
 
 @pytest.mark.parametrize("writer", [[], {"bucket": "other"}, {"client": None}])

@@ -18,7 +18,7 @@ from storages.backends import s3
 from storages.utils import ReadBytesWrapper, clean_name, is_seekable, setting
 
 from s3writer import MultipartUploadWriter
-from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES
+from s3writer._upload.plan import MIN_PART_BYTES
 
 __all__ = ["S3ManifestStaticStorage", "S3StaticStorage", "S3Storage"]
 
@@ -76,7 +76,7 @@ class S3Storage(s3.S3Storage):
         """A writer with the storage's own client. It uses no more connections than the client and its transfers may."""
         client = self.connection.meta.client
         transfer = self.transfer_config
-        connections = min(client.meta.config.max_pool_connections, transfer.max_concurrency, DEFAULT_CONCURRENCY)
+        connections = min(client.meta.config.max_pool_connections, transfer.max_concurrency)
         given = {
             "max_concurrency": connections if transfer.use_threads else 1,
             "part_size": max(MIN_PART_BYTES, setting("AWS_S3_FILE_BUFFER_SIZE", MIN_PART_BYTES)),
