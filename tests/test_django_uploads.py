@@ -16,9 +16,15 @@ from wsgiref.simple_server import make_server
 
 import pytest
 from django import forms
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.files.uploadhandler import FileUploadHandler, MemoryFileUploadHandler, SkipFile, StopUpload
+from django.core.files.uploadhandler import (
+    FileUploadHandler,
+    MemoryFileUploadHandler,
+    SkipFile,
+    StopFutureHandlers,
+    StopUpload,
+)
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import WSGIRequestHandler
@@ -27,7 +33,7 @@ from django.http import HttpResponse
 from django.test import Client, TestCase, override_settings
 from django.urls import path
 
-from s3writer import AbortedError, AccessDeniedError, PendingUpload
+from s3writer import AbortedError, AccessDeniedError, MultipartUploadWriter, OutcomeUnknownError, PendingUpload
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
 from s3writer.django.options import writer_options
@@ -36,6 +42,7 @@ from s3writer.testing import MemoryS3
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stores import BUCKET, Store
+from tests.wire import Wire, interrupt
 
 pytestmark = pytest.mark.usefixtures("database", "settings")
 
@@ -204,6 +211,31 @@ def test_a_committed_transaction_publishes(client: Any, folder: str) -> None:
     assert content(client, f"{folder}/photo") == data(10)
 
 
+def test_a_file_knows_that_its_pending_upload_was_published(memory: MemoryS3, folder: str) -> None:
+    def committing(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        before = file.result
+        with transaction.atomic():
+            transaction.on_commit(file.pending.commit)
+        memory.calls.clear()
+        return HttpResponse(f"{before} {file.result.key}")
+
+    assert post(committing).content.decode() == f"None {folder}/photo"
+    assert memory.objects == {f"s3://{BUCKET}/{folder}/photo": data(10)}
+    assert memory.calls == []
+
+
+def test_a_commit_waits_for_the_transaction_of_the_database_that_it_names(client: Any, folder: str) -> None:
+    def committing(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        with transaction.atomic(using="copy"):
+            within = file.commit(using="copy"), content(client, file.key)
+        return HttpResponse(f"{within} {file.result.size}")
+
+    assert post(committing).content == b"(None, None) 10"
+    assert content(client, f"{folder}/photo") == data(10)
+
+
 def test_a_transaction_that_is_rolled_back_publishes_nothing_and_leaves_nothing(client: Any, folder: str) -> None:
     def failing(request: Any) -> HttpResponse:
         (file,) = form_of(request).files.values()
@@ -226,10 +258,10 @@ def test_a_file_waits_for_a_transaction_that_is_longer_than_the_request(client: 
 def test_a_longer_transaction_that_is_rolled_back_removes_the_file(client: Any, folder: str) -> None:
     with pytest.raises(Boom), transaction.atomic():
         assert post(publishing).status_code == 200
-        Now.seen = []
         raise Boom
     gc.collect()
     join_aborts()
+    assert Now.seen[0].closed
     assert (content(client, f"{folder}/photo"), uploads(client, f"{folder}/photo")) == (None, [])
 
 
@@ -429,6 +461,94 @@ def test_a_refused_commit_leaves_nothing_at_the_end_of_the_request(memory: Memor
     with pytest.raises(AccessDeniedError):
         post(publishing)
     assert (memory.objects, memory.unfinished) == ({}, [])
+
+
+def test_an_upload_is_left_alone_if_nobody_knows_whether_its_commit_has_come(memory: MemoryS3, folder: str) -> None:
+    def trying(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        with pytest.raises(OutcomeUnknownError) as caught, transaction.atomic():
+            file.commit()
+        assert "safe to commit it again" in str(caught.value.__notes__)
+        return HttpResponse(caught.value.upload_id)
+
+    memory.cut("CompleteMultipartUpload", nth=1)
+    upload_id = post(trying).content.decode()
+    assert memory.unfinished == [f"s3://{BUCKET}/{folder}/photo"]
+    (file,) = Now.seen
+    assert file.pending.upload_id == upload_id
+    assert file.commit_now() == file.result
+    assert memory.objects == {f"s3://{BUCKET}/{folder}/photo": data(10)}
+
+
+def test_a_lost_commit_can_be_settled_in_the_same_request(memory: MemoryS3) -> None:
+    def trying(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        memory.cut("CompleteMultipartUpload", nth=1)
+        with pytest.raises(OutcomeUnknownError):
+            file.commit()
+        return HttpResponse(file.commit_now().size)
+
+    assert post(trying).content == b"10"
+    assert memory.unfinished == []
+
+
+def test_a_file_that_is_refused_twice_leaves_nothing_twice(memory: MemoryS3) -> None:
+    def trying(request: Any) -> HttpResponse:
+        assert len(request.body) > 100
+        for _ in range(2):
+            with pytest.raises(RequestDataTooBig):
+                _ = request.FILES
+            assert memory.unfinished == []
+        return HttpResponse("2")
+
+    own = {"bucket": BUCKET, "max_size": 6 * MIB}
+    with override_settings(S3WRITER={"uploads": own}, DATA_UPLOAD_MAX_MEMORY_SIZE=None):
+        assert post(trying, photo=photo(7 * MIB)).content == b"2"
+    assert memory.calls.count("CreateMultipartUpload") == 2
+
+
+def received(size: int, **options: Any) -> S3UploadedFile:
+    """A file that has come, without a request."""
+    handler = S3UploadHandler(None, bucket=BUCKET, **options)
+    with pytest.raises(StopFutureHandlers):
+        handler.new_file("photo", "a.jpg", "image/jpeg", None)
+    handler.receive_data_chunk(data(size), 0)
+    file = handler.file_complete(size)
+    assert file is not None
+    return file
+
+
+def test_a_file_whose_removal_was_interrupted_is_removed_at_exit(store: Store) -> None:
+    client = store.client()
+    file = received(10, client=client, key=None)
+    Wire(client).on("ListParts", interrupt, nth=1)
+    with pytest.raises(KeyboardInterrupt):
+        file.close()
+    assert len(uploads(client, file.key)) == 1
+    assert file._prepared in at_exit._left()
+    assert file._prepared.is_alive
+    Wire(client).on("ListParts", interrupt, nth=1)
+    with logged() as messages, pytest.raises(KeyboardInterrupt):
+        file._prepared.end_at_exit(has_time=True)
+    assert [message.rpartition(": ")[2] for message in messages] == ["aborting was interrupted"]
+    file._prepared.end_at_exit(has_time=True)
+    assert not file._prepared.is_alive
+    assert uploads(client, file.key) == []
+
+
+@pytest.mark.parametrize(("options", "most"), [({}, 32 * MIB), ({"max_memory": 16 * MIB}, 16 * MIB)])
+def test_one_upload_takes_less_memory_than_a_writer_by_default(
+    memory: MemoryS3, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], most: int
+) -> None:
+    made = []
+
+    def write(*place: str, **given: Any) -> MultipartUploadWriter:
+        made.append(given["max_memory"])
+        return MultipartUploadWriter(*place, **given)
+
+    monkeypatch.setattr("s3writer.django.uploads.MultipartUploadWriter", write)
+    received(10, **options).commit_now()
+    assert (made, len(memory.objects)) == ([most], 1)
 
 
 @pytest.mark.parametrize(
@@ -671,9 +791,11 @@ def test_a_file_that_could_get_no_thread_for_its_removal_is_removed_at_exit(
     with logged() as messages:
         orphan.end_at_exit(has_time=False)
     (file,) = Now.seen
-    assert messages == [
-        f"upload {file.pending.upload_id} of s3://{BUCKET}/{file.key} was not removed: the process had no time left"
-    ]
+    (message,) = messages
+    assert message == (
+        f"upload {file.pending.upload_id} of s3://{BUCKET}/{file.key} could not be aborted, "
+        "S3 stores and bills its parts until it is: there was no time left for it"
+    )
     orphan.end_at_exit(has_time=True)
     orphan.end_at_exit(has_time=False)
     assert uploads(client, f"{folder}/photo") == []

@@ -13,17 +13,19 @@ from s3writer._s3.calls import Calls, lost_upload
 from s3writer._upload.pipeline import Pipeline
 
 INTERRUPTED = "aborting was interrupted"
+NO_TIME = "there was no time left for it"
 
 
 def left_behind(calls: Calls, upload_id: str | None, reason: str) -> NotCommittedError:
     """The error for an upload that may be left in S3."""
     if upload_id is None:
         return NotCommittedError(lost_upload(calls), *calls.address)
-    return NotCommittedError(
-        f"upload {upload_id} of {calls.url} could not be aborted, S3 stores and bills its parts until it is: {reason}",
-        *calls.address,
-        upload_id,
-    )
+    return NotCommittedError(not_aborted(calls.url, upload_id, reason), *calls.address, upload_id)
+
+
+def not_aborted(url: str, upload_id: str, reason: str) -> str:
+    """The sentence that names an upload that may be left in S3."""
+    return f"upload {upload_id} of {url} could not be aborted, S3 stores and bills its parts until it is: {reason}"
 
 
 class Telling:

@@ -22,7 +22,7 @@ from s3writer._upload.pace import Pace
 from s3writer._upload.part import Part
 from s3writer._upload.pipeline import Pipeline
 from s3writer._upload.plan import MAX_PARTS, Plan
-from s3writer._upload.telling import Telling
+from s3writer._upload.telling import INTERRUPTED, NO_TIME, Telling
 
 
 class Upload(Destination):
@@ -156,10 +156,10 @@ class Upload(Destination):
             return
         state = self.lifecycle.state
         self._is_orphan = False
-        reason = "there was no time left for it"
+        reason = NO_TIME
         try:
             if state is not State.COMMIT_SENT and has_time:
-                reason = "aborting was interrupted"
+                reason = INTERRUPTED
                 self._cleanup.abandon_at_exit()
                 reason = ""
         finally:

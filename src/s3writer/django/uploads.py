@@ -27,11 +27,12 @@ from django.db import transaction
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.module_loading import import_string
 
-from s3writer import MultipartUploadWriter, PendingUpload, S3WriterError, UploadResult
+from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload, S3WriterError, UploadResult
 from s3writer._log import facts, warn
 from s3writer._s3.client import chosen
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
+from s3writer._upload.telling import INTERRUPTED, NO_TIME, not_aborted
 from s3writer.django.options import upload_options
 
 __all__ = ["S3UploadHandler", "S3UploadedFile"]
@@ -79,6 +80,7 @@ class S3UploadHandler(FileUploadHandler):
         try:
             post, files = MultiPartParser(meta, body, self.request.upload_handlers, encoding).parse()
         finally:
+            self._is_parsing = False
             self._drop()
         if body.was_cut:
             for file in chain.from_iterable(each for _, each in files.lists()):
@@ -102,6 +104,7 @@ class S3UploadHandler(FileUploadHandler):
         if describe is not None:
             writing |= describe(self)
         self._secrets = {name: value for name, value in writing.items() if name.startswith("SSECustomer")}
+        # The writer gets None if no client was given: with the default client, checksum="auto" is never None.
         self._secrets["client"] = chosen(writing.get("client"))
         self._writer = MultipartUploadWriter(bucket, key, encoding=None, **writing)
         raise StopFutureHandlers
@@ -169,9 +172,13 @@ class S3UploadedFile(UploadedFile):
         self.pending = prepared.pending
         self.bucket, self.key = self.pending.bucket, self.pending.key
         self.field_name = field_name
-        self.result: UploadResult | None = None
         unread = _Unreadable(name, f"s3://{self.bucket}/{self.key}")
         super().__init__(unread, name, content_type, self.pending.size, charset, content_type_extra)
+
+    @property
+    def result(self) -> UploadResult | None:
+        """That of ``pending``."""
+        return self.pending.result
 
     def commit(self, using: str | None = None) -> UploadResult | None:
         """Publish the object once the transaction is committed: `commit_now`, by ``transaction.on_commit``.
@@ -187,10 +194,10 @@ class S3UploadedFile(UploadedFile):
     def commit_now(self) -> UploadResult:
         """Publish the object, whatever becomes of a transaction. Returns the result.
 
-        Raises as `PendingUpload.commit`; ``AbortedError`` after the end of the request.
+        Raises as `PendingUpload.commit`; ``AbortedError`` after the end of the request. After `OutcomeUnknownError`,
+        the request's end leaves the upload alone: S3 may still publish the object.
         """
-        self.result = self._prepared.commit()
-        return self.result
+        return self._prepared.commit()
 
     def detach(self) -> PendingUpload:
         """Return the `PendingUpload`, for somebody else to commit or abort. The request's end leaves it alone."""
@@ -238,19 +245,26 @@ class _Prepared:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is neither published nor removed. False in a forked child, which must leave it alone."""
-        return not self.is_over and os.getpid() == self._process
+        """Whether it must still be removed. False in a forked child, which must leave it alone."""
+        return not self.is_over and self.pending.result is None and os.getpid() == self._process
 
     def commit(self) -> UploadResult:
-        result = self.pending.commit(**self._secrets)
-        self.is_over = True
-        return result
+        try:
+            return self.pending.commit(**self._secrets)
+        except OutcomeUnknownError:
+            self.is_over = True  # S3 may publish the object even now
+            raise
 
     def remove(self) -> None:
-        if self.is_alive:
-            self.is_over = True
+        if not self.is_alive:
+            return
+        try:
+            self.is_over = True  # set before the abort, so that no finaliser aborts too
             with _told():
                 self.pending.abort(**self._secrets)
+        except BaseException:
+            self.is_over = False  # an interrupt: the exit removes the upload
+            raise
 
     def remove_elsewhere(self) -> None:
         """`remove` without waiting for it, for finalisers."""
@@ -262,12 +276,14 @@ class _Prepared:
                 at_exit.adopt(self)
 
     def end_at_exit(self, *, has_time: bool) -> None:
-        if has_time:
-            self.remove()
-        elif self.is_alive:
-            it = self.pending
-            told = f"upload {it.upload_id} of s3://{it.bucket}/{it.key} was not removed: the process had no time left"
-            warn(told, facts(it.bucket, it.key, it.upload_id))
+        try:
+            if has_time:
+                self.remove()
+        finally:
+            if self.is_alive:
+                it, reason = self.pending, INTERRUPTED if has_time else NO_TIME
+                told = not_aborted(f"s3://{it.bucket}/{it.key}", it.upload_id, reason)
+                warn(told, facts(it.bucket, it.key, it.upload_id))
 
 
 class _Body:
