@@ -33,7 +33,7 @@ from django.core.management import call_command
 call_command("migrate", database="copy", run_syncdb=True, verbosity=0)
 from tests.library.models import Author
 settings.STORAGES = {
-    "exports": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"bucket_name": "my-bucket"}}
+    "exports": {"BACKEND": "s3writer.django.storage.S3Storage", "OPTIONS": {"bucket_name": "my-bucket"}}
 }
 """
 STORAGE = (
