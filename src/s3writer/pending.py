@@ -211,7 +211,7 @@ def publish(pending: PendingUpload, calls: Calls, checksum: str | None = None) -
         said = str(inquiry.unknown(_facts(attempt), "it was interrupted"))
         strike_out = say_first(interrupt if attempt.is_under_way else None, said)
         attempt.end()
-        _tell_interrupt(interrupt, calls, attempt, inquiry)
+        _tell_interrupt(interrupt, pending, attempt, inquiry)
         strike_out()
         raise
     refusal = attempt.answer.error
@@ -240,11 +240,12 @@ def _facts(attempt: Commit) -> Facts:
     )
 
 
-def _tell_interrupt(interrupt: BaseException, calls: Calls, attempt: Commit, inquiry: Inquiry) -> None:
+def _tell_interrupt(interrupt: BaseException, pending: PendingUpload, attempt: Commit, inquiry: Inquiry) -> None:
     """Add a note to ``interrupt`` that says what became of the object, unless it was certainly not published."""
     ending, facts = _conclude(attempt, inquiry)
     if ending is Ending.COMMITTED and (result := attempt.answer.result or inquiry.result):
-        add_note(interrupt, published_all_the_same(calls, result))
+        object.__setattr__(pending, "_result", pending._result or result)
+        add_note(interrupt, published_all_the_same(attempt.calls, result))
     elif ending is Ending.UNKNOWN:
         add_note(interrupt, str(inquiry.unknown(facts)))
 
@@ -303,7 +304,11 @@ def commit_all(
     published; you can commit the other uploads again, or abort them. ``client`` and ``s3_arguments`` are those of
     `PendingUpload.commit`. If one is missing, TypeError is raised before anything is published.
     """
-    waiting = [(upload, checked(upload, client, _own(upload, s3_arguments))) for upload in uploads]
+    return commit_each([(upload, checked(upload, client, _own(upload, s3_arguments))) for upload in uploads])
+
+
+def commit_each(waiting: Sequence[tuple[PendingUpload, Calls]]) -> list[UploadResult]:
+    """`commit_all`, with the calls for each upload."""
     published: list[UploadResult] = []
     for number, (upload, calls) in enumerate(waiting):
         try:
