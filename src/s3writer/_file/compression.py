@@ -118,6 +118,17 @@ def compressor(compression: str) -> Compressor:
     return FORMATS[compression].begin()
 
 
+def stage(compression: str, on_error: str | None) -> "Compression":
+    """Begin to compress for a writer with this ``on_error``. Raises as `compressor` does, and ValueError for "keep"."""
+    begun = compressor(compression)
+    if on_error == "keep":
+        raise ValueError(
+            "on_error='keep' does not work with a compression: to resume an upload, the producer must write the same "
+            "compressed bytes again. Compress the data yourself, and write the compressed bytes with compression=None"
+        )
+    return Compression(begun)
+
+
 class Compression:
     """Compresses what is written. It gathers small writes uncompressed, and then compresses them together.
 

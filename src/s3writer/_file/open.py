@@ -73,7 +73,7 @@ def open(
     writer, text = begin(
         url, mode, encoding=encoding, errors=errors, newline=newline, compression=compression, options=options
     )
-    return writer if text is None else _wrapped(writer, text)
+    return writer if text is None else wrapped(writer, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,18 @@ class Text:
     encoding: str
     errors: str
     newline: str | None
+
+
+def text_of(encoding: str | None, errors: str | None, newline: str | None) -> Text:
+    """`Text` with the built-in ``open``'s defaults, but UTF-8. ValueError, LookupError or TypeError for an unknown
+    value.
+    """
+    text = Text(encoding or "utf-8", errors or "strict", newline)
+    "".encode(text.encoding)
+    codecs.lookup_error(text.errors)
+    if newline not in _NEWLINES:
+        raise ValueError(f"newline={newline!r} is unknown: use one of {', '.join(map(repr, _NEWLINES))}")
+    return text
 
 
 def begin(
@@ -103,11 +115,7 @@ def begin(
         raise ValueError(f"mode={mode!r} {_why_not(letters)}. Use 'wb' or 'xb' for bytes, 'w' or 'x' for text")
     text = None
     if letters in _TEXT:
-        text = Text(encoding or "utf-8", errors or "strict", newline)
-        "".encode(text.encoding)
-        codecs.lookup_error(text.errors)
-        if newline not in _NEWLINES:
-            raise ValueError(f"newline={newline!r} is unknown: use one of {', '.join(map(repr, _NEWLINES))}")
+        text = text_of(encoding, errors, newline)
     elif encoding not in ("utf-8", None) or (errors, newline) != (None, None):
         raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}: use 'w' or 'x'")
     else:
@@ -124,13 +132,8 @@ def begin(
 def _writer(bucket: str, key: str, compression: str | None, options: dict[str, Any]) -> MultipartUploadWriter:
     if compression is None:
         return MultipartUploadWriter(bucket, key, **options)
-    compressor = stages.compressor(compression)
-    if options.get("on_error") == "keep":
-        raise ValueError(
-            "on_error='keep' does not work with a compression: to resume an upload, the producer must write the same "
-            "compressed bytes again. Compress the data yourself, and write the compressed bytes with compression=None"
-        )
-    return compressing(MultipartUploadWriter(bucket, key, **options), stages.Compression(compressor))
+    stage = stages.stage(compression, options.get("on_error"))
+    return compressing(MultipartUploadWriter(bucket, key, **options), stage)
 
 
 def _why_not(letters: str) -> str:
@@ -142,7 +145,8 @@ def _why_not(letters: str) -> str:
     return "is unknown"
 
 
-def _wrapped(writer: MultipartUploadWriter, how: Text) -> "io.TextIOWrapper[MultipartUploadWriter]":
+def wrapped(writer: MultipartUploadWriter, how: Text) -> "io.TextIOWrapper[MultipartUploadWriter]":
+    """A text file that holds nothing back from ``writer``. If the encoding has a byte order mark, it is written."""
     try:
         text = io.TextIOWrapper(writer, how.encoding, how.errors, how.newline, write_through=True)
         if codecs.lookup(how.encoding).name in _MARKED:

@@ -73,7 +73,7 @@ class Arguments:
         if not given:
             self._given: dict[str, Any] = {}
             return
-        known = {name for operation in ON_OBJECTS if operation.writes for name in self._members[operation]}
+        known = names_for_writing(model)
         for name in given:
             if is_ours(name):
                 raise TypeError(f"{name} can't be given: {_OURS.get(name, 'use checksum=')}")
@@ -143,6 +143,12 @@ class Arguments:
 def is_ours(name: str) -> bool:
     """Whether the writer gives this argument itself, so that a caller must not."""
     return name in _OURS or name.startswith("Checksum")
+
+
+def names_for_writing(model: Any) -> set[str]:
+    """The names of the arguments that S3 takes from those who write an object."""
+    members = _members_of(model)
+    return {name for operation in ON_OBJECTS if operation.writes for name in members[operation]}
 
 
 @lru_cache(maxsize=16)
