@@ -559,7 +559,7 @@ def test_what_a_writer_can_not_do_is_refused_with_what_to_do(call: Any, kind: ty
         (MultipartUploadWriter.abort, "it was not published"),
         (
             MultipartUploadWriter.prepare,
-            "it is prepared, not published: PendingUpload.commit returns the result",
+            "it was prepared: the result is what PendingUpload.commit returns",
         ),
     ],
     ids=["aborted", "prepared"],
@@ -569,6 +569,25 @@ def test_a_writer_without_a_result_says_why(end: Any, why: str) -> None:
         end(stream)
         with pytest.raises(ValueError, match=f"^s3://{BUCKET}/key has no result: {why}$"):
             _ = stream.result
+
+
+@pytest.mark.parametrize(
+    ("size", "call"), [(5, "PutObject"), (6 * MIB, "UploadPart"), (6 * MIB, "CompleteMultipartUpload")]
+)
+def test_a_writer_that_is_being_published_has_no_result_yet(size: int, call: str) -> None:
+    def look(**event: Any) -> None:
+        with pytest.raises(ValueError, match="has no result") as caught:
+            _ = stream.result
+        said.append(str(caught.value))
+
+    said: list[str] = []
+    with MemoryS3(BUCKET) as s3:
+        s3.client.meta.events.register_first(f"before-send.s3.{call}", look)
+        stream = MultipartUploadWriter(BUCKET, "key")
+        stream.write(bytes(size))
+        stream.close()
+    assert said[-1] == f"s3://{BUCKET}/key has no result: it is being published"
+    assert stream.result.size == size
 
 
 def test_a_writer_is_a_binary_io_at_runtime_too() -> None:

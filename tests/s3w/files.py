@@ -1,9 +1,16 @@
 """Files and transactions: each object is published whole, or not at all."""
 
+import base64
+import gc
 import gzip
+import hashlib
 import io
 import logging
+import os
 import pickle
+import signal
+import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +20,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import s3writer
+from s3writer._s3 import client as clients
 from s3writer._s3.operations import PUT
 from s3writer.fsspec import DeferredFile, PublishedFile, S3WriterFileSystem
 from s3writer.testing import MemoryS3
@@ -90,6 +98,40 @@ def test_a_compression_that_the_writer_does_not_have_is_refused(fs: Any, client:
     assert keys(client, bucket) == []
 
 
+@pytest.mark.parametrize("mode", ["wb", "w"])
+def test_an_upload_to_be_resumed_can_t_be_compressed(fs: Any, client: Any, bucket: str, mode: str) -> None:
+    keeping = fsspec.filesystem("s3w", writer={"on_error": "keep"}, **OPTIONS)
+    with pytest.raises(ValueError, match="on_error='keep' does not work with a compression"):
+        keeping.open(f"{bucket}/key", mode, compression="gzip")
+    with pytest.raises(ValueError, match="on_error='keep' does not work with a compression"):
+        fs.open(f"{bucket}/key", mode, compression="gzip", on_error="keep")
+    with keeping.open(f"{bucket}/key", mode, compression="gzip", on_error="abort") as stream:
+        stream.write("12345" if mode == "w" else b"12345")
+    assert keys(client, bucket) == ["key"]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_text_has_its_byte_order_mark_and_nothing_is_held_back(
+    fs: Any, client: Any, bucket: str, compression: str | None
+) -> None:
+    text = fs.open(f"{bucket}/key", "wt", encoding="utf-16", newline="\r\n", compression=compression)
+    text.write("grüße\n")
+    text.buffer.commit()
+    stored = fs.cat(f"{bucket}/key")
+    assert (gzip.decompress(stored) if compression else stored) == "grüße\r\n".encode("utf-16")
+
+
+def test_text_is_utf_8_unless_another_encoding_is_given(fs: Any, bucket: str) -> None:
+    with fs.open(f"{bucket}/key", "x", errors="replace") as text:
+        assert (text.encoding, text.errors) == ("utf-8", "replace")
+    with fs.open(f"{bucket}/key", "r") as text:
+        assert text.encoding == "utf-8"
+    with fs.open(f"{bucket}/key", "r", encoding="latin-1") as text:
+        assert text.encoding == "latin-1"
+    with pytest.raises(ValueError, match="newline='x' is unknown"):
+        fs.open(f"{bucket}/key", "w", newline="x")
+
+
 def test_a_text_file_that_is_never_closed_is_not_published(
     fs: Any, client: Any, bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,6 +147,27 @@ def test_a_text_file_that_is_never_closed_is_not_published(
 def test_an_object_is_neither_appended_to_nor_updated(fs: Any, bucket: str, mode: str) -> None:
     with pytest.raises(io.UnsupportedOperation, match="s3w writes whole objects, and does not append to them"):
         fs.open(f"{bucket}/key", mode)
+
+
+def test_a_mode_that_is_not_understood_leaves_the_object_alone(fs: Any, bucket: str) -> None:
+    fs.pipe_file(f"{bucket}/key", b"12345")
+    for mode in ("br", "rb", "rbt"):
+        with fs.open(f"{bucket}/key", mode) as source:
+            assert source.read() == b"12345"
+    with fs.open(f"{bucket}/key", "tr") as source:
+        assert source.read() == "12345"
+    for mode in ("b", "", "t", "z", "rw", "wr", "rbU", "wx", "ww"):
+        for opening in (fs.open, fs._open):
+            with pytest.raises(ValueError, match=f"mode='{mode}' is unknown: use 'wb' or 'xb' to write bytes"):
+                opening(f"{bucket}/key", mode)
+    for mode in ("a", "ab", "r+b"):
+        with pytest.raises(io.UnsupportedOperation):
+            fs._open(f"{bucket}/key", mode)
+    assert fs.cat(f"{bucket}/key") == b"12345"
+    with fs.open(f"{bucket}/key", "bw") as stream:
+        stream.write(b"new")
+    with fs._open(f"{bucket}/key", "r") as source:
+        assert source.read() == b"new"
 
 
 def test_a_bucket_is_no_file(fs: Any, bucket: str) -> None:
@@ -137,6 +200,30 @@ def test_an_exclusive_file_may_be_written_where_looking_is_forbidden(fs: Any, cl
     with fs.open(f"{bucket}/key", "xb", client=blind) as stream:
         stream.write(b"12345")
     assert fs.cat(f"{bucket}/key") == b"12345"
+
+
+def test_another_thread_looks_whether_the_key_exists(fs: Any, client: Any, bucket: str) -> None:
+    looking = boto3.client("s3", **client_options())
+    threads: list[int] = []
+    looking.meta.events.register("before-call.s3.HeadObject", lambda **_: threads.append(threading.get_ident()))
+    with fs.open(f"{bucket}/key", "xb", client=looking) as stream:
+        stream.write(b"12345")
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+def test_an_interrupt_while_it_looks_whether_the_key_exists_ends_the_file(
+    fs: Any, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    looking = boto3.client("s3", **client_options())
+    looking.meta.events.register("before-call.s3.HeadObject", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fs.open(f"{bucket}/key", "xb", client=looking)
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "s3writer"] == []
 
 
 def opened(fs: Any, path: str = "bucket/key") -> Any:
@@ -196,6 +283,40 @@ def test_the_writers_client_has_the_credentials_and_the_settings_of_s3fs() -> No
     config = client.meta.config
     assert (config.read_timeout, config.s3["addressing_style"], config.max_pool_connections) == (7, "path", 64)
     assert opened(fs, "bucket/other").client is client
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
+def test_a_child_that_is_forked_while_a_client_is_made_makes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*arguments: Any, **named: Any) -> Any:
+        if os.getpid() == parent:
+            is_making.set()
+            may_go_on.wait(60)
+        return tuned(*arguments, **named)
+
+    parent, tuned = os.getpid(), clients.tuned
+    is_making, may_go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(clients, "tuned", make)
+    fs = S3WriterFileSystem(key="id", secret="secret", skip_instance_cache=True)
+    thread = threading.Thread(target=opened, args=(fs,))
+    thread.start()
+    is_making.wait(60)
+    if (child := os.fork()) == 0:
+        try:
+            opened(fs)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    ended: list[int] = []
+    waiter = threading.Thread(target=lambda: ended.append(os.waitpid(child, 0)[1]))
+    waiter.start()
+    waiter.join(30)
+    in_time = not waiter.is_alive()
+    if not in_time:
+        os.kill(child, signal.SIGKILL)
+    may_go_on.set()
+    for one in (thread, waiter):
+        one.join()
+    assert (in_time, ended) == (True, [0])
 
 
 def test_parts_have_checksums_unless_the_settings_say_that_none_are_wanted() -> None:
@@ -333,7 +454,7 @@ def test_a_transaction_whose_first_file_is_refused_publishes_and_leaves_nothing(
         fs.pipe_file(f"{bucket}/second", b"12345")
         client.put_object(Bucket=bucket, Key="first", Body=b"theirs")
     assert keys(client, bucket) == ["first"]
-    assert "none is left in S3" in caught.value.__notes__[-1]
+    assert caught.value.__notes__ == ["None of the transaction's files was published."]
 
 
 def test_a_transaction_that_is_refused_in_the_middle_says_what_can_be_committed_again(
@@ -382,6 +503,20 @@ def test_a_file_without_autocommit_is_published_by_its_commit(fs: Any, client: A
     assert keys(client, bucket) == ["key", "open"]
 
 
+def test_a_file_of_a_transaction_is_freed_as_soon_as_nobody_has_it() -> None:
+    gc.disable()
+    try:
+        with MemoryS3("bucket"):
+            fs = S3WriterFileSystem(skip_instance_cache=True)
+            with fs.transaction, fs.open("bucket/key", "wb") as stream:
+                stream.write(b"12345")
+            seen = weakref.ref(stream)
+            del stream
+            assert seen() is None
+    finally:
+        gc.enable()
+
+
 def test_a_transaction_that_is_given_up_leaves_nothing(fs: Any, client: Any, bucket: str) -> None:
     transaction = fs.start_transaction()
     fs.pipe_file(f"{bucket}/key", b"12345")
@@ -402,11 +537,16 @@ def test_a_transaction_commits_with_the_customer_s_key() -> None:
                 with fs.open(f"bucket/{name}", "wb", **secret) as stream:
                     stream.write(b"12345")
         assert sorted(s3.objects) == ["s3://bucket/one", "s3://bucket/two"]
-        with pytest.raises(ValueError, match="have different SSECustomerKeys"), fs.transaction:
-            for name, key in (("three", "k"), ("four", "l")):
-                with fs.open(f"bucket/{name}", "wb", **secret | {"SSECustomerKey": key * 32}) as stream:
+        encoded = {
+            "SSECustomerKey": base64.b64encode(b"m" * 32).decode(),
+            "SSECustomerKeyMD5": base64.b64encode(hashlib.md5(b"m" * 32).digest()).decode(),
+        }
+        keys: list[dict[str, Any]] = [{"SSECustomerKey": "k" * 32}, {"SSECustomerKey": "l" * 32}, encoded]
+        with fs.transaction:
+            for number, key in enumerate(keys):
+                with fs.open(f"bucket/{number}", "wb", **secret | key) as stream:
                     stream.write(b"12345")
-        assert (len(s3.objects), len(s3.unfinished)) == (2, 0)
+        assert (len(s3.objects), len(s3.unfinished)) == (5, 0)
 
 
 @pytest.mark.parametrize("how", ["pipe", "put"])

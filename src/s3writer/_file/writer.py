@@ -12,6 +12,7 @@ from s3writer._upload.part import Part
 from s3writer._upload.plan import DEFAULT_CONCURRENCY, MIN_PART_BYTES
 from s3writer._upload.resume import Readable, take_over
 from s3writer._upload.settings import new_upload
+from s3writer._upload.upload import Upload
 from s3writer.options import Checksum, OnError, ResumeOptions, S3Arguments
 from s3writer.pending import PendingUpload, pending_of
 
@@ -20,7 +21,9 @@ Init = TypeVar("Init", bound=Callable[..., None])
 #: Why a writer has no result.
 _NO_RESULT = {
     State.OPEN: "it is not published yet: close the writer first",
-    State.PREPARED: "it is prepared, not published: PendingUpload.commit returns the result",
+    State.COMMITTING: "it is being published",
+    State.COMMIT_SENT: "it is being published",
+    State.PREPARED: "it was prepared: the result is what PendingUpload.commit returns",
     State.UNKNOWN: "it is not known whether it was published",
 }
 
@@ -205,13 +208,9 @@ class MultipartUploadWriter(UploadStream):
         Raises as `close` does, and ValueError if closed.
         """
         self.check_open()
-        if (pending := self._finish(self._prepared)) is None:
+        if (pending := self._finish(functools.partial(prepared, self._upload))) is None:
             raise ValueError(f"{self._name} was closed by another thread")
         return pending
-
-    def _prepared(self, rest: Part) -> PendingUpload:
-        parts = self._upload.prepare(rest)
-        return pending_of(self._upload.calls, str(self._upload.pipeline.upload_id), parts)
 
     def abort(self) -> None:
         """Close without publishing, and remove the upload. Does nothing if the writer is closed.
@@ -220,6 +219,12 @@ class MultipartUploadWriter(UploadStream):
         """
         if not self.closed:
             self._finish(lambda _: self._upload.abort(), takes_rest=False)
+
+
+def prepared(upload: Upload, rest: Part) -> PendingUpload:
+    """Send ``rest`` as the last part of ``upload``, and leave the upload in S3 for a commit."""
+    parts = upload.prepare(rest)
+    return pending_of(upload.calls, str(upload.pipeline.upload_id), parts)
 
 
 _OWN_NAMES = frozenset(inspect.signature(MultipartUploadWriter).parameters)

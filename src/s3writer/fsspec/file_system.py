@@ -1,32 +1,40 @@
 """The file system: s3fs's, with writers for what it opens for writing."""
 
-import asyncio
 import io
 import mimetypes
-import os
-import threading
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from fsspec.asyn import sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.core import get_compression
+from fsspec.spec import AbstractFileSystem
 from s3fs import S3FileSystem
 
 from s3writer._file import compression as stages
+from s3writer._file.open import text_of, wrapped
 from s3writer._file.stream import compressing
 from s3writer._s3 import client as clients
+from s3writer._s3.arguments import names_for_writing
 from s3writer._s3.checksums import best
-from s3writer._s3.operations import ON_OBJECTS
 from s3writer.fsspec.files import DeferredFile, PublishedFile
 from s3writer.fsspec.together import TogetherTransaction
 
+#: The modes without "t", their letters sorted.
+_READING, _WRITING = {"r", "br"}, {"w", "bw", "x", "bx"}
 #: What s3fs passes to ``open``, and has no meaning for a writer.
 _OF_READERS = {"block_size", "cache_options", "cache_type", "fill_cache", "size", "version_id"}
 #: The names of s3fs's options, and those of boto3's client.
 _CREDENTIALS = {"key": "aws_access_key_id", "secret": "aws_secret_access_key", "token": "aws_session_token"}
 #: Settings that only aiobotocore's Config takes.
 _AIO_SETTINGS = {"connector_args", "http_session_cls"}
+#: The options of s3fs's own uploads.
+_OF_S3FS = {"batch_size", "chunksize", "max_concurrency"}
 _CHUNK_BYTES = 1024 * 1024
+
+#: Set in the coroutines of a call that began outside of a transaction.
+_is_direct: ContextVar[bool] = ContextVar("is_direct", default=False)
 
 
 class S3WriterFileSystem(S3FileSystem):
@@ -46,8 +54,6 @@ class S3WriterFileSystem(S3FileSystem):
         super().__init__(*args, **options)
         self._has_foreign_session = self.session is not None
         self.writer = dict(writer or {})
-        self._lock = threading.Lock()
-        self._made: tuple[int, Any] = (0, None)
 
     def open(
         self,
@@ -60,30 +66,36 @@ class S3WriterFileSystem(S3FileSystem):
     ) -> Any:
         """Open ``path``, as fsspec does. With a compression, closing the file publishes it, too.
 
-        Raises io.UnsupportedOperation for modes that append or update: an object is written as a whole.
+        In text modes the encoding is UTF-8 unless you give another. UTF-16 and UTF-32 begin with a byte order mark.
+
+        Raises io.UnsupportedOperation for modes that append or update: an object is written as a whole. ValueError for
+        an unknown mode or compression.
         """
-        given = {"block_size": block_size, "cache_options": cache_options}
-        if "r" in mode and "+" not in mode:
-            return super().open(path, mode, compression=compression, **given, **options)
-        if "a" in mode or "+" in mode:
-            raise io.UnsupportedOperation(
-                f"mode={mode!r} can't be had for {path}: s3w writes whole objects, and does not append to them"
-            )
+        given: dict[str, Any] = {"block_size": block_size, "cache_options": cache_options}
+        is_text = "b" not in mode
+        if _reads(path, mode):
+            if is_text:
+                options["encoding"] = options.get("encoding") or "utf-8"
+            return super().open(path, "r" if is_text else "rb", compression=compression, **given, **options)
+        mode = "xb" if "x" in mode else "wb"
+        if is_text:
+            text = text_of(*(options.pop(name, None) for name in ("encoding", "errors", "newline")))
+            return wrapped(self.open(path, mode, compression=compression, **given, **options), text)
         name = get_compression(path, compression)
         name = "xz" if name == "lzma" else name
-        if name is None or "b" not in mode:
-            return super().open(path, mode, compression=compression, **given, **options)
+        if name is None:
+            return super().open(path, mode, **given, **options)
         if name not in stages.FORMATS:
             raise ValueError(
                 f"compression={name!r} is not one of {', '.join(stages.FORMATS)}: write what is compressed"
             )
-        stage = stages.Compression(stages.compressor(name))
+        stage = stages.stage(name, (self.writer | options).get("on_error"))
         return compressing(super().open(path, mode, **given, **options), stage)
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **options: Any) -> Any:
-        """Open a binary file; `open` calls it. Within a transaction ``autocommit`` is false."""
-        if mode == "rb":
-            return super()._open(path, mode, autocommit=autocommit, **options)
+        """Open a binary file; `open` calls it. Within a transaction ``autocommit`` is false. Raises as `open` does."""
+        if _reads(path, mode):
+            return super()._open(path, "rb", autocommit=autocommit, **options)
         bucket, key, _ = self.split_path(path)
         if not key:
             raise ValueError(f"{path!r} names no object: s3w://bucket/key does")
@@ -105,10 +117,9 @@ class S3WriterFileSystem(S3FileSystem):
         chosen: dict[str, Any] = {"encoding": None, "client": client}
         if client is not None and own_client is None and not self._wants_no_checksums():
             chosen["checksum"] = best().name
-        model = (client or clients.chosen(None)).meta.service_model
-        writing = (model.operation_model(each.name).input_shape.members for each in ON_OBJECTS if each.writes)
-        known = set().union(*writing)
-        chosen |= {name: value for name, value in self.s3_additional_kwargs.items() if name in known}
+        if self.s3_additional_kwargs:
+            known = names_for_writing(clients.chosen(client).meta.service_model)
+            chosen |= {name: value for name, value in self.s3_additional_kwargs.items() if name in known}
         if acl := acl or self.s3_additional_kwargs.get("acl"):
             chosen["ACL"] = acl
         if payer is None:
@@ -122,60 +133,110 @@ class S3WriterFileSystem(S3FileSystem):
         return bool(self.config_kwargs.get("request_checksum_calculation") == "when_required")
 
     def _client(self) -> Any:
-        """A boto3 client with the options that s3fs was given, once in each process. None if it was given none: then
-        the writers use the client that all writers share.
+        """A boto3 client with the options that s3fs was given. None if it was given none: then the writers use the
+        client that all writers share.
         """
-        named = {"endpoint_url": self.endpoint_url}
-        named |= {ours: getattr(self, theirs) for theirs, ours in _CREDENTIALS.items()}
-        given = {name: value for name, value in named.items() if value is not None}
         if self._has_foreign_session:
             raise ValueError("s3w can't write with an aiobotocore session: give writer={'client': boto3.client('s3')}")
-        if not (given or self.client_kwargs or self.config_kwargs or self.kwargs) and self.use_ssl:
-            return None
-        with self._lock:
-            process, client = self._made
-            if process != os.getpid():
-                client = self._new_client(given)
-                self._made = os.getpid(), client
-        return client
+        given = self._named() or self.client_kwargs or self.config_kwargs or self.kwargs
+        return clients.client_of(self._new_client if given or not self.use_ssl else None)
 
-    def _new_client(self, given: dict[str, Any]) -> Any:
+    def _named(self) -> dict[str, Any]:
+        """The credentials and the endpoint that s3fs was given, by boto3's names."""
+        named = {"endpoint_url": self.endpoint_url}
+        named |= {ours: getattr(self, theirs) for theirs, ours in _CREDENTIALS.items()}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def _new_client(self) -> Any:
         import boto3
         from botocore.session import Session
 
         session = boto3.session.Session(botocore_session=Session(**self.kwargs))
         config = {name: value for name, value in self.config_kwargs.items() if name not in _AIO_SETTINGS}
-        return clients.tuned(session, config, **{"use_ssl": self.use_ssl, **self.client_kwargs, **given})
+        return clients.tuned(session, config, **{"use_ssl": self.use_ssl, **self.client_kwargs, **self._named()})
 
-    async def _pipe_file(self, path: str, data: bytes, mode: str = "overwrite", **options: Any) -> Any:
+    def pipe(self, *arguments: Any, **options: Any) -> Any:
+        """s3fs's. Within a transaction, each file is a file of the transaction, and this thread writes it."""
+        return self._call("pipe", arguments, options)
+
+    def put(self, *arguments: Any, **options: Any) -> Any:
+        """s3fs's. Within a transaction, each file is a file of the transaction, and this thread writes it."""
+        return self._call("put", arguments, options)
+
+    def pipe_file(self, path: str, data: bytes, mode: str = "overwrite", **options: Any) -> Any:
         """s3fs's, but within a transaction a file of the transaction."""
         if not self._intrans:
-            return await super()._pipe_file(path, data, mode=mode, **options)
-        return await asyncio.to_thread(self._write_all, path, io.BytesIO(data), mode, _of_s3(options))
+            return self._directly("_pipe_file", path, data, mode=mode, **options)
+        with self.open(path, "xb" if mode == "create" else "wb", **_of_writers(options)) as stream:
+            stream.write(data)
+        return None
 
-    async def _put_file(
+    def put_file(
         self, lpath: str, rpath: str, callback: Any = DEFAULT_CALLBACK, mode: str = "overwrite", **options: Any
     ) -> None:
         """s3fs's, but within a transaction a file of the transaction."""
         source = Path(lpath)
         if not self._intrans or source.is_dir():
-            await super()._put_file(lpath, rpath, callback=callback, mode=mode, **options)
+            self._directly("_put_file", lpath, rpath, callback=callback, mode=mode, **options)
             return
+        given = _of_writers(options)
         kind, _ = mimetypes.guess_type(lpath)
-        given = {"ContentType": kind} if kind else {}
+        if kind and "ContentType" not in self.writer:
+            given.setdefault("ContentType", kind)
         callback.set_size(source.stat().st_size)
-        with source.open("rb") as file:
-            await asyncio.to_thread(self._write_all, rpath, file, mode, given | _of_s3(options), callback)
-
-    def _write_all(
-        self, path: str, source: Any, mode: str, options: dict[str, Any], callback: Any = DEFAULT_CALLBACK
-    ) -> None:
-        with self.open(path, "xb" if mode == "create" else "wb", **options) as stream:
-            while chunk := source.read(_CHUNK_BYTES):
+        writing = "xb" if mode == "create" else "wb"
+        with source.open("rb") as file, self.open(rpath, writing, **given) as stream:
+            while chunk := file.read(_CHUNK_BYTES):
                 stream.write(chunk)
                 callback.relative_update(len(chunk))
 
+    def _call(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """s3fs's method ``name``, or within a transaction fsspec's own, which calls `pipe_file` or `put_file`. The
+        coroutines would run on after an interrupt, when the transaction is over.
+        """
+        if self._intrans:
+            return getattr(AbstractFileSystem, name)(self, *arguments, **_of_writers(options))
+        return self._directly(f"_{name}", *arguments, **options)
 
-def _of_s3(options: dict[str, Any]) -> dict[str, Any]:
+    def _directly(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Run the coroutine ``name``. It publishes by itself, even if another thread begins a transaction meanwhile."""
+
+        async def coroutine() -> Any:
+            _is_direct.set(True)
+            return await getattr(self, name)(*arguments, **options)
+
+        return sync(self.loop, coroutine)
+
+    async def _pipe_file(self, *arguments: Any, **options: Any) -> Any:
+        """s3fs's. NotImplementedError within a transaction."""
+        self._refuse_in_transaction("pipe_file")
+        return await super()._pipe_file(*arguments, **options)
+
+    async def _put_file(self, *arguments: Any, **options: Any) -> Any:
+        """s3fs's. NotImplementedError within a transaction."""
+        self._refuse_in_transaction("put_file")
+        return await super()._put_file(*arguments, **options)
+
+    def _refuse_in_transaction(self, name: str) -> None:
+        if self._intrans and not _is_direct.get():
+            raise NotImplementedError(f"within a transaction, use {name}, not the coroutine _{name}")
+
+
+def _reads(path: str, mode: str) -> bool:
+    """Whether ``mode`` reads, rather than writes. Raises as `S3WriterFileSystem.open` does for all other modes."""
+    letters = "".join(sorted(mode.replace("t", "")))
+    if "a" in letters or "+" in letters:
+        raise io.UnsupportedOperation(
+            f"mode={mode!r} can't be had for {path}: s3w writes whole objects, and does not append to them"
+        )
+    if letters not in _READING | _WRITING:
+        raise ValueError(
+            f"mode={mode!r} is unknown: use 'wb' or 'xb' to write bytes to {path}, 'w' or 'x' to write text, 'rb' or "
+            "'r' to read"
+        )
+    return letters in _READING
+
+
+def _of_writers(options: dict[str, Any]) -> dict[str, Any]:
     """``options`` without those of s3fs's own uploads."""
-    return {name: value for name, value in options.items() if name not in ("chunksize", "max_concurrency")}
+    return {name: value for name, value in options.items() if name not in _OF_S3FS}

@@ -1,12 +1,15 @@
 """The files that the file system opens for writing."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from s3writer import pending as uploads
 from s3writer._errors import KeyExistsError, NotCommittedError
-from s3writer._file.writer import MultipartUploadWriter
+from s3writer._file.writer import MultipartUploadWriter, prepared
+from s3writer._s3.calls import Calls
 from s3writer._s3.receipts import UploadResult
-from s3writer._upload.part import Part
+from s3writer._upload.jobs import run
 from s3writer.pending import PendingUpload
 
 
@@ -43,14 +46,15 @@ class PublishedFile(MultipartUploadWriter):
         """Raise `KeyExistsError` if the key exists, and end the upload that has not begun. S3 decides when the object
         is published; this spares a producer its work. If S3 won't tell, do nothing.
         """
-        calls = self._upload.calls
+        calls, found = self._upload.calls, None
         try:
-            found = calls.head()
-        except NotCommittedError:
-            return
-        if found is not None:
+            with contextlib.suppress(NotCommittedError):
+                found = run(calls.head)
+            if found is not None:
+                raise KeyExistsError(f"{calls.url} exists already", *calls.address)
+        except BaseException:
             self.abort()
-            raise KeyExistsError(f"{calls.url} exists already", *calls.address)
+            raise
 
 
 class DeferredFile(PublishedFile):
@@ -58,15 +62,36 @@ class DeferredFile(PublishedFile):
 
     def __init__(self, path: str, bucket: str, key: str, forget: Callable[[], object], **options: Any) -> None:
         super().__init__(path, bucket, key, forget, **options)
-        self.pending: PendingUpload | None = None
         self.was_discarded = False
-        self.customer_key = {name: options[name] for name in ("SSECustomerKey",) if name in options}
-        self._end_well = self._keep
+        self._is_gone = False
+        #: The prepared upload, once there is one. `_end_well` holds this list, not the file: that would be a cycle.
+        self._kept: list[PendingUpload] = []
+        upload, kept = self._upload, self._kept
+        self._end_well = lambda rest: kept.append(prepared(upload, rest))
 
     @property
-    def client(self) -> Any:
-        """The boto3 client that the file is uploaded with."""
-        return self._upload.calls.client
+    def pending(self) -> PendingUpload | None:
+        """The `PendingUpload` that a transaction commits. None before everything is uploaded."""
+        return self._kept[0] if self._kept else None
+
+    @property
+    def calls(self) -> Calls:
+        """The calls that upload the file, and publish the object."""
+        return self._upload.calls
+
+    @property
+    def result(self) -> UploadResult:
+        """What was published. ValueError if nothing was, or nothing yet."""
+        published = None if self.pending is None else self.pending._result
+        return super().result if published is None else published
+
+    @property
+    def left(self) -> str:
+        """A sentence that names the upload if it may wait in S3, else ""."""
+        pending = self.pending
+        if pending is None or self._is_gone or pending._was_aborted or pending._result is not None:
+            return ""
+        return f"upload {pending.upload_id} of {self.name} may wait in S3: commit it, or abort it"
 
     def close(self) -> None:
         """Upload everything, and publish nothing yet; or abort, as `MultipartUploadWriter.close` does."""
@@ -74,14 +99,14 @@ class DeferredFile(PublishedFile):
 
     def prepare(self) -> PendingUpload:
         """Upload everything, and return the `PendingUpload` that a transaction would commit."""
-        if self.pending is None:
-            self.pending = super().prepare()
-        return self.pending
+        if not self._kept:
+            self._kept.append(super().prepare())
+        return self._kept[0]
 
     def commit(self) -> UploadResult:
         """Publish the object. If it was not closed yet, close it first."""
         try:
-            return self.prepare().commit(client=self.client, **self.customer_key)
+            return uploads.commit(self.prepare(), self.calls)
         finally:
             self._forget()
 
@@ -90,7 +115,5 @@ class DeferredFile(PublishedFile):
         self.was_discarded = True
         self.abort()
         if self.pending is not None:
-            self.pending.abort(client=self.client, **self.customer_key)
-
-    def _keep(self, rest: Part) -> None:
-        self.pending = self._prepared(rest)
+            self.pending.abort(client=self.calls.client)
+            self._is_gone = True
