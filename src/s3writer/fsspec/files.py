@@ -82,14 +82,13 @@ class DeferredFile(PublishedFile):
     @property
     def result(self) -> UploadResult:
         """What was published. ValueError if nothing was, or nothing yet."""
-        published = None if self.pending is None else self.pending._result
-        return super().result if published is None else published
+        return (self.pending and self.pending.result) or super().result
 
     @property
     def left(self) -> str:
         """A sentence that names the upload if it may wait in S3, else ""."""
         pending = self.pending
-        if pending is None or self._is_gone or pending._was_aborted or pending._result is not None:
+        if pending is None or self._is_gone or pending.result is not None:
             return ""
         return f"upload {pending.upload_id} of {self.name} may wait in S3: commit it, or abort it"
 
