@@ -95,14 +95,17 @@ def test_open_takes_a_url_and_the_modes_of_writing(client: Any, key: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("s3://bucket/key", "rb"), "mode='rb' would read the object, but this file is open for writing only"),
-        (("s3://bucket/key", "r"), "mode='r' would read .* Use 'wb' or 'xb' for bytes, 'w' or 'x' for text"),
+        (("s3://bucket/key", "rb"), "mode='rb' would read the object: do that with boto3's get_object. "),
+        (("s3://bucket/key", "r"), "mode='r' would read .* To write, use 'wb' or 'xb' for bytes, 'w' or 'x' for text"),
         (("s3://bucket/key", "w+b"), r"mode='w\+b' would read the object"),
-        (("s3://bucket/key", "ab"), "mode='ab' would append, but S3 only replaces an object as a whole. Use 'wb'"),
-        (("s3://bucket/key", "U"), "mode='U' is unknown. Use 'wb' or 'xb' for bytes, 'w' or 'x' for text"),
+        (
+            ("s3://bucket/key", "ab"),
+            "mode='ab' would append, but S3 only replaces an object as a whole. To write, use 'wb'",
+        ),
+        (("s3://bucket/key", "U"), "mode='U' is unknown. To write, use 'wb' or 'xb' for bytes, 'w' or 'x' for text"),
         (("https://bucket/key",), "not of the form s3://bucket/key"),
         (("s3://bucket",), "not of the form s3://bucket/key"),
-        (("s3://bucket/",), "key is 0 bytes"),
+        (("s3://bucket/",), "url='s3://bucket/' has no key: give s3://bucket/key"),
     ],
 )
 def test_open_refuses_what_it_can_not_open(client: Any, arguments: Any, message: str) -> None:

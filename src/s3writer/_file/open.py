@@ -112,7 +112,9 @@ def begin(
         raise TypeError(f"mode must be a str, not {type(mode).__name__}")
     letters = "".join(sorted(mode))
     if letters not in _BYTES | _TEXT:
-        raise ValueError(f"mode={mode!r} {_why_not(letters)}. Use 'wb' or 'xb' for bytes, 'w' or 'x' for text")
+        raise ValueError(
+            f"mode={mode!r} {_why_not(letters)}. To write, use 'wb' or 'xb' for bytes, 'w' or 'x' for text"
+        )
     text = None
     if letters in _TEXT:
         text = text_of(encoding, errors, newline)
@@ -139,7 +141,7 @@ def _writer(bucket: str, key: str, compression: str | None, options: dict[str, A
 def _why_not(letters: str) -> str:
     """What is wrong with a mode of these letters."""
     if "+" in letters or letters.strip("bt") == "r":
-        return "would read the object, but this file is open for writing only"
+        return "would read the object: do that with boto3's get_object"
     if letters.strip("bt") == "a":
         return "would append, but S3 only replaces an object as a whole"
     return "is unknown"
@@ -158,11 +160,13 @@ def wrapped(writer: MultipartUploadWriter, how: Text) -> "io.TextIOWrapper[Multi
         raise
 
 
-def parsed(url: str) -> tuple[str, str]:
+def parsed(url: str, *, needs_key: bool = True) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` URL. TypeError or ValueError for anything else."""
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
     bucket, separator, key = url.removeprefix(SCHEME).partition("/")
     if not url.startswith(SCHEME) or not separator:
         raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
+    if needs_key and not key:
+        raise ValueError(f"url={url!r} has no key: give s3://bucket/key")
     return bucket, key

@@ -37,6 +37,8 @@ _NOT_FROM_WITHIN = (
     "Don't use a writer in its progress callback, in a signal handler, or in a handler of botocore's logs"
 )
 
+_CLOSE_IT = "Use a with block, or call close()"
+
 Outcome = TypeVar("Outcome")
 Stream = TypeVar("Stream", bound="UploadStream")
 
@@ -160,7 +162,7 @@ class UploadStream(WriteOnly):
         if not hasattr(self, "_upload") or self._upload.has_ended:
             return
         if not self.closed or self._upload.pipeline.beginning.has_begun:
-            self._abandon(f"{self!r} was never closed: it is not published")
+            self._abandon(f"{self!r} was never closed: it is not published. {_CLOSE_IT}")
 
     def _dealloc_warn(self, source: object) -> None:
         """CPython's wrappers call this from their finaliser, before they close."""
@@ -171,7 +173,10 @@ class UploadStream(WriteOnly):
             return
         if self._rule.is_in_finaliser:
             if self._upload.is_open:
-                self._abandon(f"{self!r} was closed by a wrapper that was never closed: it is not published")
+                self._abandon(
+                    f"{self!r} is not published: the file around it, such as a text file of s3writer.open, was never "
+                    f"closed. {_CLOSE_IT}"
+                )
             self._mark_closed()
         elif exception is None or not self._rule.counts(exception):
             self._finish(self._end_well)

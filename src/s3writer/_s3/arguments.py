@@ -171,7 +171,7 @@ def check_address(bucket: str, key: str) -> None:
     except exceptions.ParamValidationError:
         raise ValueError(
             f"bucket={bucket!r} is not the name of a bucket: give a name of letters, digits, dots, hyphens and "
-            "underscores, or the ARN of an access point"
+            "underscores, or the ARN of an access point. The bucket comes first, then the key"
         ) from None
     length = len(key.encode())
     if not 1 <= length <= MAX_KEY_BYTES:

@@ -154,9 +154,7 @@ _BY_STATUS: dict[int, str] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "EntityTooLarge",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
 }
-_GATEWAY = Row(
-    errors.ConnectionFailedError, "Check the network and the client's endpoint_url, then write the object anew.", ""
-)
+_GATEWAY = Row(errors.ConnectionFailedError, "Check the network and the client's endpoint_url.", "")
 _GATEWAYS = {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
 _SERVER = Row(errors.NotCommittedError, _ANEW, "")
 _OTHER = Row(errors.NotCommittedError, "", "")

@@ -27,9 +27,9 @@ _ADVICE: dict[type[errors.NotCommittedError], str] = {
         "Give boto3 credentials: it takes those of the client, or else of the environment, a profile or a role."
     ),
     errors.WrongRegionError: "Make the client with the bucket's region_name.",
-    errors.ConnectionFailedError: "Check the network and the client's endpoint_url, then write the object anew.",
+    errors.ConnectionFailedError: "Check the network and the client's endpoint_url.",
 }
-_KEY_EXISTS = "Choose another key, or leave out exclusive=True to overwrite."
+_KEY_EXISTS = "The key exists: choose another one, or leave out exclusive=True to overwrite."
 
 #: A user name and a password in an endpoint's URL. They must not get into messages.
 _USER_INFO = re.compile(r"(//|endpoint: )(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S+)@")

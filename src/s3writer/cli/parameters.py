@@ -68,12 +68,13 @@ class Url(Parameter[tuple[str, str]]):
     name = "url"
 
     def __init__(self, *, is_prefix: bool = False) -> None:
-        self._end = "/" if is_prefix else ""
+        self._is_prefix = is_prefix
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Bucket and key."""
         try:
-            return parsed(value if value.count("/") > _SLASHES_BEFORE_BUCKET else value + self._end)
+            end = "/" if self._is_prefix and value.count("/") <= _SLASHES_BEFORE_BUCKET else ""
+            return parsed(value + end, needs_key=not self._is_prefix)
         except ValueError as error:
             self.fail(str(error).removeprefix("url="), param, ctx)
 

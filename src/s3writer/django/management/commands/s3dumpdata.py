@@ -109,4 +109,6 @@ def _failure(url: str, error: Exception) -> CommandError:
     notes = [note for note in getattr(error, "__notes__", []) if IN_FLIGHT not in note]
     said = in_settings("\n".join([str(getattr(error, "strerror", None) or error), *notes]), url)
     ending = "may have been published, or not" if is_unknown else "was not published"
-    return CommandError(f"{url} {ending}: {said}", returncode=_UNKNOWN if is_unknown else 1)
+    return CommandError(
+        f"{url} {ending}: {said.removeprefix(f'publishing {url} failed: ')}", returncode=_UNKNOWN if is_unknown else 1
+    )
