@@ -112,11 +112,6 @@ settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"
 import django
 django.setup()
 """
-CLOSE = """
-import csv, gzip, io
-from s3writer import MultipartUploadWriter
-rows = [[1, 2]]
-"""
 DOWNLOAD = """
 import http.server, shutil, threading, urllib.request
 from s3writer import MultipartUploadWriter
@@ -243,7 +238,7 @@ PAGES = {
     "docs/backup": page("backups/mydb.sql", "backups/mydb.sql.gz"),
     "docs/cleanup": page(),
     "docs/cli": page("backups/mydb.sql.gz", "hello.txt", "reports/today.csv"),
-    "docs/close": page("rows.csv", "rows.csv.gz", setup=CLOSE),
+    "docs/close": page("rows.csv", "rows.csv.gz"),
     "docs/django": page(
         "library/authors.xml",
         "library/authors.jsonl",
