@@ -108,7 +108,7 @@ def overhead(rounds: int, folder: Path) -> list[str]:
     """Rows: what a segment costs the driver, in milliseconds."""
     rows = []
     with sink(folder) as endpoint:
-        for what, count, size in (("a few bytes", SMALL, 10), ("9 MiB, all of them ends", 60, ENDS)):
+        for what, count, size in (("a few bytes", SMALL, 10), ("9 MiB, all of it ends", 60, ENDS)):
             runs = [write(endpoint, 2, [size] * count) for _ in range(rounds)]
             wall, cpu = (statistics.median(one) / count * 1000 for one in zip(*runs, strict=True))
             rows.append(f"| {what} | {count:,} | {wall:.1f} | {cpu:.1f} |")
@@ -199,33 +199,34 @@ def main() -> None:
 
 PAGE = """# Benchmarks of segments
 
-Written by `make bench-segments` on {today}: {machine}, medians of {rounds} rounds, interleaved.
+What more workers bring when [many machines write one object](segments.md), what a segment costs the driver, and how
+large an object can be. Made by `make bench-segments` on {today}: {machine}; medians of {rounds} interleaved rounds.
 
 ## Workers
 
-Each worker writes four segments of 160 MiB with one part in flight, to a server that answers after 30 ms and takes
-90 MB/s on each connection, as S3 does. The driver's own process joins the ends and commits; all of it is in the time.
+Each worker writes four segments of 160 MiB. It sends one part at a time, to a server that answers after 30 ms and takes
+90 MB/s on each connection, as S3 does. The time includes the driver's work: it joins the ends, and commits.
 
-| workers | MiB/s | over one worker, with the spread |
+| workers | MiB/s | over one worker: median (least to most) |
 | --- | --- | --- |
 {0}
 
-Workers and driver are processes of one machine; what a network between them costs is not in it.
+Workers and driver are processes of one machine, so the figures leave out what a network between them costs.
 
 ## What a segment costs the driver
 
-With a server that answers at once, two workers, and all that the executor and pickling cost.
+Two workers write to a server that answers at once. The figures include what the executor and pickling cost.
 
-| segment | how many | milliseconds each, by the clock | of the driver's CPU |
+| segment | how many | milliseconds for each, by the clock | milliseconds for each, of the driver's CPU |
 | --- | --- | --- | --- |
 {1}
 
 ## The limits, by simulation
 
-The driver's own code with an executor whose 10,000 workers make receipts up, each segment within 20 % of the same time,
-and a store that only counts. Each segment is as large as its share of S3's part numbers lets it be, and has 7.5 MiB of
-ends. A segment takes two part numbers at least, so that no more than 4,999 can be under way, however many workers there
-are. *Ends held* are those that wait for a segment before them; `window` bounds them.
+The driver runs its own code, but no byte is sent: 10,000 workers only make receipts up, and the store only counts. All
+segments take the same time, within 20 %. Each is as large as its share of S3's part numbers allows, and has 7.5 MiB of
+ends. A segment takes at least two part numbers. So at most 4,999 segments can be written at once, however many workers
+there are. *Ends held* are the ends that wait for an earlier segment; `window` bounds them.
 
 | workers | segments | workers with something to do | parts | object | ends held, at the most | driver's CPU |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -56,33 +56,41 @@ def write_page(
 
 HEAD = """# Benchmarks
 
-Made by `make bench` on {today}: {machine}; medians of {rounds} interleaved rounds, each library in a process of its
-own. The server is another process, and throws everything away. It competes with the client for the cores, so the ratios
-mean more than the figures. A ratio is taken round by round; we show the median, and in brackets the least and the
-most. Peers: {peers}.
+How fast s3writer is, and how much memory and CPU it takes, beside other libraries. Made by `make bench` on {today}:
+{machine}. In each of {rounds} rounds the libraries take turns, each in a process of its own; the figures are medians.
+
+The server is another process, and throws everything away. It competes with the client for the cores, so the ratios mean
+more than the figures. A ratio is taken round by round; we show the median, and in brackets the least and the most. The
+other libraries: {peers}.
 
 ## At S3's pace, with nothing set
 
 2 GiB in writes of 1 MiB. The server waits 30 ms before each answer, and takes 90 MB/s from each connection, as S3 does.
-Each library has its own defaults. opendal needs a part size, and has 10 parts of 8 MiB in flight. pyarrow queues
-without a limit what the network does not take.
+Each library has its own defaults. opendal needs a part size, and sends 10 parts of 8 MiB at once. pyarrow queues what
+the network does not take, without a limit.
 """
 
 SAME_SETTINGS = """## At S3's pace, with the same settings
 
-The same stream, with 10 parts of 8 MiB in flight, where a library can.
+The same stream. Each library sends 10 parts of 8 MiB at once, if it can.
 """
 
 SHORT = """## Short streams
 
 Milliseconds at S3's pace, from making the writer until the object is published. The first upload of a process imports
-the library, and makes its client. *ending* is the part of the second upload after the last `write`.
+the library, and makes its client. *ending* is the time that the second upload takes after its last `write`.
 """
 
 OVER_TLS = """## CPU, over TLS
 
-1 GiB of fresh bytes in writes of 1 MiB, with 8 parts of 8 MiB in flight, where a library can. *sockets* is the floor:
+1 GiB of fresh bytes in writes of 1 MiB. Each library sends 8 parts of 8 MiB at once, if it can. *sockets* is the floor:
 as many threads write the same bytes straight into TLS sockets. opendal sends no checksums.
+"""
+
+SMALL = """## Small writes
+
+Nanoseconds that one `write` of 100 bytes takes: in a stream of 4 MiB, where nothing is sent, and in one of 64 MiB,
+where parts are sent meanwhile (opendal would take minutes). *bytesio* is `io.BytesIO`.
 """
 
 
@@ -125,7 +133,8 @@ def ratios(bench: "Bench", scenario: str, columns: dict[str, str]) -> str:
 def short_uploads(bench: "Bench") -> str:
     """The first and the second upload of a process, and the ratios that matter."""
     rows = ["| | MiB | first | second | ending |", "| --- | ---: | ---: | ---: | ---: |"]
-    over = ["\n| MiB | second, over obstore | first, over boto3 |", "| ---: | ---: | ---: |"]
+    over = ["\ns3writer's time over another library's, round by round:\n"]
+    over += ["| MiB | second, over obstore | first, over boto3 |", "| ---: | ---: | ---: |"]
     for scenario, found in bench.results.items():
         if not scenario.startswith("upload of "):
             continue
@@ -141,25 +150,23 @@ def short_uploads(bench: "Bench") -> str:
 
 def small(bench: "Bench") -> str:
     """What a small write costs."""
-    rows = ["## Small writes\n", "Nanoseconds a write of 100 bytes, `write` alone: in one part of 4 MiB, where nothing"]
-    rows += ["is sent, and over 64 MiB, where parts are sent meanwhile (opendal would take minutes). *bytesio* is"]
-    rows += ["`io.BytesIO`.\n"]
-    rows += ["| | one part | 64 MiB |", "| --- | ---: | ---: |"]
+    rows = [SMALL, "| | 4 MiB | 64 MiB |", "| --- | ---: | ---: |"]
     one, long = "one part of 100-byte writes", "100-byte writes"
     for library in bench.results[one]:
         streamed = f"{nanoseconds(bench, long, library):.0f}" if library in bench.results[long] else ""
         rows.append(f"| {library} | {nanoseconds(bench, one, library):.0f} | {streamed} |")
     ratio = bench.ratio(one, DEFAULTS, "bytesio", "writing")
-    rows.append(f"\ns3writer over `io.BytesIO` in one part: {ratio}.\n")
+    rows.append(f"\ns3writer over `io.BytesIO`, in 4 MiB: {ratio}.\n")
     names = {"dump_json": "json.dump", "write_csv": "csv.writer", "write_xml": "Django's XML generator"}
     libraries = list(bench.results["dump_json"])
-    rows += [f"Seconds for 32 MiB.\n\n| | {' | '.join(libraries)} |", "| --- |" + " ---: |" * len(libraries)]
+    rows += ["Seconds for 32 MiB from producers in Python:\n"]
+    rows += [f"| | {' | '.join(libraries)} |", "| --- |" + " ---: |" * len(libraries)]
     for shape, name in names.items():
         figures = (bench.median(shape, library, "wall") for library in libraries)
         rows.append(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
     rows.append(
         "\n*rawio* is a raw file whose `write` does nothing. `XMLGenerator` writes to a raw file through a wrapper in "
-        "Python, which looks up `write` for each piece. So open the object in text mode.\n"
+        "Python, which looks up `write` for each piece. Open the object in text mode for it.\n"
     )
     objects = bench.ratio("objects", DEFAULTS, "put_object", "cpu")
     rows.append(f"An object of 1 KiB takes {objects} times the CPU of boto3's `put_object`.")
@@ -222,7 +229,8 @@ def many(other: dict[str, Any]) -> str:
 
 def simulation(other: dict[str, Any]) -> str:
     """Streams too long to send."""
-    rows = ["## Long streams, simulated\n", "| stream | parts | largest part, MiB | memory, MiB | planning, s |"]
+    rows = ["## Long streams, simulated\n", "How s3writer cuts streams that are too long to send here.\n"]
+    rows.append("| stream | parts | largest part, MiB | memory, MiB | planning, s |")
     rows.append("| --- | ---: | ---: | ---: | ---: |")
     for name, found in other["simulation"].items():
         largest, held = found["largest"], found["memory"]
