@@ -34,7 +34,7 @@ class S3WriterError(OSError):
     """Base of all errors of this package.
 
     Attributes: ``bucket`` and ``key`` name the object. ``upload_id`` names a multipart upload that may still be in S3,
-    stored and billed. It is None if no upload is left. It is also None if S3's answer with the id was lost; then a note
+    stored and billed. It is None if no upload is left. It is also None if S3's answer with the id was lost: a note then
     says so.
     """
 
@@ -150,19 +150,19 @@ class ChecksumMismatchError(NotCommittedError):
 
 
 class ObjectTooLargeError(NotCommittedError):
-    """With the part sizes that the writer's settings allow, the stream does not fit into S3's 10,000 parts."""
+    """The stream does not fit into S3's 10,000 parts, if they are as large as the writer's settings allow."""
 
     ERRNO = errno.EFBIG
 
 
 class IncompleteError(NotCommittedError):
-    """Bytes are missing, or too many: a wrapper around the writer holds some back, or ``exact_size`` is another."""
+    """Bytes are missing, or there are too many: a wrapper still holds some back, or ``exact_size`` differs."""
 
     ERRNO = errno.ENODATA
 
 
 class AbortedError(NotCommittedError):
-    """The upload had been aborted, or had failed, before this call; the first error is the cause.
+    """The upload had been aborted, or had failed, before this call. The first error is this error's cause.
 
     If the first error is a `NotCommittedError` of some type, this error is of that type as well: ``except
     AccessDeniedError`` catches what a wrapper's ``close`` raises after a ``write`` that was denied.

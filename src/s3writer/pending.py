@@ -66,7 +66,7 @@ class PendingUpload:
         checksum: ``"CRC64NVME:<base64>"`` of the whole object, or None.
         token: the ``s3writer-token`` that the object will have in its metadata, or None.
         exclusive: publish only if the key does not exist.
-        s3_arguments: those that the commit needs, without the SSE-C key.
+        s3_arguments: those of S3's arguments that the commit needs, without the SSE-C key.
 
     """
 
@@ -85,7 +85,7 @@ class PendingUpload:
 
     @property
     def result(self) -> UploadResult | None:
-        """What `commit` has returned; None before. Copies, such as those from JSON, know only of their own commits."""
+        """What `commit` has returned; None before. A copy, such as one from JSON, knows only of its own commits."""
         return self._result
 
     def commit(self, *, client: Any = None, **s3_arguments: Unpack[CommitArguments]) -> UploadResult:
@@ -96,10 +96,10 @@ class PendingUpload:
             client: a boto3 S3 client; None: the one that writers share.
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if the writer had one.
 
-        Raises `NotCommittedError` if S3 refuses (the type says why): the upload stays as it was, and can be committed
-        again. `AbortedError` after `abort`. `OutcomeUnknownError` if S3's answer was lost, and the key does not show
-        the object: as long as the upload is there, it is safe to commit again. TypeError if an argument is missing, or
-        had to be given when the upload began.
+        Raises `NotCommittedError` if S3 refuses: the type says why, the upload stays as it was, and you can commit it
+        again. Raises `AbortedError` after `abort`. Raises `OutcomeUnknownError` if S3's answer was lost, and the key
+        does not show the object: as long as the upload is there, it is safe to commit again. Raises TypeError if an
+        argument is missing, or had to be given when the upload began.
 
         """
         return commit(self, checked(self, client, s3_arguments))
@@ -129,7 +129,7 @@ class PendingUpload:
         return was_there
 
     def to_json(self) -> str:
-        """All of it as a JSON object, for `from_json`."""
+        """Return the upload as JSON, for `from_json`."""
         return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)})
 
     @classmethod
@@ -299,8 +299,8 @@ def commit_all(
 ) -> list[UploadResult]:
     """Commit one upload after the other. Returns their results, in the same order.
 
-    S3 has no transaction over several objects. But a commit is one request, so the time in which only some of the
-    objects are there is as short as it can be. If a commit fails, `PartlyCommittedError` says which objects were
+    S3 has no transaction over several objects. But a commit is one request. So the time in which S3 shows only some of
+    the objects is as short as it can be. If a commit fails, `PartlyCommittedError` says which objects were
     published; you can commit the other uploads again, or abort them. ``client`` and ``s3_arguments`` are those of
     `PendingUpload.commit`. If one is missing, TypeError is raised before anything is published.
     """

@@ -35,8 +35,8 @@ class UnfinishedUpload:
 
     Attributes:
         bucket: where its object would be.
-        key: its name there.
-        upload_id: S3's name for it.
+        key: the object's name there.
+        upload_id: S3's name for the upload.
         initiated: when it began, in UTC.
         active: when its last part arrived, or when it began if it has none.
         age: the time since ``active``, by S3's clock, which shows whole seconds.
@@ -69,15 +69,16 @@ class UnfinishedUpload:
 def list_uploads(
     bucket: str, prefix: str = "", *, client: Any = None, **s3_arguments: Unpack[ListArguments]
 ) -> Iterator[UnfinishedUpload]:
-    """The unfinished uploads whose keys begin with ``prefix``, in the order in which S3 lists them.
+    """Iterate over the unfinished uploads whose keys begin with ``prefix``, in the order in which S3 lists them.
 
     Parameters:
         client: a boto3 S3 client; None: the one that writers share.
         **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
 
     It asks S3 while you iterate: one request for each thousand uploads, and one for each thousand parts of each upload.
-    It leaves out uploads that end meanwhile. Raises `S3WriterError` if S3 does not answer, or does not tell an upload's
-    parts: a running upload must not be taken for one that was left. Only for uploads with an SSE-C key it goes on.
+    It leaves out uploads that end meanwhile. Raises `S3WriterError` if S3 does not answer, or does not list an upload's
+    parts: without them, a running upload would look like one that was left. Uploads with an SSE-C key are the
+    exception: S3 lists their parts only with the key, so their ``parts`` is None.
 
     """
     s3 = clients.chosen(client)
@@ -119,8 +120,8 @@ def abort_uploads(
     running writer is aborted, the writer fails and publishes nothing. So let ``older_than`` be more than the longest
     pause between two parts in your programs, and more than the time that a prepared or kept upload waits.
 
-    If some uploads could not be aborted, it tries all others, and then raises the last `NotCommittedError`, whose notes
-    name the other ones. An interrupt gets a note that names the uploads that were aborted. ``client`` and
+    If an upload can't be aborted, it tries all others, and then raises the last `NotCommittedError`, whose notes hold
+    the earlier ones. An interrupt gets a note that names the uploads that were aborted. ``client`` and
     ``s3_arguments`` are those of `list_uploads`.
     """
     if not isinstance(older_than, dt.timedelta):
@@ -165,7 +166,7 @@ class CleanupRule:
     Attributes:
         name: the rule's ID.
         prefix: it aborts uploads to keys that begin with this.
-        days: it aborts an upload so many days after the upload began.
+        days: it aborts an upload this many days after the upload began.
 
     """
 
@@ -175,7 +176,7 @@ class CleanupRule:
 
 
 def cleanup_rules(bucket: str, prefix: str = "", *, client: Any = None) -> list[CleanupRule]:
-    """The bucket's lifecycle rules that abort uploads to all keys that begin with ``prefix``; may be empty.
+    """Return the bucket's lifecycle rules that abort the uploads to all keys that begin with ``prefix``.
 
     Raises `S3WriterError` if S3 does not tell.
     """
@@ -186,8 +187,8 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
     """Add a lifecycle rule: the bucket aborts uploads to keys that begin with ``prefix``, ``days`` after they began.
 
     If a rule already does that, as early or earlier, it is returned, and nothing is changed. Other rules stay as they
-    are. S3 can't add a single rule: this reads all rules and writes them back, so nobody else should change them at the
-    same time.
+    are. S3 can't add a single rule: this function reads all rules and writes them back. So nobody else should change
+    them at the same time.
 
     Raises ValueError if ``days`` is less than 1, or if the rule exists but was disabled or changed, and `S3WriterError`
     if S3 refuses.

@@ -59,14 +59,14 @@ def open(
             returns an ``io.TextIOWrapper`` around one. The wrapper buffers nothing, so you can commit or prepare its
             ``buffer`` at any time. "xb", "x" and "xt" publish only if the key does not exist.
         encoding, errors, newline: for text modes, as in the built-in ``open``, but the default encoding is UTF-8.
-            UTF-16 and UTF-32 begin with a byte order mark, which a bare ``io.TextIOWrapper`` leaves out of a stream. In
-            binary modes, ``encoding=None`` refuses ``str``.
+            UTF-16 and UTF-32 begin with a byte order mark, which ``io.TextIOWrapper`` alone would leave out. In binary
+            modes, ``encoding=None`` refuses ``str``.
         compression: "gzip", "bz2", "xz", "zstd" (needs ``s3writer[zstd]``) or None. "infer" goes by the key's suffix:
             ".gz", ".bz2", ".xz" or ".zst". "auto" does that in text modes; in binary modes it does not compress, since
             the bytes may be compressed already.
         **options: those of `MultipartUploadWriter`.
 
-    Raises ValueError (TypeError) for an impossible URL, mode or option, LookupError for an unknown encoding,
+    Raises ValueError or TypeError for an impossible URL, mode or option, LookupError for an unknown encoding, and
     ImportError if a package is missing for a compression.
 
     """

@@ -82,12 +82,19 @@ class UploadStream(WriteOnly):
     def write(self, data: "ReadableBuffer | str", /) -> int:
         """Take all of ``data``; the caller may reuse it afterwards. Waits while too many parts are in flight.
 
-        Returns the number of bytes; for ``str`` the number of characters. These exceptions mean that nothing was taken,
-        and the upload is as before: ValueError (it is closed), TypeError (``data`` is neither a buffer nor an allowed
-        ``str``), BufferError (it is not C-contiguous), UnicodeEncodeError, and RuntimeError (``write`` was called from
-        within itself). Any other exception, such as the `NotCommittedError` of an earlier part, means that the upload
-        has failed: each later ``write`` raises `AbortedError`. UnicodeEncodeError means that too if the encoding keeps
-        a state, or if the ``str`` has more than 256 Ki characters, since it is encoded in pieces.
+        Returns the number of bytes; for ``str`` the number of characters.
+
+        If one of these exceptions is raised, nothing was taken, and the upload is as before:
+
+        - ValueError: the writer is closed.
+        - TypeError: ``data`` is neither a buffer nor an allowed ``str``.
+        - BufferError: ``data`` is not C-contiguous.
+        - UnicodeEncodeError: the encoding has no such character.
+        - RuntimeError: ``write`` was called from within a call of the writer.
+
+        Any other exception, such as the `NotCommittedError` of an earlier part, means that the upload has failed: each
+        later ``write`` raises `AbortedError`. UnicodeEncodeError means that too if the encoding keeps a state, or if
+        the ``str`` has more than 256 Ki characters, since it is encoded in pieces.
         """
         put = None
         try:
@@ -125,15 +132,15 @@ class UploadStream(WriteOnly):
         """Publish the object, or abort. On a closed writer, do nothing.
 
         If an exception is propagating, ``close`` aborts and raises nothing; the exception gets a note. An exception
-        counts if it was raised in this thread since the writer was made, also while an ``except`` block handles it (see
-        `commit`). ``close`` also aborts, and logs a warning, if the finaliser of a garbage-collected wrapper of the
-        standard library calls it. If an earlier ``write`` failed, and its error is not propagating any more, ``close``
-        aborts and raises `AbortedError`. With ``on_error="keep"`` the upload is kept instead of aborted, and a warning
-        names it.
+        counts if it was raised in this thread since the writer was made, also while an ``except`` block handles it. (To
+        publish there, use `commit`.) ``close`` also aborts, and logs a warning, if the finaliser of a garbage-collected
+        wrapper of the standard library calls it. If an earlier ``write`` failed, and its error is not propagating any
+        more, ``close`` aborts and raises `AbortedError`. With ``on_error="keep"`` the upload is kept instead of
+        aborted, and a warning names it.
 
-        Raises `NotCommittedError` (nothing was published, the key is as it was; the type says why) or
-        `OutcomeUnknownError`. The writer is closed in these cases too. Raises RuntimeError, and does nothing, if called
-        from within another call of the writer, by ``progress`` or a signal handler.
+        Raises `NotCommittedError` if nothing was published: the key is as it was, and the type says why. Raises
+        `OutcomeUnknownError` if S3 does not show whether it was. The writer is closed in these cases too. Raises
+        RuntimeError, and does nothing, if ``progress`` or a signal handler calls it within another call of the writer.
         """
         self._close(sys.exception())
 
@@ -143,7 +150,7 @@ class UploadStream(WriteOnly):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """`close`. If the block raised, close without publishing."""
+        """Call `close`. If the block raised, close without publishing."""
         if exc is None:
             self.close()
         else:

@@ -55,9 +55,9 @@ class MultipartUploadWriter(UploadStream):
         part_size: bytes, 5 MiB (the default) to 5 GiB. An object up to this size is sent in one request when the writer
             is closed. A longer one is sent in parts, in the background, as they fill. If the length of the stream is
             unknown, later parts are larger.
-        max_concurrency: the most parts in flight at once, 1 to 1000, 15 by default. Each has a thread. Fewer parts are
-            in flight if ``max_memory`` can't hold them and the part being filled. Two are in flight if two send nearly
-            as much.
+        max_concurrency: the most parts in flight, that is, sent at the same time: 1 to 1000, 15 by default. Each has a
+            thread. Fewer parts are in flight if ``max_memory`` can't hold them and the part being filled. Two are in
+            flight if two send nearly as much.
         max_memory: a hard limit in bytes for all parts together, those in flight and the one being filled. None: 128
             MiB, or two parts of ``part_size`` if that is more. Without a limit, a stream of more than some 77 GiB takes
             more memory, because S3's limit of 10,000 parts demands larger parts.
@@ -68,10 +68,10 @@ class MultipartUploadWriter(UploadStream):
         expected_size: bytes, 0 to 48.8 TiB. With this hint all parts have one size, which is large enough for the
             stream. If the stream turns out longer, later parts are larger.
         exact_size: bytes, 0 to 48.8 TiB: publish only if exactly so many were written, else raise `IncompleteError`.
-            Set it where the length is known, such as HTTP's Content-Length: some producers end early without an
-            exception. With a compression, bytes before it count. It implies ``expected_size``.
-        equal_parts: keep all parts but the last at ``part_size``, as some S3-compatible stores demand.
-        encoding: for ``write`` of ``str``; None refuses ``str``.
+            Set it where the length is known, as from HTTP's Content-Length: some producers end early without an
+            exception. With a compression, it counts uncompressed bytes. It implies ``expected_size``.
+        equal_parts: give all parts but the last the size ``part_size``, as some S3-compatible stores demand.
+        encoding: how ``write`` encodes ``str``; None refuses ``str``.
         progress: called with the number of bytes each time S3 acknowledges more of them, by the thread that writes or
             closes. If it raises, the upload is aborted; if the object is published by then, the exception is logged.
         on_error: when anything goes wrong, "abort" removes the upload from S3. "keep" leaves its parts there, stored
@@ -146,23 +146,24 @@ class MultipartUploadWriter(UploadStream):
         on_error: OnError = "keep",
         **options: Unpack[ResumeOptions],
     ) -> Self:
-        """Make a writer that continues an upload. Another writer left it in S3, perhaps in a process that died.
+        """Continue an upload that another writer left in S3, perhaps in a process that died. Returns the new writer.
 
-        `tell` returns the position from which the producer must go on. The writer reuses the parts from the first one
-        up to the first that is missing, or smaller than 5 MiB. The bytes after that must be written again.
+        The new writer reuses the upload's parts, up to the first that is missing or smaller than 5 MiB. Write the bytes
+        after these parts again: `tell` returns the position from which you must go on.
 
         Parameters:
             upload_id: S3's id of the upload. A writer with ``on_error="keep"`` names it in its error and in the log.
-            verify: a binary file with the stream's first bytes. Each reused part is compared with it, and it is read as
-                far as these parts go.
+            verify: a binary file with the stream's first bytes. Each reused part is compared with them. The file is
+                read as far as these parts go.
             token: the upload's ``s3writer-token``, if it has one. S3 does not show it before the commit.
             on_error: as for a new writer, but "keep" by default.
             **options: as for a new writer. If S3 tells the upload's checksum algorithm, it replaces ``checksum``.
                 Arguments for S3 that were settled when the upload began, such as ``ContentType``, are refused.
 
-        Raises `NotCommittedError` if a part holds other bytes than ``verify`` or can't be verified, `S3WriterError` if
-        the upload was published before, `OutcomeUnknownError` if it is gone and nothing shows why; TypeError and
-        ValueError as for a new writer. In all these cases the upload stays in S3, and can be resumed again.
+        Raises `NotCommittedError` if a part holds other bytes than ``verify`` or can't be verified. Raises
+        `S3WriterError` if the upload was published before, and `OutcomeUnknownError` if it is gone and nothing shows
+        why. Raises TypeError and ValueError as for a new writer. None of these removes an upload: if it is still in S3,
+        it can be resumed again.
 
         """
         writer = cls(bucket, key, on_error=on_error, commit_token=False, **options)
@@ -179,7 +180,7 @@ class MultipartUploadWriter(UploadStream):
 
     @property
     def parts_in_flight(self) -> int:
-        """How many parts are being sent just now."""
+        """How many parts are being sent, or have arrived since the writer's last call."""
         return self._upload.pipeline.jobs.in_flight
 
     @property
@@ -193,8 +194,8 @@ class MultipartUploadWriter(UploadStream):
     def commit(self) -> UploadResult:
         """Publish what was written, even if an exception is propagating, and close. Returns the result.
 
-        Use it to publish from an ``except`` block. Raises as `close` does, and ValueError if the writer is closed. If
-        the writer has published already, returns the result again.
+        Use it to publish from an ``except`` block. If the writer has published already, it returns the result again.
+        Raises as `close` does, and ValueError if the writer was closed without publishing.
         """
         result = self._upload.result
         if result is None:
@@ -205,7 +206,7 @@ class MultipartUploadWriter(UploadStream):
     def prepare(self) -> PendingUpload:
         """Send everything and close, but don't publish yet. Any process can commit the `PendingUpload` later.
 
-        Raises as `close` does, and ValueError if closed.
+        Raises as `close` does, and ValueError if the writer is closed.
         """
         self.check_open()
         if (pending := self._finish(functools.partial(prepared, self._upload))) is None:

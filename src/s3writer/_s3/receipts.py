@@ -32,11 +32,11 @@ class UploadResult:
         version_id: the version that was made; None in a bucket without versions.
         size: bytes.
         parts: the number of parts; 1 if the object was sent in a single request.
-        checksum: ``"CRC64NVME:<base64>"`` of the whole object, as S3 answered it; with SHA1 or SHA256, and more than
-            one part, a checksum of the parts' checksums. None if S3 answered none: the store does not keep checksums,
-            the answer was lost, the object came from segments, or the writer had ``checksum=None``.
-        computed_checksum: the same, but as the writer computed it from the bytes that it sent. None with
-            ``checksum=None``, and with SHA1 or SHA256 if there is more than one part.
+        checksum: ``"CRC64NVME:<base64>"`` of the whole object, as S3 answered it. With SHA1 or SHA256, and more than
+            one part, it is a checksum of the parts' checksums. It is None if S3 answered none: the store does not keep
+            checksums, the answer was lost, the object came from segments, or the writer had ``checksum=None``.
+        computed_checksum: the checksum of the whole object that the writer computed from the bytes that it sent. None
+            with ``checksum=None``, and with SHA1 or SHA256 if there is more than one part.
 
     """
 

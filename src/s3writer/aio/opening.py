@@ -19,7 +19,7 @@ Stream = TypeVar("Stream", AsyncWriter, AsyncTextWriter)
 
 
 class Opening(Generic[Stream]):
-    """A writer to be: ``async with`` it, or ``await`` it. Nothing happens before that."""
+    """What `open` and `wrap` return: a writer that is not made yet. ``async with`` or ``await`` makes it."""
 
     def __init__(self, begin: Callable[[], tuple[MultipartUploadWriter, files.Text | None]]) -> None:
         self._begin = begin
@@ -35,7 +35,7 @@ class Opening(Generic[Stream]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the writer, see `AsyncWriter.__aexit__`."""
+        """Close the writer. If the block raised, close it without publishing."""
         assert self._stream is not None
         await self._stream.__aexit__(exc_type, exc, traceback)
 
@@ -94,8 +94,9 @@ def open(
 
 
 def wrap(make: Callable[[], MultipartUploadWriter]) -> Opening[AsyncWriter]:
-    """An `AsyncWriter` around the writer that ``make`` returns; a thread calls it. ``async with`` or ``await`` it.
+    """Make an `AsyncWriter` around the writer that ``make`` returns. ``async with`` or ``await`` the returned value.
 
-    Use it for what `open` can't say: ``wrap(lambda: MultipartUploadWriter.resume("bucket", "key", upload_id))``.
+    A thread calls ``make``. Use it for what `open` can't do, such as
+    ``wrap(lambda: MultipartUploadWriter.resume("bucket", "key", upload_id))``.
     """
     return Opening(lambda: (make(), None))

@@ -57,7 +57,7 @@ class AsyncFile:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """`close`. If the block raised, close without publishing."""
+        """Call `close`. If the block raised, close without publishing."""
         self._rule.forget()
         if exc is None:
             await self.close()
@@ -84,7 +84,7 @@ class AsyncFile:
 
     @property
     def parts_in_flight(self) -> int:
-        """How many parts are being sent just now."""
+        """How many parts are being sent, or have arrived since the writer's last call."""
         return self._writer.parts_in_flight
 
     def tell(self) -> int:
@@ -136,7 +136,8 @@ class AsyncFile:
     async def close(self) -> None:
         """Publish the object, or abort if an exception is propagating. On a closed writer, do nothing.
 
-        An exception counts if it was raised since the writer was made, also while an ``except`` block handles it.
+        An exception counts if it was raised since the writer was made, also while an ``except`` block handles it. (To
+        publish there, use `commit`.)
         Raises as `MultipartUploadWriter.close` does.
         """
         exception = sys.exception()
@@ -192,10 +193,10 @@ class AsyncFile:
 class AsyncWriter(AsyncFile):
     """A binary file, write only, whose bytes become one S3 object when it is closed. `open` makes it.
 
-    It keeps all promises of a `MultipartUploadWriter`. Several tasks may write: each `write` goes in as one piece, in
-    the order of the calls. If a task is cancelled during a call, the upload is given up: nothing is published. If that
-    happens after the commit was sent, a note on the ``CancelledError`` says what became of the object. A writer belongs
-    to the event loop in which it was made. ``progress`` is called in threads.
+    It keeps all promises of a `MultipartUploadWriter`. Several tasks may write: the bytes of each `write` stay
+    together, in the order of the calls. If a task is cancelled during a call, the upload is given up: nothing is
+    published. If that happens after the commit was sent, a note on the ``CancelledError`` says what became of the
+    object. A writer belongs to the event loop in which it was made. ``progress`` is called in threads.
 
     Attributes:
         bucket, key: where the object is published.

@@ -1,8 +1,8 @@
-"""A Django application: ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk. Beside it there are
-``uploads``, a handler for files of a form, and ``storage``.
+"""A Django application: the commands ``s3dumpdata`` and ``s3loaddata``, with no file on the local disk. Beside it there
+are ``uploads``, a handler for files of a form, and ``storage``, for django-storages.
 
 Put ``"s3writer.django"`` into ``INSTALLED_APPS``. The setting ``S3WRITER`` may hold options of `MultipartUploadWriter`
-that all dumps get, such as ``{"ServerSideEncryption": "aws:kms"}``; its ``"client"``, if there is one, is the dotted
-path of a function that makes a boto3 S3 client. Loads get those that reading takes, such as the key of SSE-C.
-Its ``"uploads"`` is a dict of options that only the upload handler gets.
+for all dumps, such as ``{"ServerSideEncryption": "aws:kms"}``. Its ``"client"``, if there is one, is the dotted path of
+a function that makes a boto3 S3 client. Loads get the options that reading takes, such as the key of SSE-C. Its
+``"uploads"`` is a dict of options for the upload handler alone.
 """

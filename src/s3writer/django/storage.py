@@ -30,7 +30,7 @@ _RESERVED = {"bucket", "key", "client"}
 
 
 class S3Storage(s3.S3Storage):
-    """`storages.backends.s3.S3Storage`, all of it. But what it writes is published wholly or not at all.
+    """django-storages' ``S3Storage``, but each file that it writes is published wholly or not at all.
 
     The option ``writer``, or the setting ``AWS_S3_WRITER``, is a dict of options of `MultipartUploadWriter` for all
     files, such as ``{"max_memory": 64 * 1024**2}``.
@@ -42,7 +42,7 @@ class S3Storage(s3.S3Storage):
             raise ImproperlyConfigured("writer must be a dict of options of a writer, without bucket, key and client")
 
     def get_default_settings(self) -> dict[str, Any]:
-        """Those of django-storages, and ``writer``."""
+        """The settings of django-storages, and ``writer``."""
         return {**super().get_default_settings(), "writer": setting("AWS_S3_WRITER", {})}
 
     def _open(self, name: str, mode: str = "rb") -> Any:
@@ -89,13 +89,13 @@ class S3Storage(s3.S3Storage):
 
 
 class S3StaticStorage(S3Storage):
-    """For static files: their URLs are the same each time."""
+    """For static files: their URLs are not signed, so they stay the same."""
 
     querystring_auth = False
 
 
 class S3ManifestStaticStorage(ManifestFilesMixin, S3StaticStorage):
-    """For static files whose names tell their content."""
+    """For static files whose names hold a hash of their content."""
 
 
 class _File(MultipartUploadWriter):

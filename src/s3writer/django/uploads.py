@@ -1,4 +1,4 @@
-"""Files of a form go to S3 while the browser sends them. A view publishes them; what it does not publish is removed.
+"""Files of a form go to S3 while the browser sends them. A view publishes them; the others are removed.
 
 ```python
 FILE_UPLOAD_HANDLERS = ["s3writer.django.uploads.S3UploadHandler"]
@@ -46,13 +46,13 @@ class S3UploadHandler(FileUploadHandler):
 
     Parameters:
         request: the request. Django gives it if the handler stands in ``FILE_UPLOAD_HANDLERS``.
-        **options: instead of those in ``S3WRITER["uploads"]`` and ``S3WRITER``. These are for the handler, all others
-            for `MultipartUploadWriter`:
+        **options: they override those in ``S3WRITER["uploads"]``, which override those in ``S3WRITER``. The handler
+            takes the following ones, and `MultipartUploadWriter` all others:
 
             - ``bucket``: must be given here or in the settings.
-            - ``prefix``: what all keys begin with, ``"uploads/"`` by default.
+            - ``prefix``: ``"uploads/"`` by default.
             - ``key``: a function, or the dotted path of one. It gets the handler, and returns the key, or None to leave
-              the file to the next handler. Without it, the key is the prefix and a random UUID.
+              the file to the next handler. Without ``key``, the key is the prefix and a random UUID.
             - ``arguments``: a function, or the dotted path of one. It gets the handler, and returns a dict of options
               for this file's writer, such as ``{"ContentType": "image/png"}``.
             - ``max_size``: bytes that one file may have. A larger one ends the request with status 400.
@@ -149,8 +149,8 @@ class S3UploadHandler(FileUploadHandler):
 class S3UploadedFile(UploadedFile):
     """A file that a form has sent. S3 has all its bytes, and shows no object until `commit`.
 
-    It can't be read. Attributes, beside ``name``, ``size``, ``content_type`` and ``charset``, as of each file that a
-    form has sent:
+    It can't be read. It has these attributes, and ``name``, ``size``, ``content_type`` and ``charset`` as each of
+    Django's uploaded files:
 
     - ``bucket`` and ``key`` name the object.
     - ``pending`` is the `PendingUpload`.
@@ -177,13 +177,13 @@ class S3UploadedFile(UploadedFile):
 
     @property
     def result(self) -> UploadResult | None:
-        """That of ``pending``."""
+        """What the commit has returned; None before."""
         return self.pending.result
 
     def commit(self, using: str | None = None) -> UploadResult | None:
-        """Publish the object once the transaction is committed: `commit_now`, by ``transaction.on_commit``.
+        """Publish the object once the transaction is committed: ``transaction.on_commit`` calls `commit_now`.
 
-        Outside a transaction that is at once. Returns the result, or None if a transaction is running. If that is
+        Outside a transaction, publish at once. Returns the result, or None if a transaction is running. If that is
         rolled back, nothing is published. ``using`` is the alias of the database.
         """
         later = _OnCommit(self)
@@ -194,8 +194,8 @@ class S3UploadedFile(UploadedFile):
     def commit_now(self) -> UploadResult:
         """Publish the object, whatever becomes of a transaction. Returns the result.
 
-        Raises as `PendingUpload.commit`; ``AbortedError`` after the end of the request. After `OutcomeUnknownError`,
-        the request's end leaves the upload alone: S3 may still publish the object.
+        Raises as `PendingUpload.commit` does, and ``AbortedError`` after the end of the request. After
+        `OutcomeUnknownError`, the request's end leaves the upload alone: S3 may still publish the object.
         """
         return self._prepared.commit()
 

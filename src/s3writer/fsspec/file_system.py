@@ -64,12 +64,12 @@ class S3WriterFileSystem(S3FileSystem):
         compression: str | None = None,
         **options: Any,
     ) -> Any:
-        """Open ``path``, as fsspec does. With a compression, closing the file publishes it, too.
+        """Open ``path``, as fsspec does. With a compression, too, closing the file publishes it.
 
         In text modes the encoding is UTF-8 unless you give another. UTF-16 and UTF-32 begin with a byte order mark.
 
-        Raises io.UnsupportedOperation for modes that append or update: an object is written as a whole. ValueError for
-        an unknown mode or compression.
+        Raises io.UnsupportedOperation for modes that append or update: S3 only replaces an object as a whole. Raises
+        ValueError for an unknown mode or compression.
         """
         given: dict[str, Any] = {"block_size": block_size, "cache_options": cache_options}
         is_text = "b" not in mode
@@ -156,15 +156,15 @@ class S3WriterFileSystem(S3FileSystem):
         return clients.tuned(session, config, **{"use_ssl": self.use_ssl, **self.client_kwargs, **self._named()})
 
     def pipe(self, *arguments: Any, **options: Any) -> Any:
-        """s3fs's. Within a transaction, each file is a file of the transaction, and this thread writes it."""
+        """Do what s3fs does. Within a transaction, this thread writes each file, as a file of the transaction."""
         return self._call("pipe", arguments, options)
 
     def put(self, *arguments: Any, **options: Any) -> Any:
-        """s3fs's. Within a transaction, each file is a file of the transaction, and this thread writes it."""
+        """Do what s3fs does. Within a transaction, this thread writes each file, as a file of the transaction."""
         return self._call("put", arguments, options)
 
     def pipe_file(self, path: str, data: bytes, mode: str = "overwrite", **options: Any) -> Any:
-        """s3fs's, but within a transaction a file of the transaction."""
+        """Do what s3fs does. Within a transaction, write a file of the transaction."""
         if not self._intrans:
             return self._directly("_pipe_file", path, data, mode=mode, **options)
         with self.open(path, "xb" if mode == "create" else "wb", **_of_writers(options)) as stream:
@@ -174,7 +174,7 @@ class S3WriterFileSystem(S3FileSystem):
     def put_file(
         self, lpath: str, rpath: str, callback: Any = DEFAULT_CALLBACK, mode: str = "overwrite", **options: Any
     ) -> None:
-        """s3fs's, but within a transaction a file of the transaction."""
+        """Do what s3fs does. Within a transaction, write a file of the transaction."""
         source = Path(lpath)
         if not self._intrans or source.is_dir():
             self._directly("_put_file", lpath, rpath, callback=callback, mode=mode, **options)
@@ -208,12 +208,12 @@ class S3WriterFileSystem(S3FileSystem):
         return sync(self.loop, coroutine)
 
     async def _pipe_file(self, *arguments: Any, **options: Any) -> Any:
-        """s3fs's. NotImplementedError within a transaction."""
+        """Do what s3fs does. NotImplementedError within a transaction."""
         self._refuse_in_transaction("pipe_file")
         return await super()._pipe_file(*arguments, **options)
 
     async def _put_file(self, *arguments: Any, **options: Any) -> Any:
-        """s3fs's. NotImplementedError within a transaction."""
+        """Do what s3fs does. NotImplementedError within a transaction."""
         self._refuse_in_transaction("put_file")
         return await super()._put_file(*arguments, **options)
 

@@ -14,9 +14,9 @@ from s3writer.pending import PendingUpload
 
 
 class PublishedFile(MultipartUploadWriter):
-    """A writer that lets a file system forget its listings of the object's folder when it is closed.
+    """A writer of a file system. When it is closed, the file system forgets its listings of the object's folder.
 
-    ``forget`` is called then. ``path`` is the path in the file system; all other parameters are the writer's.
+    It calls ``forget`` for that. ``path`` is the path in the file system; all other parameters are the writer's.
     """
 
     def __init__(self, path: str, bucket: str, key: str, forget: Callable[[], object], **options: Any) -> None:
@@ -43,8 +43,9 @@ class PublishedFile(MultipartUploadWriter):
             self._forget()
 
     def check_absence(self) -> None:
-        """Raise `KeyExistsError` if the key exists, and end the upload that has not begun. S3 decides when the object
-        is published; this spares a producer its work. If S3 won't tell, do nothing.
+        """If the key exists, close the writer and raise `KeyExistsError`. If S3 won't tell, do nothing.
+
+        This only saves work: S3 decides when the object is published.
         """
         calls, found = self._upload.calls, None
         try:

@@ -23,8 +23,8 @@ class TogetherTransaction(Transaction):
 
         Raises `IncompleteError` if a file is still open, or was not written to its end; then all are discarded.
         Raises `PartlyCommittedError` if S3 refuses a file. If it was the first one, all are discarded. If others were
-        published before, the refused file and those after it stay in S3: the error has them, to be committed again or
-        aborted. Notes on each exception, an interrupt too, name the uploads that may wait in S3.
+        published before, the refused file and those after it stay in S3: commit or abort the uploads that the error
+        has. Notes on each exception, an interrupt too, name the uploads that may wait in S3.
         """
         fs, files = self.fs, [file for file in self.files if not file.was_discarded]
         try:

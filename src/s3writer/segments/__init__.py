@@ -1,4 +1,4 @@
-"""Writes one object from many machines. Each writes a segment, and one of them, the driver, publishes all in order.
+"""Writes one object from many machines. Each machine writes a segment; one, the driver, publishes all in order.
 
 ```python
 with Client(scheduler).get_executor() as pool:  # Dask; or ProcessPoolExecutor()
@@ -6,7 +6,8 @@ with Client(scheduler).get_executor() as pool:  # Dask; or ProcessPoolExecutor()
 ```
 
 `write_segments` does all that with any ``concurrent.futures.Executor``. If your engine has none, use the pieces: the
-driver has a `SegmentedUpload`, each worker a `SegmentWriter`, which returns a `SegmentReceipt` to the driver.
+driver begins a `SegmentedUpload`, each worker's `SegmentWriter` has a `SegmentReceipt` at its end, and the driver
+commits with all of them.
 """
 
 from s3writer.segments.driver import write_segments

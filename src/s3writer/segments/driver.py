@@ -74,23 +74,23 @@ def write_segments(
     process is interrupted before the commit.
 
     Parameters:
-        producers: callables that the executor can pickle. A worker calls each, perhaps more than once, with a
-            `SegmentWriter`, which takes bytes and text as any writer does. A producer that wraps the writer must close
-            the wrapper. An iterator is read as producers are needed.
+        producers: callables that the executor can pickle, one for each segment. A worker calls each, perhaps more than
+            once, with a `SegmentWriter`, which takes bytes and text as any writer does. A producer that wraps the
+            writer must close the wrapper. From an iterator, producers are taken as workers become free.
         executor: its ``submit`` returns a ``concurrent.futures.Future``.
-        client: a callable that makes a boto3 S3 client with ``request_checksum_calculation="when_required"``. It is
-            called once in each process if it can be hashed, else for each segment. The executor pickles it too. None:
-            the client that writers share.
+        client: a callable that makes a boto3 S3 client with ``request_checksum_calculation="when_required"``. The
+            executor pickles it. Each process calls it once if it can be hashed, else for each segment. None: the client
+            that the writers of a process share.
         header, footer: bytes or text before and after all segments.
         separator: bytes or text between two segments that are not empty.
         compression: "gzip", "bz2", "xz" or "zstd". Each segment is compressed by itself, but the object can be unpacked
             as a whole.
         window: how many segments may be running, or waiting for an earlier one. Each takes up to 10 MiB of this
             process's memory; the parts that join them take 130 MiB more. More workers than this are idle.
-        progress: called with a number of bytes when a segment's parts, or the parts that join segments, are in S3.
+        progress: called with a number of bytes when S3 has a segment's parts, or a part that joins segments.
         encoding, max_concurrency, max_memory: options of each segment's writer. ``max_memory`` is memory of the worker,
-            which needs 10 MiB more for a segment's ends. None: 128 MiB, and more only if a segment is so long for its
-            share of part numbers that its parts must be large.
+            which needs 10 MiB more for a segment's ends. None: 128 MiB, and more only if a long segment has so few part
+            numbers that its parts must be large.
         part_size, expected_size, checksum, exclusive, commit_token, allow_dot_segments, **s3_arguments: as in
             `SegmentedUpload.begin`.
 

@@ -41,15 +41,15 @@ class Segment:
 
     Attributes:
         bucket: where the object will be.
-        key: its name there.
+        key: the object's name there.
         upload_id: S3's name for the upload.
         number: the segment's number, counted from 0.
-        first: the part number before the segment's own. It is for the bytes that the driver puts before its own parts.
+        first: the part number before the segment's own. The driver uses it for bytes before the segment's own parts.
         parts: how many part numbers of its own the segment has, from ``first`` + 1 on.
         part_size: bytes in the first of its own parts.
         steady: how many of its own parts are no larger than ``part_size``.
         checksum: the name of the CRC, or None.
-        s3_arguments: those that parts need, without the SSE-C key.
+        s3_arguments: those of S3's arguments that parts need, without the SSE-C key.
 
     """
 
@@ -67,7 +67,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentReceipt:
-    """A segment that was written. Plain data: it pickles, and goes to JSON and back.
+    """What the writer of a segment gives the driver. Plain data: it pickles, and goes to JSON and back.
 
     Attributes:
         upload_id: S3's name for the upload.
@@ -86,11 +86,11 @@ class SegmentReceipt:
 
     @property
     def size(self) -> int:
-        """The segment's bytes."""
+        """How many bytes the segment has."""
         return len(self.head) + sum(part.size for part in self.parts) + len(self.tail)
 
     def to_json(self) -> str:
-        """All of it as a JSON object, for `from_json`; up to 14 MB, as text."""
+        """Return the receipt as JSON, for `from_json`: up to 14 MB."""
         ends = {name: base64.b64encode(getattr(self, name)).decode() for name in ("head", "tail")}
         return json.dumps({**dataclasses.asdict(self), **ends})
 

@@ -37,11 +37,11 @@ class SegmentedUpload:
 
     Attributes:
         bucket: where the object will be.
-        key: its name there.
+        key: the object's name there.
         upload_id: S3's name for the upload.
         segments: how many there are; S3's part numbers are divided among them evenly.
-        part_size: bytes in a segment's first part; later ones grow.
-        expected_size: bytes of the whole object, None if nobody knows.
+        part_size: bytes in a segment's first part; later parts grow.
+        expected_size: bytes of the whole object; None if it was not given.
         checksum: the name of the CRC of the whole object, or None.
         token: the ``s3writer-token`` that the object will have in its metadata, or None.
         exclusive: publish only if the key does not exist.
@@ -88,7 +88,7 @@ class SegmentedUpload:
             checksum: "auto", "CRC64NVME", "CRC32C", "CRC32", or None, which also leaves out the MD5 of each part.
             exclusive, commit_token, allow_dot_segments, **s3_arguments: as for a `MultipartUploadWriter`.
 
-        Raises TypeError or ValueError for an impossible parameter, before S3 is asked; `NotCommittedError` if S3
+        Raises TypeError or ValueError for an impossible parameter, before S3 is asked. Raises `NotCommittedError` if S3
         refuses.
 
         """
@@ -153,7 +153,7 @@ class SegmentedUpload:
             separator: bytes between two segments that are not empty, as for ``header``.
             **s3_arguments: S3's own. ``SSECustomerKey`` must be given again if there is one.
 
-        Raises ValueError (TypeError) for an impossible parameter, and if a receipt is missing, comes twice with
+        Raises ValueError or TypeError for an impossible parameter, and if a receipt is missing, comes twice with
         different parts, or is of another upload. Raises `S3WriterError` if the upload was committed before, and as
         `PendingUpload.commit` does. In all these cases the upload is not aborted.
 
@@ -181,11 +181,11 @@ class SegmentedUpload:
             raise
 
     def abort(self, *, client: Any = None, **s3_arguments: Unpack[CommitArguments]) -> bool:
-        """Remove the upload from S3, as `PendingUpload.abort` does. Segments that are being written fail."""
+        """Remove the upload from S3, as `PendingUpload.abort` does. Writers that are still writing a segment fail."""
         return pending_of(self, ()).abort(client=client, **s3_arguments)
 
     def to_json(self) -> str:
-        """All of it as a JSON object, for `from_json`."""
+        """Return the upload as JSON, for `from_json`."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod

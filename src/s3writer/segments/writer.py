@@ -159,10 +159,10 @@ class SegmentUpload(Destination):
 class SegmentWriter(MultipartUploadWriter):
     """A binary file, write only, whose bytes become one ``segment`` of an object.
 
-    It does all that a `MultipartUploadWriter` does, but does not publish: once it is closed, it has a ``receipt``, with
+    It takes what a `MultipartUploadWriter` takes, but does not publish: once it is closed, it has a ``receipt``, with
     which the driver publishes. If anything goes wrong, there is no receipt, and the bytes are not used. A segment may
-    be written again, even while another run of it is going on: the driver commits the parts of one run. If another run
-    has overwritten one of them with other bytes, S3 refuses the commit.
+    be written again, even while another run is still writing it: the driver commits the parts of one run. If another
+    run has overwritten one of them with other bytes, S3 refuses the commit.
 
     Parameters:
         segment: the segment, from the driver.
@@ -209,22 +209,22 @@ class SegmentWriter(MultipartUploadWriter):
 
     @property
     def receipt(self) -> SegmentReceipt:
-        """The receipt with which the driver commits the segment. ValueError if the writer is not closed, or failed."""
+        """What the driver needs to commit the segment. ValueError if the writer is not closed, or has failed."""
         if self._segment_upload.receipt is None:
             raise ValueError(f"{self!r} has no receipt: it is not closed, or failed, or was closed by a finaliser")
         return self._segment_upload.receipt
 
     def commit(self) -> NoReturn:
-        """Raise: only the driver can commit, with the receipts of all segments."""
+        """Raise io.UnsupportedOperation: only the driver can commit, with the receipts of all segments."""
         raise io.UnsupportedOperation("commit: close the segment, and commit the object with its receipt")
 
     def prepare(self) -> NoReturn:
-        """Raise: only the driver can prepare, see `commit`."""
+        """Raise io.UnsupportedOperation: a segment can't be prepared by itself."""
         raise io.UnsupportedOperation("prepare: close the segment, and prepare the object with its receipt")
 
     @classmethod
     def resume(cls, *_: Any, **__: Any) -> NoReturn:
-        """Raise: a run of a segment can't use the parts of another run."""
+        """Raise io.UnsupportedOperation: a run of a segment can't use the parts of another run."""
         raise io.UnsupportedOperation("resume: write the segment anew")
 
 

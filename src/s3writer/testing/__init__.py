@@ -15,8 +15,8 @@ def test_an_export_that_may_not_write_leaves_nothing():
     assert not s3.objects and not s3.unfinished
 ```
 
-With pytest you need no ``with``: the fixture ``memory_s3`` is there as soon as s3writer is installed. A marker names
-its buckets:
+With pytest you need no ``with``: it has the fixture ``memory_s3`` as soon as s3writer is installed. A marker names
+the buckets:
 
 ```python
 @pytest.mark.memory_s3("my-bucket")
@@ -25,12 +25,12 @@ def test_the_export_is_published_whole(memory_s3):
     assert memory_s3.objects["s3://my-bucket/rows.csv"] == b"1,2"
 ```
 
-It answers botocore in place of the network, so all that is said over the wire is said here too: requests are built and
-signed, answers parsed, errors translated. As S3 does, it refuses parts below 5 MiB, wrong checksums and sizes,
-conditions that don't hold, and missing keys of SSE-C. Calls and parameters that it does not know are refused with
-``NotImplemented``. What only a bucket could judge (storage classes, encryption, tags, ACLs, locks) is taken as it
-comes: for that, for policies, versions, retries and slow networks use moto or a real server. It lives in its process: a
-forked child writes into a copy of its own, a spawned one to the network.
+`MemoryS3` answers botocore in place of the network. So botocore builds and signs each request, parses each answer and
+translates each error, as over the wire. As S3 does, `MemoryS3` refuses parts below 5 MiB, wrong checksums and sizes,
+conditions that don't hold, and missing keys of SSE-C. It refuses calls and parameters that it does not know with
+``NotImplemented``. It does not check what only a bucket can judge: storage classes, encryption, tags, ACLs, locks. To
+test these, or policies, versions, retries and slow networks, use moto or a real server. The objects live in one
+process: a forked child writes into a copy of its own, and a spawned child to the network.
 """
 
 from s3writer.testing.memory_s3 import MemoryS3

@@ -51,13 +51,13 @@ def _entered_client(endpoint_url: str | None = None) -> Any:
 
 
 class MemoryS3:
-    """A store that lives as long as this object does, and holds the ``buckets`` that it was made with.
+    """S3 in memory, with these ``buckets``. Its objects live as long as it does.
 
-    As a context manager it is also the store of all writers that are given no ``client``.
+    Within its ``with`` block, all writers that are given no ``client`` write to it.
 
     Attributes:
-        client: a boto3 S3 client of it, which tries each call once.
-        calls: the names of all calls so far, in the order in which they came, such as "PutObject".
+        client: a boto3 S3 client that talks to it, and tries each call once.
+        calls: the names of all calls so far, such as "PutObject", in the order in which they came.
 
     """
 
@@ -87,7 +87,7 @@ class MemoryS3:
         return f"<MemoryS3 {' '.join(sorted(self._memory.buckets)) or 'without buckets'}: {told}>"
 
     def attach(self, client: Any) -> None:
-        """Let another boto3 S3 client, of the code under test, talk to this store from now on, and to no other."""
+        """Let ``client``, a boto3 S3 client of the code under test, talk to this store from now on, and to no other."""
         handlers = {
             "before-parameter-build.s3": _note_address,
             "request-created.s3": _tell_address,
@@ -100,7 +100,7 @@ class MemoryS3:
 
     @property
     def objects(self) -> dict[str, bytes]:
-        """What was published, by its URL ``s3://bucket/key``."""
+        """The bytes of each published object, by its URL ``s3://bucket/key``."""
         return self._memory.objects
 
     @property
@@ -111,7 +111,7 @@ class MemoryS3:
     def refuse(self, call: str, code: str, *, nth: int | None = None) -> None:
         """Answer ``call``, such as "UploadPart", with S3's error ``code``, such as "SlowDown", and don't act.
 
-        ``nth`` is the only call that it happens to, counted from now on and from 1; None: to each.
+        ``nth`` says which call is refused: 1 is the next one. None: each is refused.
         """
 
         def act(_: Callable[[], AWSResponse]) -> AWSResponse:
@@ -128,7 +128,7 @@ class MemoryS3:
         self._add(call, act, nth)
 
     def lose_answer(self, call: str, *, nth: int | None = None) -> None:
-        """Act on ``call``, and break the connection before the answer comes; ``nth`` as in `refuse`."""
+        """Do what ``call`` asks for, and break the connection before the answer comes; ``nth`` as in `refuse`."""
 
         def act(go_on: Callable[[], AWSResponse]) -> AWSResponse:
             with contextlib.suppress(RefusedError):
