@@ -87,7 +87,7 @@ def test_an_impossible_value_is_refused_by_name(client: Any, key: str, arguments
             "",
             "key",
             ValueError,
-            "^bucket='' is not the name of a bucket: .* or the ARN of an access point. The bucket comes first, then the key$",
+            "^bucket='' is not the name of a bucket: .* an access point. The bucket comes first, then the key$",
         ),
         ("no/slash", "key", ValueError, "bucket='no/slash'"),
         ("s3://bucket", "key", ValueError, "is a URL: give the bucket's name and the key, or use s3writer.open"),

@@ -174,6 +174,7 @@ with MultipartUploadWriter("my-bucket", "unknown") as stream: stream.write(b"123
 token = client.head_object(Bucket="my-bucket", Key="unknown")["Metadata"]["s3writer-token"]
 error = OutcomeUnknownError("", "my-bucket", "unknown", token=token, size=5)
 """
+AUTHOR = "from tests.library.models import Author"
 SETTINGS = """
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "library.sqlite3"}}
 INSTALLED_APPS = ["tests.library"]
@@ -182,7 +183,7 @@ USE_TZ = True
 PROJECT = (
     ("myproject/__init__.py", ""),
     ("myproject/settings.py", SETTINGS),
-    ("myproject/models.py", "from tests.library.models import Author"),
+    ("myproject/models.py", AUTHOR),
 )
 #: What the machine may not have, or would do for real. A dump is a dump.
 STAND_INS = {
@@ -247,7 +248,7 @@ PAGES = {
         "reports/last.csv",
         "exports/pks.txt",
         setup=LIBRARY,
-        files=(("manage.py", MANAGE),),
+        files=(("manage.py", MANAGE), ("library/__init__.py", ""), ("library/models.py", AUTHOR)),
     ),
     "docs/django-storage": page("reports/authors.csv", "reports/note.txt", setup=STORAGE),
     "docs/django-uploads": page(setup=UPLOADS, after=UPLOADED),
