@@ -46,6 +46,7 @@ class OnDemand(dict[str, Started]):
 Running = OnDemand[Store]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give all tests with LocalStack to one worker, and all with the same proxy: these take long to start."""
     for item in items:

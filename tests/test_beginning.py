@@ -55,6 +55,17 @@ def test_a_writer_takes_bytes_while_the_upload_begins(client: Any, key: str) -> 
     assert content(client, key) == PAYLOAD
 
 
+def test_a_writer_fills_as_many_parts_as_may_be_in_flight_while_the_upload_begins(client: Any, key: str) -> None:
+    payload = data(50 * MIB + 1)
+    is_written, begin = once_written(lambda _: None)
+    Wire(client).on("CreateMultipartUpload", begin)
+    with writer(client, key, max_concurrency=10, max_memory=55 * MIB) as stream:
+        stream.write(payload)
+        assert stream.parts_in_flight == 10
+        is_written.set()
+    assert content(client, key) == payload
+
+
 def test_what_refused_the_upload_is_raised_by_a_later_write(client: Any, key: str) -> None:
     wire = Wire(client)
     wire.on("CreateMultipartUpload", refuse(403, "AccessDenied"))

@@ -33,15 +33,25 @@ class Part:
 
 class Line:
     """A stream sent as fast as can be: each request carries ``each`` bytes a second at the most, and all together
-    ``together``; S3 takes ``latency`` seconds to answer. ``producer`` is how many bytes a second are made.
+    ``together``; S3 takes ``latency`` seconds to answer. ``producer`` is how many bytes a second are made. S3 takes
+    ``begins`` seconds to begin the upload, once the first part is full.
     """
 
     def __init__(
-        self, each: float, together: float, latency: float = 0.03, producer: float = math.inf, **settings: Any
+        self,
+        each: float,
+        together: float,
+        latency: float = 0.03,
+        producer: float = math.inf,
+        begins: float = 0.0,
+        **settings: Any,
     ) -> None:
         plan = make_plan(**{"part_size": MIN_PART_BYTES, "max_concurrency": DEFAULT_CONCURRENCY, **settings})
         self.each, self.together, self.latency, self.producer = each, together, latency, producer
         self.pace = Pace(plan)
+        self.begins = begins
+        if not begins:
+            self.pace.begun()
         self.number = self.total = 0
         self.now = 0.0
         self.under_way: list[Part] = []
@@ -58,6 +68,8 @@ class Line:
             self.wait(self.pace.most_in_flight - 1)
             self.number += 1
             self.total += part
+            if self.number == 1:
+                self.begins += self.now
             self.pace.handed_over(self.number, self.now)
             self.under_way.append(Part(self.number, part, self.now, part, self.latency))
 
@@ -73,6 +85,13 @@ class Line:
 
     def step(self, most: float) -> None:
         """Go to when the next part is sent or answered, so many seconds at the most."""
+        if self.now < self.begins:
+            self.now = min(self.begins, self.now + most)
+            if self.now == self.begins:
+                self.pace.begun()
+                for part in self.under_way:
+                    part.began = self.now
+            return
         rate = min(self.each, self.together / max(1, sum(part.left > 0 for part in self.under_way)))
         seconds = min(most, *(part.left / rate or part.latency for part in self.under_way))
         self.now += seconds
@@ -97,8 +116,42 @@ def test_to_s3_itself_many_go_out_from_the_first_to_the_last(each: float, latenc
         assert line.pace.plan == make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY)
 
 
+def test_what_was_filled_while_s3_began_the_upload_goes_out_at_once() -> None:
+    line = Line(90 * MB, 1e12, producer=2500 * MB, begins=0.03)
+    line.send(70 * MIB)
+    assert (line.now < line.begins, len(line.under_way)) == (True, 12)
+    line.send(GIB)
+    assert line.total / line.now > 0.8 * DEFAULT_CONCURRENCY * 90 * MB * (8 * MIB / 90e6) / (8 * MIB / 90e6 + 0.03)
+
+
+def test_no_more_than_may_be_in_flight_are_filled_while_s3_begins_the_upload() -> None:
+    line = Line(90 * MB, 1e12, begins=60.0)
+    line.send(98 * MIB)
+    assert (line.now, len(line.under_way)) == (0.0, DEFAULT_CONCURRENCY)
+    line.send(100 * MIB)
+    assert line.now > 60
+
+
+@pytest.mark.parametrize("begins", [0.003, 0.012])
+def test_where_s3_is_near_as_many_go_out_at_first_as_ever(begins: float) -> None:
+    line = Line(1e12, 1000 * MB, 0.001, producer=1500 * MB, begins=begins)
+    line.send(70 * MIB)
+    assert (line.pace.phase, line.pace.most_in_flight) == (Phase.FILLING, FIRST_IN_FLIGHT)
+    line.send(2 * GIB)
+    assert (line.pace.phase, line.pace.most_in_flight) == (Phase.FEW, 2)
+
+
+def test_a_store_that_takes_long_to_begin_and_has_fast_requests_is_measured_on() -> None:
+    line = Line(1e12, 3000 * MB, 0.001, producer=5000 * MB, begins=0.2)
+    line.send(200 * MIB)
+    assert (line.pace.phase, line.pace.most_in_flight) == (Phase.FILLING, DEFAULT_CONCURRENCY)
+    line.send(2 * GIB)
+    assert (line.pace.phase, line.pace.most_in_flight) == (Phase.FEW, 2)
+
+
 def test_what_takes_as_long_as_s3_has_many_in_flight_as_soon_as_four_parts_tell() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    pace.begun()
     for number in range(1, 8):
         pace.handed_over(number, 0.0)
     for number in range(1, 5):
@@ -109,6 +162,7 @@ def test_what_takes_as_long_as_s3_has_many_in_flight_as_soon_as_four_parts_tell(
 
 def test_what_answers_sooner_than_s3_is_measured_on() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    pace.begun()
     for number in range(1, 8):
         pace.handed_over(number, 0.0)
         pace.arrived(Arrival(number, 5 * MIB, 0.0, 5 * MIB / 90e6 + 0.014))
@@ -247,6 +301,7 @@ def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool
     if is_segment:
         plan = SegmentPlan(**dataclasses.asdict(plan), parts=1000, steady=0)
     pace = Pace(plan)
+    pace.begun()
     for number in range(1, 40):
         pace.handed_over(number, float(number))
         pace.arrived(Arrival(number, GIB, float(number), number + (2.0 if number < 15 else 1.0)))
@@ -256,6 +311,7 @@ def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool
 @pytest.mark.parametrize("first", [2, 8, 15, 16, 100])
 def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int) -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    pace.begun()
     for number in range(first, first + 100):
         pace.handed_over(number, float(number))
         pace.arrived(Arrival(number, GIB, float(number), number + 1.0))
@@ -264,6 +320,7 @@ def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int)
 
 def test_a_clock_that_stands_still_breaks_nothing() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
+    pace.begun()
     for number in range(1, 100):
         pace.handed_over(number, 5.0)
         pace.arrived(Arrival(number, 5 * MIB, 5.0, 5.0))

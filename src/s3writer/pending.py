@@ -175,7 +175,7 @@ def commit(pending: PendingUpload, calls: Calls, checksum: str | None = None) ->
         raise AbortedError(f"{calls.url} was not published: upload {pending.upload_id} was aborted", *calls.address)
     try:
         published = publish(pending, calls, checksum)  # asks S3 whether the key still holds the object
-        first = pending.result or published
+        first = pending._result or published  # no call: an interrupt in it would not be told
         object.__setattr__(pending, "_result", first)
         return first
     except NotCommittedError as refusal:

@@ -5,9 +5,11 @@ as they are to a store nearby, something else is the limit: the line, or more of
 part in flight does harm: one more thread waits for Python's lock, bytes leave the processor's cache before they are
 sent, and the memory could make the other parts larger.
 
-So a stream begins with 7 parts in flight, ``f`` below, or with ``max_concurrency`` if that is less. It goes on with
-``max_concurrency``, ``m`` below, as soon as the first parts turn out to be as slow as parts to S3 are. If they are
-faster, and the stream is long enough, it tries few, and compares. Its phases:
+While S3 is asked to begin the upload, up to ``max_concurrency`` parts, ``m`` below, are filled and wait for the answer.
+S3 takes some 30 ms to answer, so a fast producer fills many; a store nearby takes a few ms. Then they all go out at
+once. So a stream begins with as many in flight as have waited, but at least 7 if ``m`` allows that: ``f`` below. It
+goes on with ``m`` as soon as the first parts turn out to be as slow as parts to S3 are. If they are faster, and the
+stream is long enough, it tries few, and compares. Its phases:
 
 ```text
 phase      parts                what happens
@@ -110,13 +112,22 @@ class Pace:
         self._slow_parts = 0
         #: While this part is filled, no other is in flight: the parts before it may be too large for many in flight.
         self._lone_part = 0
-        #: How many are in flight at first.
+        self._has_begun = False
+        #: How many are in flight at first, once the upload has begun.
         self._first = min(plan.max_concurrency, FIRST_IN_FLIGHT)
 
     @property
     def most_in_flight(self) -> int:
         """How many parts may be in flight at the most."""
-        return {Phase.FILLING: self._first, Phase.COMPARING: _FEW}.get(self.phase, self.plan.max_concurrency)
+        if self.phase is Phase.COMPARING:
+            return _FEW
+        return self._first if self.phase is Phase.FILLING and self._has_begun else self.plan.max_concurrency
+
+    def begun(self) -> None:
+        """Note that S3 has begun the upload, so that what was handed over until now is being sent."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._first = max(self._first, self._last_number)
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled. In phase COMPARING sizes don't grow."""
@@ -145,6 +156,8 @@ class Pace:
         last_of_many = 2 * most + 1
         if len(self._times) != number:
             self._end_with(Phase.MANY, self.plan)  # a resumed upload has not seen its first parts, and can't compare
+        elif not self._has_begun:
+            return
         elif number == last_of_many:
             if self._rates(most + 1, number, 1).each > _S3_BYTES_A_SECOND:
                 self.phase = Phase.COMPARING

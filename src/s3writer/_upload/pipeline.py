@@ -134,6 +134,8 @@ class Pipeline:
         """Wait until at most ``most`` parts are in flight, and record those that have arrived; raise if one failed."""
         self.jobs.wait(most)
         self.beginning.settle()
+        if self.upload_id is not None:
+            self._pace.begun()
         for sent in self.jobs.take():
             receipt = sent.receipt
             about = self.facts(part=receipt.number, size=receipt.size)
