@@ -1,6 +1,7 @@
 """Running stores, a bucket that must hold no unfinished upload after any test, and Django's settings."""
 
 import gc
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -46,10 +47,39 @@ class OnDemand(dict[str, Started]):
 Running = OnDemand[Store]
 
 
+#: Coverage costs these modules much time, and other tests reach each line too.
+NOT_TRACED = {
+    f"test_{name}.py"
+    for name in (
+        "body",
+        "conformance",
+        "dask",
+        "demo",
+        "django",
+        "docs",
+        "front_door",
+        "interrupts",
+        "killed",
+        "machine",
+        "matrix",
+        "permissions",
+        "producers",
+        "properties",
+        "redaction",
+        "soak",
+        "types",
+    )
+}
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests with LocalStack to one worker, and all with the same proxy: these take long to start."""
+    """Give all tests with LocalStack to one worker, and all with the same proxy: these take long to start. Let coverage
+    leave out what it costs most.
+    """
     for item in items:
+        if item.path.name in NOT_TRACED:
+            item.add_marker(pytest.mark.no_cover)
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if "localstack" in parameters.values():
             item.add_marker(pytest.mark.xdist_group("localstack"))
@@ -64,6 +94,17 @@ def pytest_runtest_setup() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let coverage leave out the processes of a test, too, that it leaves out."""
+    traced = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if item.get_closest_marker("no_cover") else None
+    try:
+        return (yield)
+    finally:
+        if traced is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = traced
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,7 @@ from tests.helpers import MIB, Boom, data, logged, writer
 from tests.stores import BUCKET
 from tests.wire import Raw
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of writers that are dropped
-    pytest.mark.no_cover,  # thousands of runs; other tests must reach each line too
-]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of writers that are dropped
 
 #: Here S3's smallest part has this size: thousands of runs move less so.
 PART_BYTES = 2 * MIB
