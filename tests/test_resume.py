@@ -412,6 +412,7 @@ def test_a_source_is_read_no_further_than_the_parts_go(server: Store, client: An
         (PAYLOAD[: 7 * MIB] + b"?" + PAYLOAD[7 * MIB + 1 :], "part 2 .* holds other bytes than the source"),
         (PAYLOAD[: 7 * MIB], f"part 2 .* has {3 * MIB} bytes more than the source"),
     ],
+    ids=["another byte", "shorter"],
 )
 def test_a_source_that_has_changed_is_found_out(
     server: Store, client: Any, key: str, source: bytes, message: str
