@@ -8,6 +8,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from s3writer import AbortedError, AccessDeniedError, ConnectionFailedError
+from s3writer._upload.jobs import Job
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads, writer
 from tests.stores import BUCKET, Store
@@ -64,6 +65,23 @@ def test_a_writer_fills_as_many_parts_as_may_be_in_flight_while_the_upload_begin
         assert stream.parts_in_flight == 10
         is_written.set()
     assert content(client, key) == payload
+
+
+def test_a_refusal_is_told_although_a_part_sees_it_before_the_owner_can(
+    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Job._finish
+
+    def finish_late(job: Job[Any], error: BaseException | None) -> None:
+        if isinstance(error, AccessDeniedError):
+            job.error = error
+            time.sleep(0.5)
+        finish(job, error)
+
+    monkeypatch.setattr(Job, "_finish", finish_late)
+    Wire(client).on("CreateMultipartUpload", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessDeniedError), writer(client, key) as stream:
+        stream.write(PAYLOAD)
 
 
 def test_what_refused_the_upload_is_raised_by_a_later_write(client: Any, key: str) -> None:

@@ -229,6 +229,16 @@ def test_a_refusal_names_what_is_left(memory: MemoryS3, own: Any) -> None:
     assert [pending.key for pending in caught.value.left] == ["c"]
 
 
+def test_a_file_that_was_committed_by_hand_counts_as_published(memory: MemoryS3, own: Any) -> None:
+    memory.refuse("CompleteMultipartUpload", "AccessDenied", nth=2)
+    with pytest.raises(s3writer.PartlyCommittedError, match="0 of 2 objects") as caught, own.transaction as transaction:
+        pipe_three(own)
+        files = list(transaction.files)
+        files[2].commit()
+    assert memory.objects == {"s3://bucket/c": b"12345"}
+    assert notes(caught.value) == "\n".join(file.left for file in files[:2])
+
+
 def test_what_could_not_be_aborted_after_a_refusal_is_named(memory: MemoryS3, own: Any) -> None:
     memory.refuse("CompleteMultipartUpload", "AccessDenied", nth=1)
     for number in (2, 3, 4):

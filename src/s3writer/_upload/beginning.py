@@ -69,7 +69,7 @@ class Beginning:
         """
         while (upload_id := self.wait(_CHECK_SECONDS)) is None:
             check()
-            if self._job is None or self._job.error is not None:
+            if self._job is None or (self._job.is_done and self._job.error is not None):
                 raise Stopped
         return upload_id
 

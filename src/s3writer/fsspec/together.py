@@ -50,10 +50,12 @@ def _publish(files: list[DeferredFile]) -> None:
     except Exception:
         _discard(files)
         raise
+    waiting = [file for file in files if file.pending is None or file.pending.result is None]
     try:
-        commit_each([(file.prepare(), file.calls) for file in files])
+        commit_each([(file.prepare(), file.calls) for file in waiting])
     except PartlyCommittedError as error:
-        if not error.published and isinstance(error.__cause__, NotCommittedError):
+        is_none_published = not error.published and len(waiting) == len(files)
+        if is_none_published and isinstance(error.__cause__, NotCommittedError):
             add_note(error, "None of the transaction's files was published.")
             _discard(files)
         raise
