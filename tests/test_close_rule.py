@@ -682,7 +682,7 @@ def test_a_wrapper_is_found_though_another_thread_was_writing_when_close_came(cl
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(stream.write, data(18 * MIB))
         is_busy.wait(30)
-        while not stream._is_busy:
+        while not stream._one_call.is_busy:
             time.sleep(0.01)
         threading.Timer(0.3, goes_on.set).start()
         with pytest.raises(IncompleteError):

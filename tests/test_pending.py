@@ -90,8 +90,13 @@ def test_the_result_is_kept_once_it_is_published() -> None:
     assert (pending.result, other.result) == (None, None)
     first = pending.commit(client=s3.client)
     assert (pending.result, other.result, other) == (first, None, pending)
+
+
+@pytest.mark.parametrize("name", ["result", "size", "upload_id"])
+def test_what_a_pending_upload_says_can_not_be_changed(name: str) -> None:
+    pending = prepared(MemoryS3(BUCKET).client, "key")
     with pytest.raises(AttributeError):
-        pending.result = None  # type: ignore[misc]
+        setattr(pending, name, None)
 
 
 def test_after_its_own_abort_nothing_was_published_and_that_is_known(client: Any, key: str) -> None:

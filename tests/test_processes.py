@@ -348,7 +348,7 @@ wrapper.close()
 
 def test_a_forked_child_can_neither_publish_nor_abort(store: Store, client: Any, key: str, tmp_path: Path) -> None:
     script = """
-stream._lock.acquire()  # as if another thread were writing while this one forks
+stream._one_call.lock.acquire()  # as if another thread were writing while this one forks
 child = fork()
 if child == 0:
     refused = 0
@@ -362,7 +362,7 @@ if child == 0:
             refused += 1
     stream.abort()
     os._exit(refused)
-stream._lock.release()
+stream._one_call.lock.release()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 with stream:
     stream.write(b"the parent goes on")

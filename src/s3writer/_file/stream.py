@@ -11,7 +11,6 @@ If a public method raises after it has taken bytes, or after it has begun to end
 """
 
 import sys
-import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -22,29 +21,22 @@ from s3writer._errors import S3WriterError
 from s3writer._file.close_rule import CloseRule, check_size, check_wrappers, give_up, tell_of_late_bytes
 from s3writer._file.compression import Compression
 from s3writer._file.intake import ROOM_BYTES, Intake, copied_if_short, encoding_named, in_pieces
+from s3writer._file.one_call import OneCall
 from s3writer._file.room import NoRoom, room_for_fast
 from s3writer._file.write_only import WriteOnly
 from s3writer._fork import in_each_child
 from s3writer._log import warn
-from s3writer._upload.jobs import Stopped, is_worker_of, working_for
+from s3writer._upload.jobs import Stopped, working_for
 from s3writer._upload.part import Part
 from s3writer._upload.upload import Upload
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_NOT_FROM_WITHIN = (
-    "Don't use a writer in its progress callback, in a signal handler, or in a handler of botocore's logs"
-)
-
 _CLOSE_IT = "Use a with block, or call close()"
 
 Outcome = TypeVar("Outcome")
 Stream = TypeVar("Stream", bound="UploadStream")
-
-
-class ReentrantCallError(RuntimeError):
-    """A writer was called from within its own call. The inner call did nothing; the outer call goes on."""
 
 
 #: Forked children must not take bytes that only their parent can send.
@@ -65,8 +57,7 @@ class UploadStream(WriteOnly):
         self._exact_size = exact_size
         self._name = upload.calls.url
         self._mode = "xb" if upload.calls.exclusive else "wb"
-        self._lock = threading.RLock()
-        self._is_busy = False
+        self._one_call = OneCall()
         #: A call has failed. The upload is given up then, or by the next call if something came in between.
         self._has_failed = False
         self._rule = CloseRule()
@@ -200,10 +191,10 @@ class UploadStream(WriteOnly):
         try:
             if takes_rest and self._upload.is_open:
                 check_wrappers(self, self._upload, lambda: self._intake.taken)
-            with self._lock:
+            with self._one_call.lock:
                 if self.closed:
                     return None
-                self._is_busy = True
+                self._one_call.is_busy = True
                 try:
                     with working_for(self._upload):
                         self._give_up_if_failed()
@@ -213,7 +204,7 @@ class UploadStream(WriteOnly):
                     self._has_failed = True
                     raise
                 finally:
-                    self._is_busy = False
+                    self._one_call.is_busy = False
                 self._mark_closed()
                 return outcome
         except BaseException as error:
@@ -253,12 +244,12 @@ class UploadStream(WriteOnly):
                     self._room = NoRoom.NEWS
                     return size
                 self._check_caller()
-                with self._lock:
+                with self._one_call.lock:
                     self.check_open()
                     self._give_up_if_failed()
                     self._upload.check()
                     self._room = NoRoom.BUSY
-                    self._is_busy = True
+                    self._one_call.is_busy = True
                     try:
                         with working_for(self._upload):
                             is_taking = bool(self._intake.late) or not self._encoding.is_stateless
@@ -278,7 +269,7 @@ class UploadStream(WriteOnly):
                         self._has_failed |= is_taking
                         raise
                     finally:
-                        self._is_busy = False
+                        self._one_call.is_busy = False
                 return size
         except BaseException as error:
             if is_taking:
@@ -288,7 +279,7 @@ class UploadStream(WriteOnly):
             raise
 
     def _fail(self, error: BaseException) -> None:
-        with self._lock:
+        with self._one_call.lock:
             self._room = NoRoom.FAILED
             self._upload.fail(error)
 
@@ -316,16 +307,10 @@ class UploadStream(WriteOnly):
         super().close()
 
     def _check_caller(self) -> None:
-        """Raise in a forked child. Raise in a thread that sends a part: the lock's holder may wait for that part. Wait
-        for other threads' calls. Raise within a call of this thread: only then the lock is taken while one is running.
-        """
+        """Raise in a forked child. Wait for other threads' calls, and raise within a call of this writer."""
         if not self._upload.is_ours:
             self._upload.check()
-        if is_worker_of(self._upload):
-            raise ReentrantCallError(f"{self!r} was called by a thread that sends its parts. {_NOT_FROM_WITHIN}")
-        with self._lock:
-            if self._is_busy:
-                raise ReentrantCallError(f"{self!r} was called from within its own call. {_NOT_FROM_WITHIN}")
+        self._one_call.check(self, self._upload)
 
 
 def compressing(stream: Stream, stage: Compression) -> Stream:
