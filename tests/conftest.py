@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         if len(item.nodeid) > 3000:
-            raise pytest.UsageError(f"give the test ids, since each process keeps its name: {item.nodeid[:100]}...")
+            raise pytest.UsageError(f"give ids: each process keeps and sends the name {item.nodeid[:100]}...")
         if item.path.name in NOT_TRACED:
             item.add_marker(pytest.mark.no_cover)
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

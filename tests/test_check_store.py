@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from s3writer._s3 import codes
+from s3writer._s3 import codes, faults
 from s3writer.cli.check_store import _remove
 from s3writer.cli.place import Place
 from s3writer.cli.probes import PROBES, Finding, Probe, Verdict, check
@@ -198,7 +198,8 @@ def test_a_store_that_knows_no_more_of_a_removed_object_is_content(client: Any, 
 
 def test_all_advice_can_be_followed_in_a_shell() -> None:
     names = re.compile(r"\b(part_size|max_\w+|expected_size|equal_parts|checksum=|exclusive=|region_name|endpoint_url)")
-    for said in [row.advice for row in codes.ROWS] + [f"{probe.promise} {probe.advice}" for probe in PROBES]:
+    advice = [*(row.advice for row in codes.ROWS), codes._GATEWAY.advice, *faults._ADVICE.values(), faults._KEY_EXISTS]
+    for said in advice + [f"{probe.promise} {probe.advice}" for probe in PROBES]:
         assert names.search(in_shell(said)) is None, in_shell(said)
         assert "the client" not in in_shell(said)
 

@@ -167,6 +167,8 @@ def parsed(url: str, *, needs_key: bool = True) -> tuple[str, str]:
     bucket, separator, key = url.removeprefix(SCHEME).partition("/")
     if not url.startswith(SCHEME) or not separator:
         raise ValueError(f"url={url!r} is not of the form s3://bucket/key")
+    if not bucket:
+        raise ValueError(f"url={url!r} has no bucket: give s3://bucket/key")
     if needs_key and not key:
         raise ValueError(f"url={url!r} has no key: give s3://bucket/key")
     return bucket, key

@@ -24,7 +24,7 @@ _BY_TYPE: dict[type[errors.NotCommittedError], str] = {
 _ADVICE: dict[type[errors.NotCommittedError], str] = {
     errors.NotCommittedError: "Write the object anew, from its first byte.",
     errors.CredentialsError: (
-        "Give boto3 credentials: it takes those of the client, or else of the environment, a profile or a role."
+        "Give credentials: boto3 takes those of the client, or else of the environment, a profile or a role."
     ),
     errors.WrongRegionError: "Make the client with the bucket's region_name.",
     errors.ConnectionFailedError: "Check the network and the client's endpoint_url.",
@@ -125,6 +125,8 @@ def _advice(kind: type[errors.NotCommittedError], error: Exception) -> str:
     operation = BY_NAME.get(getattr(error, "operation_name", ""), PUT)
     if isinstance(error, botocore.ClientError):
         found = codes.advice(_row(error), error.response, operation)
+    elif isinstance(error, botocore.ParamValidationError):
+        found = ""
     else:
         found = _ADVICE[kind]
     return "" if "anew" in found and not operation.writes else found

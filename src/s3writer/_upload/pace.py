@@ -5,14 +5,15 @@ as they are to a store nearby, something else is the limit: the line, or more of
 part in flight does harm: one more thread waits for Python's lock, bytes leave the processor's cache before they are
 sent, and the memory could make the other parts larger.
 
-While S3 is asked to begin the upload, up to ``max_concurrency`` parts, ``m`` below, are filled and wait for the answer.
-S3 takes some 30 ms to answer, so a fast producer fills many; a store nearby takes a few ms. Then they all go out at
-once. So a stream begins with as many in flight as have waited, but at least 7 if ``m`` allows that: ``f`` below. It
-goes on with ``m`` as soon as the first parts turn out to be as slow as parts to S3 are. If they are faster, and the
-stream is long enough, it tries few, and compares. Its phases:
+S3 takes some 30 ms to begin an upload. Parts are filled meanwhile, and then all go out at once. A store nearby takes a
+few ms, so few parts wait for it. The stream goes on with as many parts in flight as have waited, but at least 7. When
+the first parts turn out to be as slow as parts to S3 are, it goes on with ``max_concurrency``. If they are faster, and
+the stream is long enough, it tries few, and compares. These are its phases. ``m`` is ``max_concurrency``, and ``f`` the
+number of parts that have waited, or 7 if that is more, but not more than ``m``:
 
 ```text
 phase      parts                what happens
+BEGINNING  1 to m at the most   S3 is asked to begin the upload. When it has, go to FILLING.
 FILLING    1 to 2 f             The pipeline fills, and connections are made. If four parts have arrived, and were no
                                 faster than S3 at its best (90 MB/s, and 15 ms for the answer), go to MANY. From part
                                 f + 1 on, measure the rate of all requests together, and of each. If each has 90 MB/s
@@ -70,6 +71,7 @@ _BUSY = 0.95
 class Phase(Enum):
     """Where the search for the right number of parts in flight stands."""
 
+    BEGINNING = "many are filled, and wait until S3 has begun the upload"
     FILLING = "the first ones in flight, measured"
     COMPARING = "few in flight, measured"
     FEW = "few in flight, until they get slow"
@@ -102,7 +104,7 @@ class Pace:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = self._first_plan = plan
-        self.phase = Phase.FILLING if plan.adapts and plan.max_concurrency > _FEW else Phase.MANY
+        self.phase = Phase.BEGINNING if plan.adapts and plan.max_concurrency > _FEW else Phase.MANY
         #: While rates are measured: when each part was handed over, and the parts that arrived.
         self._times: list[float] = []
         self._arrivals: list[Arrival] = []
@@ -112,21 +114,18 @@ class Pace:
         self._slow_parts = 0
         #: While this part is filled, no other is in flight: the parts before it may be too large for many in flight.
         self._lone_part = 0
-        self._has_begun = False
-        #: How many are in flight at first, once the upload has begun.
+        #: How many are in flight in phase FILLING.
         self._first = min(plan.max_concurrency, FIRST_IN_FLIGHT)
 
     @property
     def most_in_flight(self) -> int:
         """How many parts may be in flight at the most."""
-        if self.phase is Phase.COMPARING:
-            return _FEW
-        return self._first if self.phase is Phase.FILLING and self._has_begun else self.plan.max_concurrency
+        return {Phase.FILLING: self._first, Phase.COMPARING: _FEW}.get(self.phase, self.plan.max_concurrency)
 
     def begun(self) -> None:
         """Note that S3 has begun the upload, so that what was handed over until now is being sent."""
-        if not self._has_begun:
-            self._has_begun = True
+        if self.phase is Phase.BEGINNING:
+            self.phase = Phase.FILLING
             self._first = max(self._first, self._last_number)
 
     def size(self, number: int) -> int:
@@ -156,14 +155,12 @@ class Pace:
         last_of_many = 2 * most + 1
         if len(self._times) != number:
             self._end_with(Phase.MANY, self.plan)  # a resumed upload has not seen its first parts, and can't compare
-        elif not self._has_begun:
-            return
-        elif number == last_of_many:
+        elif self.phase is Phase.FILLING and number == last_of_many:
             if self._rates(most + 1, number, 1).each > _S3_BYTES_A_SECOND:
                 self.phase = Phase.COMPARING
             else:
                 self._end_with(Phase.MANY, self.plan)
-        elif number == last_of_many + _ROUNDS * _FEW + 1:
+        elif self.phase is Phase.COMPARING and number == last_of_many + _ROUNDS * _FEW + 1:
             self._compare(most + 1, last_of_many, number - 1)
 
     def _is_as_slow_as_s3(self) -> bool:

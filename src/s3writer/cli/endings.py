@@ -77,7 +77,7 @@ class Warnings(logging.Handler):
             self.kept = {"upload_id": kept["upload_id"], "resume": shlex.join(_resuming(**kept))}
 
     def said(self, message: str) -> str:
-        """``message`` as it is told to who uses a shell."""
+        """``message`` in the words of a shell."""
         return self.in_shell.get(message) or in_words(message)
 
 
@@ -108,7 +108,7 @@ def say(text: str) -> None:
 
 
 def tell_end(error: BaseException, warnings: Warnings, *, as_json: bool) -> int:
-    """Tell what went wrong, in a line, and to machines what was kept, too; the exit status."""
+    """Tell people in a line what went wrong, and machines also which upload was kept. Returns the exit status."""
     ending, code = next((ending, code) for kind, ending, code in ENDINGS if isinstance(error, kind))
     if isinstance(error, S3WriterError) and click.get_current_context().info_name in _LOOKING:
         ending, code = "failed", 1
@@ -140,8 +140,8 @@ def notes(error: BaseException) -> list[str]:
 
 def _how_to_resume(bucket: str, key: str, upload_id: str, resume: dict[str, Any]) -> str:
     return (
-        f"upload {upload_id} to s3://{bucket}/{key} was kept: go on with the command below. Add the other options that "
-        "you gave, such as --gzip and --part-size, then -- and COMMAND.\n"
+        f"upload {upload_id} to s3://{bucket}/{key} was kept. To go on, run the command below with the whole stream "
+        "again, from a pipe or from -- COMMAND behind it. Add the other options that you gave, such as --part-size.\n"
         f"{shlex.join(_resuming(bucket, key, upload_id, resume))}"
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from s3writer._file.open import parsed
+from s3writer._file.open import SCHEME, parsed
 from s3writer._s3.arguments import CUSTOMER_KEY_BYTES
 from s3writer._s3.checksums import algorithms, missing
 
@@ -26,7 +26,6 @@ else:
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
 _AGE = re.compile(r"(\d+)([smhdw])")
-_SLASHES_BEFORE_BUCKET = 2
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -73,8 +72,8 @@ class Url(Parameter[tuple[str, str]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Bucket and key."""
         try:
-            end = "/" if self._is_prefix and value.count("/") <= _SLASHES_BEFORE_BUCKET else ""
-            return parsed(value + end, needs_key=not self._is_prefix)
+            is_bucket = value.startswith(SCHEME) and value.count("/") == SCHEME.count("/")
+            return parsed(f"{value}/" if is_bucket and self._is_prefix else value, needs_key=not self._is_prefix)
         except ValueError as error:
             self.fail(str(error).removeprefix("url="), param, ctx)
 

@@ -40,8 +40,6 @@ class Producing(Command):
             if self._holds_command(ctx, own):
                 raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
         rest = super().parse_args(ctx, own)
-        if ctx.params.get("command") and not ctx.resilient_parsing:
-            raise click.UsageError("write -- before COMMAND, so that its options are its own", ctx)
         ctx.params["command"] = tuple(command)
         return rest
 
@@ -54,7 +52,7 @@ class Producing(Command):
         if not isinstance(behind, (tuple, list)) or not behind:
             return False
         taken = [words.get(each.name or "") for each in self.params if isinstance(each, click.Argument)]
-        return not any(str(word).startswith("-") for word in (*taken, behind[0]))
+        return not any(str(word).startswith("-") and word != "-" for word in (*taken, behind[0]))
 
 
 def _sending(function: Callable[..., Any]) -> Callable[..., Any]:

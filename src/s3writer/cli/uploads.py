@@ -73,7 +73,7 @@ def abort(target: str, upload_id: str | None) -> Any:
         raise click.UsageError("there is no UPLOAD_ID behind the URL")
     else:
         with click.open_file(target) as file:
-            pending = _read(sys.stdin if target == "-" else file)
+            pending = _read(file)
     if not pending.abort():
         raise UnknownUploadError(f"S3 does not show upload {pending.upload_id} of s3://{pending.bucket}/{pending.key}")
     say(f"upload {pending.upload_id} is gone")
@@ -142,7 +142,7 @@ def _read(file: IO[str]) -> PendingUpload:
     try:
         return PendingUpload.from_json(file.read())
     except ValueError as error:
-        name, cause = "standard input" if file is sys.stdin else file.name, error.__cause__ or error
+        name, cause = "standard input" if file.name == sys.stdin.name else file.name, error.__cause__ or error
         reason = f"it has no {cause}" if isinstance(cause, KeyError) else cause
         raise ValueError(f"{name} was not written by put --prepare: {reason}") from error
 
