@@ -123,6 +123,20 @@ def test_text_that_can_not_be_encoded_is_not_taken_at_all(client: Any, key: str,
     assert content(client, key) == b"instead"
 
 
+@pytest.mark.parametrize(("encoding", "bad"), [("iso2022_jp", "日\ud800"), ("hz", "中\ud800"), ("utf-8-sig", "\ud800")])
+def test_text_that_can_not_be_encoded_leaves_the_encoder_as_it_was(
+    client: Any, key: str, encoding: str, bad: str
+) -> None:
+    async def write() -> None:
+        async with opened(client, key, "w", encoding=encoding) as stream:
+            with pytest.raises(UnicodeEncodeError):
+                await stream.write(bad)
+            await stream.write("文")
+
+    run(write())
+    assert content(client, key) == "文".encode(encoding)
+
+
 def test_text_is_compressed_by_its_suffix(client: Any, key: str) -> None:
     async def write() -> None:
         async with opened(client, f"{key}.gz", "w") as stream:

@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -92,6 +93,13 @@ def test_text_is_encoded_and_compressed_and_published(fs: Any, bucket: str, comp
             assert text.read() == "grüße\r\n"
 
 
+def test_a_format_whose_package_is_missing_is_refused(fs: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    for compression in ("infer", "zstd"):
+        with pytest.raises(ImportError, match=r"s3writer\[zstd\]"):
+            fs.open(f"{bucket}/key.zst", "w", compression=compression)
+
+
 def test_a_compression_that_the_writer_does_not_have_is_refused(fs: Any, client: Any, bucket: str) -> None:
     with pytest.raises(ValueError, match="compression='zip' is not one of gzip, bz2, xz, zstd"):
         fs.open(f"{bucket}/key", "wb", compression="zip")
@@ -151,12 +159,12 @@ def test_an_object_is_neither_appended_to_nor_updated(fs: Any, bucket: str, mode
 
 def test_a_mode_that_is_not_understood_leaves_the_object_alone(fs: Any, bucket: str) -> None:
     fs.pipe_file(f"{bucket}/key", b"12345")
-    for mode in ("br", "rb", "rbt"):
+    for mode in ("br", "rb"):
         with fs.open(f"{bucket}/key", mode) as source:
             assert source.read() == b"12345"
     with fs.open(f"{bucket}/key", "tr") as source:
         assert source.read() == "12345"
-    for mode in ("b", "", "t", "z", "rw", "wr", "rbU", "wx", "ww"):
+    for mode in ("b", "", "t", "z", "rw", "wr", "rbU", "wx", "ww", "rbt", "wbt", "wtt"):
         for opening in (fs.open, fs._open):
             with pytest.raises(ValueError, match=f"mode='{mode}' is unknown: use 'wb' or 'xb' to write bytes"):
                 opening(f"{bucket}/key", mode)

@@ -229,6 +229,18 @@ def test_a_refusal_names_what_is_left(memory: MemoryS3, own: Any) -> None:
     assert [pending.key for pending in caught.value.left] == ["c"]
 
 
+@pytest.mark.parametrize("how", ["close", "prepare", "commit"])
+def test_an_interrupt_just_after_a_file_was_prepared_leaves_nothing(
+    memory: MemoryS3, own: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(DeferredFile, "_mark_closed", nth(1, interrupt, DeferredFile._mark_closed))
+    with pytest.raises(KeyboardInterrupt), own.transaction:
+        stream = own.open("bucket/key", "wb")
+        stream.write(b"12345")
+        getattr(stream, how)()
+    assert (memory.objects, memory.unfinished) == ({}, [])
+
+
 def test_a_file_that_was_committed_by_hand_counts_as_published(memory: MemoryS3, own: Any) -> None:
     memory.refuse("CompleteMultipartUpload", "AccessDenied", nth=2)
     with pytest.raises(s3writer.PartlyCommittedError, match="0 of 2 objects") as caught, own.transaction as transaction:

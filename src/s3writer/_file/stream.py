@@ -33,8 +33,6 @@ from s3writer._upload.upload import Upload
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_CLOSE_IT = "Use a with block, or call close()"
-
 Outcome = TypeVar("Outcome")
 Stream = TypeVar("Stream", bound="UploadStream")
 
@@ -160,7 +158,7 @@ class UploadStream(WriteOnly):
         if not hasattr(self, "_upload") or self._upload.has_ended:
             return
         if not self.closed or self._upload.pipeline.beginning.has_begun:
-            self._abandon(f"{self!r} was never closed: it is not published. {_CLOSE_IT}")
+            self._abandon("was never closed: it is not published")
 
     def _dealloc_warn(self, source: object) -> None:
         """CPython's wrappers call this from their finaliser, before they close."""
@@ -171,10 +169,7 @@ class UploadStream(WriteOnly):
             return
         if self._rule.is_in_finaliser:
             if self._upload.is_open:
-                self._abandon(
-                    f"{self!r} is not published: the file around it, such as a text file of s3writer.open, was never "
-                    f"closed. {_CLOSE_IT}"
-                )
+                self._abandon("is not published: the file around it, such as a text of s3writer.open, was never closed")
             self._mark_closed()
         elif exception is None or not self._rule.counts(exception):
             self._finish(self._end_well)
@@ -283,8 +278,9 @@ class UploadStream(WriteOnly):
             self._room = NoRoom.FAILED
             self._upload.fail(error)
 
-    def _abandon(self, message: str) -> None:
+    def _abandon(self, why: str) -> None:
         """Close without publishing and without waiting; for finalisers."""
+        message = f"{self!r} {why}. Use a with block, or call close()"
         message = self._upload.abandon() or message
         self._mark_closed()
         warn(message, self._upload.extra)
@@ -318,6 +314,21 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
     stream._intake = Intake(stream._upload.sink, stream._upload.send, stage)
     stream._put = stream._intake.put
     return stream
+
+
+def put_at_once(stream: UploadStream, data: bytes) -> bool:
+    """Have ``stream`` take ``data`` if the fast path of `write` would. Returns whether it did. It never waits."""
+    room = stream._room - len(data)
+    if room < 0:
+        return False
+    stream._room = room
+    try:
+        stream._put(data)
+    except BaseException:
+        stream._has_failed = True  # the next call gives the upload up: that may wait
+        stream._room = NoRoom.FAILED
+        raise
+    return True
 
 
 def _alarm(of: "weakref.ref[UploadStream]") -> Callable[[], None]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from s3writer._file.close_rule import CloseRule
 from s3writer._file.intake import ROOM_BYTES
 from s3writer._file.open import Text
-from s3writer._file.room import NoRoom
+from s3writer._file.stream import put_at_once
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer._s3.receipts import UploadResult
 from s3writer._upload.plan import MIB
@@ -143,28 +143,16 @@ class AsyncFile:
         exception = sys.exception()
         if exception is not None and self._rule.counts(exception):
             await self._give_up(exception)
-        elif not self.closed or not self._turns.are_free:
+        elif not self._is_done:
             await self._turns.take(lambda: self._end_with(self._writer.close))
         self._rule.forget()
 
     aclose = close
 
-    def _put(self, data: bytes) -> bool:
-        """Take ``data`` if the fast path of `MultipartUploadWriter.write` would, and return whether it did. Other than
-        that method, never go on to the slow path: it may wait.
-        """
-        writer = self._writer
-        room = writer._room - len(data)
-        if room < 0:
-            return False
-        writer._room = room
-        try:
-            writer._put(data)
-        except BaseException:
-            writer._has_failed = True
-            writer._room = NoRoom.FAILED
-            raise
-        return True
+    @property
+    def _is_done(self) -> bool:
+        """Whether the file is closed, and no call is running or waiting."""
+        return self.closed and self._turns.are_free
 
     async def _write(self, view: memoryview) -> None:
         """Have a thread take ``view``, piece by piece."""
@@ -185,7 +173,7 @@ class AsyncFile:
         """
         if self._turns.are_over:
             self._turns.tell(exception)
-        elif not self.closed or not self._turns.are_free:
+        elif not self._is_done:
             ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
             await self._turns.take(lambda: self._turns.in_thread(ended), waits=False)
 
@@ -208,7 +196,7 @@ class AsyncWriter(AsyncFile):
 
         Returns the number of bytes. Raises as `MultipartUploadWriter.write` does.
         """
-        if type(data) is bytes and self._turns.are_free and self._put(data):
+        if type(data) is bytes and self._turns.are_free and put_at_once(self._writer, data):
             return len(data)
         if isinstance(data, str):
             raise TypeError("write() takes bytes, not str: open the object in a text mode, such as 'w'")
@@ -251,7 +239,7 @@ class AsyncTextWriter(AsyncFile):
             raise TypeError(f"write() takes str, not {type(text).__name__}: open the object in mode 'wb'")
         if not self._turns.are_free or len(text) > ROOM_BYTES:
             await self._turns.take(lambda: self._write_long(text))
-        elif not self._put(data := self._encode(text)):
+        elif not put_at_once(self._writer, data := self._encode(text)):
             await self._turns.take(lambda: self._write(memoryview(data)))
         return len(text)
 
@@ -265,7 +253,12 @@ class AsyncTextWriter(AsyncFile):
         await self._write(memoryview(await self._turns.in_thread(partial(self._encode, text))))
 
     def _encode(self, text: str) -> bytes:
-        return self._encoder.encode(text if self._line_end == "\n" else text.replace("\n", self._line_end))
+        before = self._encoder.getstate()
+        try:
+            return self._encoder.encode(text if self._line_end == "\n" else text.replace("\n", self._line_end))
+        except UnicodeError:
+            self._encoder.setstate(before)  # it may have moved on, as that of ISO-2022-JP and the mark of UTF-8-SIG do
+            raise
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 from fsspec.asyn import sync
 from fsspec.callbacks import DEFAULT_CALLBACK
-from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
+from fsspec.utils import infer_compression
 from s3fs import S3FileSystem
 
 from s3writer._file import compression as stages
@@ -21,8 +21,8 @@ from s3writer._s3.checksums import best
 from s3writer.fsspec.files import DeferredFile, PublishedFile
 from s3writer.fsspec.together import TogetherTransaction
 
-#: The modes without "t", their letters sorted.
-_READING, _WRITING = {"r", "br"}, {"w", "bw", "x", "bx"}
+#: The modes, their letters sorted.
+_READING, _WRITING = {"r", "br", "rt"}, {"bw", "bx", "w", "x", "tw", "tx"}
 #: What s3fs passes to ``open``, and has no meaning for a writer.
 _OF_READERS = {"block_size", "cache_options", "cache_type", "fill_cache", "size", "version_id"}
 #: The names of s3fs's options, and those of boto3's client.
@@ -81,8 +81,9 @@ class S3WriterFileSystem(S3FileSystem):
         if is_text:
             text = text_of(*(options.pop(name, None) for name in ("encoding", "errors", "newline")))
             return wrapped(self.open(path, mode, compression=compression, **given, **options), text)
-        name = get_compression(path, compression)
-        name = "xz" if name == "lzma" else name
+        if compression == "infer":
+            compression = stages.promised_by(path) or infer_compression(path)
+        name = "xz" if compression == "lzma" else compression
         if name is None:
             return super().open(path, mode, **given, **options)
         if name not in stages.FORMATS:
@@ -195,7 +196,7 @@ class S3WriterFileSystem(S3FileSystem):
         coroutines would run on after an interrupt, when the transaction is over.
         """
         if self._intrans:
-            return getattr(AbstractFileSystem, name)(self, *arguments, **_of_writers(options))
+            return getattr(AbstractFileSystem, name)(self, *arguments, **options)
         return self._directly(f"_{name}", *arguments, **options)
 
     def _directly(self, name: str, *arguments: Any, **options: Any) -> Any:
@@ -224,7 +225,7 @@ class S3WriterFileSystem(S3FileSystem):
 
 def _reads(path: str, mode: str) -> bool:
     """Whether ``mode`` reads, rather than writes. Raises as `S3WriterFileSystem.open` does for all other modes."""
-    letters = "".join(sorted(mode.replace("t", "")))
+    letters = "".join(sorted(mode))
     if "a" in letters or "+" in letters:
         raise io.UnsupportedOperation(
             f"mode={mode!r} can't be had for {path}: s3w writes whole objects, and does not append to them"

@@ -63,8 +63,7 @@ class DeferredFile(PublishedFile):
 
     def __init__(self, path: str, bucket: str, key: str, forget: Callable[[], object], **options: Any) -> None:
         super().__init__(path, bucket, key, forget, **options)
-        self.was_discarded = False
-        self._is_gone = False
+        self.was_discarded = self._is_gone = False
         #: The prepared upload, once there is one. `_end_well` holds this list, not the file: that would be a cycle.
         self._kept: list[PendingUpload] = []
         upload, kept = self._upload, self._kept
@@ -100,8 +99,11 @@ class DeferredFile(PublishedFile):
     def prepare(self) -> PendingUpload:
         """Upload everything, and return the `PendingUpload` that a transaction would commit."""
         if not self._kept:
-            self._kept.append(super().prepare())
-        return self._kept[0]
+            self.check_open()
+            self._finish(self._end_well)
+        if (pending := self.pending) is None:
+            raise ValueError(f"{self.name} was closed by another thread")
+        return pending
 
     def commit(self) -> UploadResult:
         """Publish the object. If it was not closed yet, close it first."""
@@ -114,6 +116,6 @@ class DeferredFile(PublishedFile):
         """Abort, whether the file is closed or not. It does not count for its transaction any more."""
         self.was_discarded = True
         self.abort()
-        if self.pending is not None:
+        if self.pending is not None and self.left:
             self.pending.abort(client=self.calls.client)
             self._is_gone = True

@@ -50,7 +50,7 @@ def _publish(files: list[DeferredFile]) -> None:
     except Exception:
         _discard(files)
         raise
-    waiting = [file for file in files if file.pending is None or file.pending.result is None]
+    waiting = [file for file in files if file.left]
     try:
         commit_each([(file.prepare(), file.calls) for file in waiting])
     except PartlyCommittedError as error:
