@@ -143,6 +143,25 @@ def test_an_impossible_age_is_refused(client: Any, older_than: Any, kind: type[E
         abort_uploads(BUCKET, older_than=older_than, client=client)
 
 
+@pytest.mark.parametrize(
+    ("bucket", "prefix", "kind", "message"),
+    [
+        ("a b", "", ValueError, "bucket='a b' is not the name of a bucket"),
+        (f"s3://{BUCKET}", "", ValueError, "is a URL"),
+        (None, "", TypeError, "bucket must be a str, not NoneType"),
+        (BUCKET, b"logs/", TypeError, "prefix must be a str, not bytes"),
+    ],
+)
+def test_a_bucket_or_a_prefix_that_can_t_be_is_refused_at_once(
+    client: Any, bucket: Any, prefix: Any, kind: type[Exception], message: str
+) -> None:
+    for function in (list_uploads, cleanup_rules, add_cleanup_rule):
+        with pytest.raises(kind, match=message):
+            function(bucket, prefix, client=client)
+    with pytest.raises(kind, match=message):
+        abort_uploads(bucket, prefix, older_than=0 * HOUR, client=client)
+
+
 def test_those_that_could_not_be_aborted_are_named_and_the_others_are_gone(
     client: Any, key: str, begun: list[str]
 ) -> None:

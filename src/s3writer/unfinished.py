@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Unpack
 from s3writer._errors import NotCommittedError, add_note
 from s3writer._s3 import client as clients
 from s3writer._s3 import faults
-from s3writer._s3.arguments import Arguments
+from s3writer._s3.arguments import Arguments, check_bucket, check_text
 from s3writer._s3.calls import Calls
 from s3writer._s3.lazy import Lazy
 from s3writer._s3.operations import UPLOADS
@@ -75,15 +75,22 @@ def list_uploads(
         client: a boto3 S3 client; None: the one that writers share.
         **s3_arguments: ``ExpectedBucketOwner`` or ``RequestPayer``.
 
+    Raises TypeError or ValueError at once if there can be no such bucket or prefix.
+
     It asks S3 while you iterate: one request for each thousand uploads, and one for each thousand parts of each upload.
     It leaves out uploads that end meanwhile. Raises `S3WriterError` if S3 does not answer, or does not list an upload's
     parts: without them, a running upload would look like one that was left. Uploads with an SSE-C key are the
     exception: S3 lists their parts only with the key, so their ``parts`` is None.
 
     """
+    _check_place(bucket, prefix)
     s3 = clients.chosen(client)
     arguments = Arguments(s3.meta.service_model, s3_arguments)
     arguments.refuse_late_ones()
+    return _listed(s3, bucket, prefix, arguments)
+
+
+def _listed(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[UnfinishedUpload]:
     for now, page in _pages(s3, bucket, prefix, arguments):
         for upload in page:
             key, upload_id, initiated = upload["Key"], upload["UploadId"], upload["Initiated"]
@@ -180,6 +187,7 @@ def cleanup_rules(bucket: str, prefix: str = "", *, client: Any = None) -> list[
 
     Raises `S3WriterError` if S3 does not tell.
     """
+    _check_place(bucket, prefix)
     return list(filter(None, (_cleanup(rule, prefix) for rule in _lifecycle(clients.chosen(client), bucket)["Rules"])))
 
 
@@ -213,6 +221,11 @@ def add_cleanup_rule(bucket: str, prefix: str = "", *, days: int = 7, client: An
     written = {"Bucket": bucket, "LifecycleConfiguration": {"Rules": [*rules, {**ours, **place}]}, **kept}
     _ask("adding a rule to", bucket, prefix, lambda: s3.put_bucket_lifecycle_configuration(**written))
     return added
+
+
+def _check_place(bucket: str, prefix: str) -> None:
+    check_bucket(bucket)
+    check_text("prefix", prefix)
 
 
 def _pages(s3: Any, bucket: str, prefix: str, arguments: Arguments) -> Iterator[tuple[dt.datetime, list[Any]]]:

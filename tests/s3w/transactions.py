@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,23 @@ def test_once_a_transaction_is_over_its_files_have_results(memory: MemoryS3, own
     discarded.discard()
     with pytest.raises(ValueError, match="it was not published"):
         _ = discarded.result
+
+
+def test_a_file_that_another_thread_discards_meanwhile_is_not_prepared(memory: MemoryS3, own: Any) -> None:
+    stream = own.open("bucket/key", "wb", autocommit=False)
+    stream.write(bytes(6 * 1024**2))
+    aborting = threading.Event()
+
+    def abort_slowly(**_: Any) -> None:
+        aborting.set()
+        time.sleep(0.5)
+
+    stream.calls.client.meta.events.register("before-call.s3.AbortMultipartUpload", abort_slowly)
+    discarding = threading.Thread(target=stream.discard)
+    discarding.start()
+    assert aborting.wait(10)
+    with pytest.raises(ValueError, match="s3://bucket/key was closed by another thread"):
+        stream.prepare()
+    discarding.join()
+    memory.client.meta.events.unregister("before-call.s3.AbortMultipartUpload", abort_slowly)
+    assert (memory.objects, memory.unfinished) == ({}, [])

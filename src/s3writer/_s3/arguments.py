@@ -157,13 +157,9 @@ def _members_of(model: Any) -> dict[Operation, Mapping[str, Any]]:
     return {operation: model.operation_model(operation.name).input_shape.members for operation in ON_OBJECTS}
 
 
-def check_address(bucket: str, key: str) -> None:
-    """TypeError or ValueError if there can be no such bucket or key. The error names the wrong argument."""
-    for name, value in (("bucket", bucket), ("key", key)):
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-        if _SURROGATE.search(value):
-            raise ValueError(f"{name}={value!r} holds a lone surrogate: UTF-8 can't encode it")
+def check_bucket(bucket: str) -> None:
+    """TypeError or ValueError if there can be no such bucket."""
+    check_text("bucket", bucket)
     if bucket.startswith("s3://"):
         raise ValueError(f"bucket={bucket!r} is a URL: give the bucket's name and the key, or use s3writer.open")
     try:
@@ -173,6 +169,20 @@ def check_address(bucket: str, key: str) -> None:
             f"bucket={bucket!r} is not the name of a bucket: give a name of letters, digits, dots, hyphens and "
             "underscores, or the ARN of an access point. The bucket comes first, then the key"
         ) from None
+
+
+def check_text(name: str, value: str) -> None:
+    """TypeError or ValueError if the argument ``value``, which is called ``name``, can't be sent as text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if _SURROGATE.search(value):
+        raise ValueError(f"{name}={value!r} holds a lone surrogate: UTF-8 can't encode it")
+
+
+def check_address(bucket: str, key: str) -> None:
+    """TypeError or ValueError if there can be no such bucket or key. The error names the wrong argument."""
+    check_bucket(bucket)
+    check_text("key", key)
     length = len(key.encode())
     if not 1 <= length <= MAX_KEY_BYTES:
         raise ValueError(f"key is {length} bytes long in UTF-8; S3 takes 1 to {MAX_KEY_BYTES}")

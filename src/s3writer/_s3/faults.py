@@ -125,8 +125,6 @@ def _advice(kind: type[errors.NotCommittedError], error: Exception) -> str:
     operation = BY_NAME.get(getattr(error, "operation_name", ""), PUT)
     if isinstance(error, botocore.ClientError):
         found = codes.advice(_row(error), error.response, operation)
-    elif isinstance(error, botocore.ParamValidationError):
-        found = ""
     else:
         found = _ADVICE[kind]
     return "" if "anew" in found and not operation.writes else found
