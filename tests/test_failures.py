@@ -691,7 +691,7 @@ def ours(monkeypatch: pytest.MonkeyPatch, endpoint: str | None) -> Any:
     return default_client(endpoint)
 
 
-def test_the_default_client_asks_s3_until_it_takes_a_part_at_once(
+def test_the_default_client_asks_s3_before_2_mib_or_more_until_it_takes_a_part_at_once(
     store: Store, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = Wire(ours(monkeypatch, store.endpoint))
@@ -699,8 +699,9 @@ def test_the_default_client_asks_s3_until_it_takes_a_part_at_once(
     payload = data(16 * MIB)
     with MultipartUploadWriter(BUCKET, key, max_concurrency=1, equal_parts=True) as stream:
         stream.write(payload)
-    with MultipartUploadWriter(BUCKET, f"{key} too") as stream:
-        stream.write(b"small")
+    for size in (2 * MIB - 1, 2 * MIB):
+        with MultipartUploadWriter(BUCKET, f"{key} too") as stream:
+            stream.write(data(size))
     asked = ["Expect" in request.headers for request in wire.requests]
     assert list(zip(wire.sent, asked, strict=True)) == [
         ("CreateMultipartUpload", False),
@@ -710,6 +711,7 @@ def test_the_default_client_asks_s3_until_it_takes_a_part_at_once(
         ("UploadPart", True),
         ("UploadPart", False),
         ("CompleteMultipartUpload", False),
+        ("PutObject", False),
         ("PutObject", True),
     ]
     assert content(store.client(), key) == payload

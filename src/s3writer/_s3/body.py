@@ -14,6 +14,9 @@ _MAX_SLICE_BYTES = 1024 * 1024
 #: If a slice was sent within this time, the next may be twice as large; else it is half as large. If the end of a piece
 #: cut a slice short, the next one does not grow.
 _SLICE_SECONDS = 0.2
+#: Smaller bodies are sent without asking S3 first: an answer would take longer than they do. AWS's SDKs for Go and
+#: Kotlin take the same size (their setting ``ContinueHeaderThresholdBytes``).
+ASKS_FROM_BYTES = 2 * 1024 * 1024
 
 #: The clients that have the handlers of `watch`.
 _watched: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -40,7 +43,7 @@ class Body:
         self._is_sending = self._was_read = False
         #: How often botocore was about to send it, and how many of these attempts read the last byte.
         self.attempts = self.whole_attempts = 0
-        self.asks_first = True
+        self.asks_first = len(self) >= ASKS_FROM_BYTES
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -155,12 +158,13 @@ def _begin_sending(request: Any, **_: Any) -> None:
 
 
 def send_at_once(request: Any, **_: Any) -> None:
-    """Don't ask S3 before a part is sent. botocore calls this when it has made a request, before it signs it.
+    """Don't ask S3 first if the body does not want it. botocore calls this when it has made a request, before it signs
+    it.
 
     With ``Expect: 100-continue`` botocore asks S3 before it sends a body, and waits for the answer, but not longer than
     a second (RFC 9110, 10.1.1). That costs a round trip for each part. Once S3 has taken a part of an upload, it seldom
     refuses another. If it does, it closes the connection while the part is being sent, and its reason may be lost. So
-    the first part, and each part that is sent again, keep the header.
+    the first part, and all bytes that are sent again, keep the header.
     """
     body = _unwrapped(request.data)
     is_first = request.context.get("retries", {}).get("attempt", 1) == 1

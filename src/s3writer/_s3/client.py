@@ -47,7 +47,7 @@ def default_client(endpoint_url: str | None = None) -> Any:
     - botocore adds no checksum beside the writer's.
     - 64 connections serve many writers, and are kept alive.
     - Retries are ``standard``, with five attempts.
-    - Once S3 has taken a part of an upload, the next parts are sent without asking first.
+    - Small objects, and parts once S3 has taken one of their upload, are sent without asking first.
 
     The first call may name an endpoint, to be used instead of the environment's.
     """
@@ -71,7 +71,8 @@ def tuned(session: Any, config: Mapping[str, Any], **arguments: Any) -> Any:
 
     settings = {**CONFIG, **config, "s3": {**CONFIG["s3"], **(config.get("s3") or {})}}
     client = session.client("s3", config=Config(**settings), **arguments)
-    client.meta.events.register("request-created.s3.UploadPart", send_at_once)
+    for operation in ("PutObject", "UploadPart"):
+        client.meta.events.register(f"request-created.s3.{operation}", send_at_once)
     return client
 
 

@@ -178,7 +178,7 @@ class Pipeline:
             began = time.monotonic()
             with part.pieces() as pieces:
                 body = Body(pieces, self.jobs.check)
-                body.asks_first = self._asks_first
+                body.asks_first &= self._asks_first
                 number_in_s3 = self.ledger.first + number
                 receipt = self.calls.upload_part(upload_id, number_in_s3, body, pieces, digest)
         except BaseException as error:
