@@ -75,8 +75,8 @@ bench-segments: .venv-bench/wheel  ## Measure segments, some three minutes; writ
 bench-aio: .venv-bench/wheel .venv-aioboto3/tools  ## Measure coroutines, some two minutes; prints the table of docs/asyncio.md.
 	.venv-bench/bin/python benchmarks/aio.py --aioboto3-python $(CURDIR)/.venv-aioboto3/bin/python $(BENCH)
 
-compare: .venv-bench/wheel .venv-s3fs/wheel  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
-	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python
+compare: .venv-bench/wheel .venv-s3fs/wheel .venv-aioboto3/tools  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
+	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python --aioboto3-python $(CURDIR)/.venv-aioboto3/bin/python
 
 servers: .venv-servers/wheel  ## Write inside of gunicorn, uWSGI, Celery, green threads and a sandbox.
 	PATH="$(CURDIR)/.venv-servers/bin:$$PATH" .venv-servers/bin/python -m tests.servers $(SERVERS)

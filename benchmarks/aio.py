@@ -26,6 +26,7 @@ PIECE = 64 * 1024
 PART, IN_FLIGHT = 8 * MIB, 8
 TICK_SECONDS = 0.002
 BUCKET, KEY = "bench", "object"
+KEY_ID, SECRET = "key-id", "secret"
 
 Pieces = AsyncIterator[bytes]
 
@@ -49,7 +50,7 @@ EQUAL: dict[str, Any] = {
 
 async def _s3writer(endpoint: str, pieces: Pieces, settings: dict[str, Any]) -> None:
     os.environ.update(
-        AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID="key-id", AWS_SECRET_ACCESS_KEY="secret", AWS_REGION="us-east-1"
+        AWS_ENDPOINT_URL=endpoint, AWS_ACCESS_KEY_ID=KEY_ID, AWS_SECRET_ACCESS_KEY=SECRET, AWS_REGION="us-east-1"
     )
     import s3writer.aio
 
@@ -77,8 +78,8 @@ async def obstore(endpoint: str, pieces: Pieces) -> None:
         BUCKET,
         endpoint=endpoint,
         region="us-east-1",
-        access_key_id="key-id",
-        secret_access_key="secret",
+        access_key_id=KEY_ID,
+        secret_access_key=SECRET,
         client_options={"allow_http": True},
     )
     async with library.open_writer_async(store, KEY, buffer_size=PART, max_concurrency=IN_FLIGHT) as stream:
@@ -111,7 +112,7 @@ async def aioboto3(endpoint: str, pieces: Pieces) -> None:
     from boto3.s3.transfer import TransferConfig
     from botocore.config import Config
 
-    session = library.Session("key-id", "secret", region_name="us-east-1")
+    session = library.Session(KEY_ID, SECRET, region_name="us-east-1")
     settings = Config(s3={"addressing_style": "path"}, max_pool_connections=IN_FLIGHT + 2)
     transfer = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=IN_FLIGHT)
     async with session.client("s3", endpoint_url=endpoint, config=settings) as client:
