@@ -29,6 +29,15 @@ def test_importing_brings_nothing_that_takes_long() -> None:
     assert said.stdout.strip() == "[]"
 
 
+def test_a_command_that_asks_nothing_of_s3_imports_no_boto() -> None:
+    slow = [name for name in SLOW if name not in {"click", "importlib.metadata", "rich"}]
+    for arguments in (["--help"], ["uploads", "--help"]):
+        script = f"import sys; from s3writer.cli import run; run({arguments})"
+        script += f"; print([name for name in {slow} if name in sys.modules])"
+        said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert said.stdout.splitlines()[-1] == "[]"
+
+
 def test_every_public_name_is_there() -> None:
     assert [name for name in s3writer.__all__ if not hasattr(s3writer, name)] == []
 

@@ -1,4 +1,4 @@
-"""Imports on first use: botocore takes longer to import than everything else here."""
+"""Imports on first use: boto3, botocore and awscrt take longer to import than everything else here."""
 
 from importlib import import_module
 from typing import Any

@@ -1,18 +1,23 @@
 """The command that tells which promises hold on a store: ``check-store``."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from s3writer._errors import add_note
 from s3writer._s3 import client as clients
+from s3writer._s3.lazy import Lazy
 from s3writer.cli.command import Command, talks_to_s3
 from s3writer.cli.endings import echo
 from s3writer.cli.parameters import Url
 from s3writer.cli.place import Place
-from s3writer.cli.probes import Finding, Verdict, check
 from s3writer.cli.words import in_shell
+
+if TYPE_CHECKING:
+    from s3writer.cli.probes import Finding
+
+probes = Lazy("s3writer.cli.probes")
 
 
 class UnfitStoreError(Exception):
@@ -42,7 +47,7 @@ def check_store(url: tuple[str, str]) -> Any:
     is_for_people = not click.get_current_context().params["as_json"]
     findings: list[Finding] = []
     try:
-        for finding in check(place):
+        for finding in probes.check(place):
             findings.append(finding)
             if is_for_people:
                 _show(finding)
@@ -51,7 +56,7 @@ def check_store(url: tuple[str, str]) -> Any:
         raise
     left = _remove(place, None)
     shown = [{**vars(finding), "verdict": finding.verdict.value} for finding in findings]
-    missing = [finding.name for finding in findings if finding.is_needed and finding.verdict is not Verdict.HOLDS]
+    missing = [finding.name for finding in findings if finding.is_needed and not finding.holds]
     if missing or left:
         reason = f"s3writer can't be used here: {', '.join(missing)}" if missing else f"{left} may be left"
         raise UnfitStoreError(reason, shown, left)
@@ -71,7 +76,7 @@ def _remove(place: Place, error: BaseException | None) -> str:
     return urls
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: "Finding") -> None:
     echo(f"{finding.verdict.value:8} {in_shell(finding.promise)}")
-    if finding.verdict is not Verdict.HOLDS:
+    if not finding.holds:
         echo(f"{'':8} {finding.detail}: {in_shell(finding.advice)}")

@@ -7,16 +7,17 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import click
-from botocore.exceptions import ProfileNotFound
 
 from s3writer._file.close_rule import IN_FLIGHT
 from s3writer._s3 import client as _client
 from s3writer._s3 import faults as _faults
+from s3writer._s3.lazy import Lazy
 from s3writer.cli import signals
 from s3writer.cli.endings import Warnings, echo, notes, plain, tell_end
 from s3writer.pending import PartlyCommittedError
+
+boto3, exceptions = Lazy("boto3"), Lazy("botocore.exceptions")
 
 #: The groups of options in a help text.
 WHAT, WHICH, HOW, S3, OUTPUT = "What to send", "Which uploads", "How to send it", "S3", "Output"
@@ -98,6 +99,6 @@ def _connect(profile: str | None, region: str | None, endpoint_url: str | None) 
     try:
         boto3.setup_default_session(profile_name=profile, region_name=region)
         _client.default_client(endpoint_url)
-    except ProfileNotFound as error:
+    except exceptions.ProfileNotFound as error:
         name, origin = error.kwargs["profile"], "--profile" if profile else "AWS_PROFILE"
         raise ValueError(f"there is no profile {name}: check {origin} and the AWS configuration files") from None

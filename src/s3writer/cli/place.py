@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer._s3 import faults
 from s3writer._s3.checksums import best
+from s3writer._s3.lazy import Lazy
 from s3writer.pending import PendingUpload
+
+exceptions = Lazy("botocore.exceptions")
 
 SMALL = b"a small object"
 _GONE = {"NoSuchKey", "NoSuchUpload", "404"}
@@ -62,7 +63,7 @@ class Place:
         """The object's bytes, None if there is no object."""
         try:
             return bytes(self.client.get_object(Bucket=self.bucket, Key=key, **arguments)["Body"].read())
-        except ClientError as error:
+        except exceptions.ClientError as error:
             if faults.code(error) in _GONE:
                 return None
             raise
@@ -80,9 +81,9 @@ class Place:
         """Remove something of ``key``. Returns the key if it may be left."""
         try:
             removal(key, *others)
-        except ClientError as error:
+        except exceptions.ClientError as error:
             return [] if faults.code(error) in _GONE else [key]
-        except BotoCoreError:
+        except exceptions.BotoCoreError:
             return [key]
         return []
 

@@ -9,8 +9,6 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from s3writer._errors import (
     BucketNotFoundError,
     ConnectionFailedError,
@@ -19,10 +17,13 @@ from s3writer._errors import (
     NotCommittedError,
 )
 from s3writer._s3.checksums import Algorithm, algorithms
+from s3writer._s3.lazy import Lazy
 from s3writer._upload.plan import MIB, MIN_PART_BYTES
 from s3writer.cli.place import SMALL, Place
 from s3writer.pending import PendingUpload
 from s3writer.unfinished import list_uploads
+
+exceptions = Lazy("botocore.exceptions")
 
 _OTHER = b"other bytes"
 _CUSTOMER_KEY: dict[str, Any] = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
@@ -49,6 +50,11 @@ class Finding:
     is_needed: bool
     detail: str = ""
     advice: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the promise holds."""
+        return self.verdict is Verdict.HOLDS
 
 
 class NotKeptError(Exception):
@@ -300,9 +306,10 @@ def _refusal(*statuses: int) -> Iterator[None]:
     """The block's last call must be refused, with one of these statuses of HTTP. Any other refusal is raised."""
     try:
         yield
-    except (ClientError, NotCommittedError) as error:
-        refused = error if isinstance(error, ClientError) else error.__cause__
-        status = refused.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(refused, ClientError) else 0
+    except (exceptions.ClientError, NotCommittedError) as error:
+        refused = error if isinstance(error, exceptions.ClientError) else error.__cause__
+        answer = refused.response if isinstance(refused, exceptions.ClientError) else {}
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status not in statuses:
             raise
 
@@ -310,7 +317,7 @@ def _refusal(*statuses: int) -> Iterator[None]:
 def _said(error: BaseException) -> str:
     """What the store said, else what the error says."""
     for each in (error, error.__cause__):
-        if isinstance(each, ClientError):
+        if isinstance(each, exceptions.ClientError):
             told = each.response["Error"]
             return f"{told.get('Code')}: {told.get('Message', '').rstrip('.')}"
     return str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
