@@ -74,8 +74,8 @@ NOT_TRACED = {
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests with LocalStack to one worker, and all with the same proxy: these take long to start. Let coverage
-    leave out what it costs most.
+    """Give all tests with LocalStack to one worker, all with the same proxy, and all with the type checkers: these take
+    long to start. Let coverage leave out what it costs most.
     """
     for item in items:
         if len(item.nodeid) > 3000:
@@ -87,6 +87,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("localstack"))
         elif "proxies" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(f"a proxy before {parameters['name']}"))
+        elif {"mypy", "pyright"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("type checkers"))
 
 
 @pytest.hookimpl(tryfirst=True)

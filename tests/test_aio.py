@@ -943,7 +943,7 @@ def test_a_hundred_writers_need_a_bounded_number_of_threads(store: Store, key: s
     async def write(number: int) -> None:
         nonlocal most
         async with opened(client, f"{key}/{number}") as stream:
-            for start in range(0, 16 * MIB, MIB):
+            for start in range(0, 11 * MIB, MIB):
                 await stream.write(PAYLOAD[start : start + MIB])
                 most = max(most, threading.active_count() - before)
             await stream.abort()

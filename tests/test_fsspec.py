@@ -13,7 +13,15 @@ from tests.test_docs import ROOT, S3FS
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("file", ["abstract", "files", "libraries", "transactions"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param("abstract", marks=pytest.mark.no_cover),
+        "files",
+        pytest.param("libraries", marks=pytest.mark.no_cover),
+        "transactions",
+    ],
+)
 def test_a_file_of_fsspec_is_published_whole_or_not_at_all(running: Running, tmp_path: Path, file: str) -> None:
     assert S3FS.exists(), "make test-newest makes .venv-s3fs: s3fs wants a botocore of its own"
     # What is tested, and covered, is the package of this interpreter.

@@ -103,7 +103,7 @@ class TimeLimitError(ValueError, RuntimeError):
 KINDS = [KeyboardInterrupt, TimeLimitError]
 #: As in `make soak`.
 IS_COMPLETE = os.environ.get("S3WRITER_SWEEP") == "all"
-MOST_PLACES = 120
+MOST_PLACES = 48
 INTERRUPTS = pytest.mark.parametrize("kind", KINDS)
 
 Act = Callable[[], object]
@@ -781,13 +781,10 @@ def run_whole(s3: MemoryS3, made: Scenario) -> tuple[Interrupter, dict[str, byte
 
 
 def sweep(made: Scenario, kinds: Sequence[type[BaseException]]) -> Iterator[Ended]:
-    """How a scenario ends, interrupted at one place after the other, by each of the kinds in turn. In the gate, at
-    `MOST_PLACES` of them at the most, drawn by lot.
-    """
+    """How a scenario ends, interrupted at one place after the other, by each of the kinds in turn."""
     with ready(made) as s3:
         uninterrupted, whole = run_whole(s3, made)
-        places = uninterrupted.places
-        done = set() if IS_COMPLETE else set(random.sample(places, max(0, len(places) - MOST_PLACES)))
+        done = left_out(uninterrupted)
         for key, kind in zip(map("{}/".format, itertools.count()), itertools.cycle(kinds)):
             interrupter = Interrupter(kind, done, made.times)
             ended = once(s3, key, made, interrupter, whole)
@@ -795,6 +792,12 @@ def sweep(made: Scenario, kinds: Sequence[type[BaseException]]) -> Iterator[Ende
             if not interrupter.place:
                 return
             yield ended
+
+
+def left_out(uninterrupted: Interrupter) -> set[object]:
+    """The places that are not tried. In the gate `MOST_PLACES` are tried at the most, drawn by lot."""
+    places = uninterrupted.places
+    return set() if IS_COMPLETE else set(random.sample(places, max(0, len(places) - MOST_PLACES)))
 
 
 def but(endings: list[Ended], is_wrong: Callable[[Ended], object]) -> list[str]:
@@ -840,8 +843,10 @@ def test_all_code_of_the_package_that_the_callers_thread_runs_is_interrupted() -
     ("payload", "on_error"), [(SMALL, "abort"), (LARGE, "abort"), (LARGE, "keep")], ids=["put", "complete", "keep"]
 )
 def test_a_writer_whose_close_was_interrupted_can_be_closed_again(payload: bytes, on_error: str) -> None:
-    done: set[object] = set()
     with ready(Scenario(lambda s3, key: s3.client.close)) as s3, logged():
+        uninterrupted = Interrupter(None, set())
+        run(written(s3, "whole/", payload, on_error=on_error).close, uninterrupted)
+        done = left_out(uninterrupted)
         for key in map("{}/".format, itertools.count()):
             stream, interrupter = written(s3, key, payload, on_error=on_error), Interrupter(KeyboardInterrupt, done)
             run(stream.close, interrupter)
@@ -865,8 +870,12 @@ def test_a_writer_whose_close_was_interrupted_can_be_closed_again(payload: bytes
 def test_a_write_that_was_interrupted_has_taken_nothing_or_was_the_last(
     payload: Any, kind: type[BaseException]
 ) -> None:
-    done: set[object] = set()
     with ready(Scenario(lambda s3, key: s3.client.close)) as s3, logged():
+        uninterrupted = Interrupter(None, set())
+        stream = written(s3, "whole/", b"")
+        run(functools.partial(stream.write, payload), uninterrupted)
+        stream.abort()
+        done = left_out(uninterrupted)
         for key in map("{}/".format, itertools.count()):
             stream, interrupter = written(s3, key, b""), Interrupter(kind, done)
             run(functools.partial(stream.write, payload), interrupter)
