@@ -32,7 +32,7 @@ class Proxy:
         retries = {"mode": "standard", "total_max_attempts": attempts}
         client = through.client(retries=retries, read_timeout=READ_SECONDS, verify=str(self.certificate), **changes)
         if tls:
-            client.meta.events.register("request-created.s3.UploadPart", send_at_once)
+            client.meta.events.register("request-created.s3", send_at_once)
         return client
 
     def set(self, key: str, call: str, fault: str, *, times: int, part: int | None = None) -> None:

@@ -175,9 +175,14 @@ def test_an_upload_that_begins_late_is_kept_where_failed_ones_are(client: Any, k
 
 
 def test_an_upload_that_begins_late_is_removed(client: Any, key: str) -> None:
-    wire = Wire(client)
-    wire.on("CreateMultipartUpload", delay(0.3))
-    with logged(), pytest.raises(Boom), writer(client, key) as stream:
+    def begin_late(_: Any) -> None:
+        while stream._upload.is_open:
+            time.sleep(0.01)
+        time.sleep(0.5)  # so long the part's thread may take to notice
+
+    wire, stream = Wire(client), writer(client, key)
+    wire.on("CreateMultipartUpload", begin_late)
+    with logged(), pytest.raises(Boom), stream:
         stream.write(data(6 * MIB))
         raise Boom
     assert wire.sent[0] == "CreateMultipartUpload"

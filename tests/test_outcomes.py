@@ -26,7 +26,7 @@ from s3writer._upload.commit import Commit
 from s3writer._upload.part import Part
 from tests.helpers import MIB, content, data, join_threads, logged, main_thread_is_in, uploads, writer
 from tests.stores import BUCKET, Store
-from tests.wire import Action, Wire, answer, cut, cut_after_sending, interrupt, refuse
+from tests.wire import Action, Wire, answer, cut, cut_after_sending, interrupt, refuse, unreachable
 
 SMALL, LARGE = data(1000), data(6 * MIB)
 BOTH = pytest.mark.parametrize(
@@ -644,6 +644,76 @@ def test_a_lost_answer_to_the_beginning_names_what_may_be_left(
     assert "may have begun whose id was lost" in caplog.text
     for upload_id in uploads(client, key):
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
+
+
+def test_an_upload_whose_beginning_reached_nobody_has_not_begun(store: Store, key: str) -> None:
+    again = store.client(endpoint_url="http://127.0.0.1:9", retries={"mode": "standard", "total_max_attempts": 2})
+    with pytest.raises(ConnectionFailedError) as caught, writer(again, key) as stream:
+        stream.write(LARGE)
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_an_upload_that_began_at_the_first_attempt_to_reach_the_store_is_the_only_one(
+    store: Store, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 3})
+    Wire(again).on("CreateMultipartUpload", unreachable, nth=1)
+    with writer(again, key) as stream:
+        stream.write(LARGE)
+    assert (content(again, key), caplog.text) == (LARGE, "")
+
+
+@BOTH
+def test_a_commit_that_never_reached_the_store_is_known_not_to_be_done(
+    store: Store, key: str, payload: bytes, commit: str
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(again)
+    wire.on(commit, unreachable)
+    with pytest.raises(ConnectionFailedError, match="publishing"), writer(again, key) as stream:
+        stream.write(payload)
+    assert wire.sent.count(commit) == 2
+    assert "HeadObject" not in wire.sent
+    assert (content(again, key), uploads(again, key)) == (None, [])
+
+
+def test_a_pending_upload_whose_commit_never_reached_the_store_stays_to_be_committed(store: Store, key: str) -> None:
+    with writer(store.client(), key) as stream:
+        stream.write(SMALL)
+        pending = stream.prepare()
+    cut_off = store.client(endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(ConnectionFailedError, match="publishing") as caught:
+        pending.commit(client=cut_off)
+    assert caught.value.upload_id == pending.upload_id
+    pending.commit(client=store.client())
+    assert content(store.client(), key) == SMALL
+
+
+@BOTH
+def test_a_commit_that_is_refused_at_the_first_attempt_to_reach_the_store_is_not_done(
+    store: Store, key: str, payload: bytes, commit: str
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 3})
+    wire = Wire(again)
+    wire.on(commit, unreachable, nth=1)
+    wire.on(commit, refuse(403, "AccessDenied"), nth=2)
+    with pytest.raises(AccessDeniedError), writer(again, key) as stream:
+        stream.write(payload)
+    assert "HeadObject" not in wire.sent
+    assert (content(again, key), uploads(again, key)) == (None, [])
+
+
+@BOTH
+def test_a_commit_whose_answer_was_lost_before_nobody_could_be_reached_is_looked_up(
+    store: Store, key: str, payload: bytes, commit: str
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(again)
+    wire.on(commit, wire.lose_answer, nth=1)
+    wire.on(commit, unreachable, nth=2)
+    with writer(again, key) as stream:
+        stream.write(payload)
+    assert content(again, key) == payload
 
 
 def test_a_refusal_needs_no_second_look(client: Any, key: str) -> None:

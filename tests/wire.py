@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 Action = Callable[[AWSPreparedRequest], AWSResponse | None]
 
@@ -106,6 +106,11 @@ class Slow:
             time.sleep(0.005)
         self.has_sent_all = True
         return cut(request)
+
+
+def unreachable(request: AWSPreparedRequest) -> AWSResponse | None:
+    """Nobody listens there."""
+    raise EndpointConnectionError(endpoint_url=request.url)
 
 
 def delay(seconds: float) -> Action:

@@ -37,6 +37,7 @@ from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import algorithms
 from s3writer._s3.proof import Proof
 from s3writer._s3.receipts import Receipt, UploadResult
+from s3writer._s3.watching import watch
 from s3writer._upload.cleanup import remove_now
 from s3writer._upload.commit import Commit
 from s3writer._upload.jobs import run
@@ -252,6 +253,7 @@ def _tell_interrupt(interrupt: BaseException, pending: PendingUpload, attempt: C
 
 def _calls(pending: PendingUpload, client: Any, s3_arguments: Mapping[str, Any]) -> Calls:
     s3 = clients.chosen(client)
+    watch(s3)
     arguments = Arguments(s3.meta.service_model, s3_arguments)
     arguments.refuse_late_ones()
     names = (name.removeprefix("Checksum") for part in pending.parts for name in part.checksums)

@@ -2,7 +2,6 @@
 
 import itertools
 import time
-import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,9 +16,6 @@ _SLICE_SECONDS = 0.2
 #: Smaller bodies are sent without asking S3 first: an answer would take longer than they do. AWS's SDKs for Go and
 #: Kotlin take the same size (their setting ``ContinueHeaderThresholdBytes``).
 ASKS_FROM_BYTES = 2 * 1024 * 1024
-
-#: The clients that have the handlers of `watch`.
-_watched: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 class Body:
@@ -130,28 +126,14 @@ class Body:
         return self._slice_bytes
 
 
-def watch(client: Any) -> None:
-    """Have ``client`` call `Body.begin_sending`, and add no checksums of its own to our bytes. This adds four event
-    handlers, which stay on the client.
-
-    botocore caches the handlers of an event. If another thread emits the event for the first time while this thread
-    registers a handler, the handler may never be called. `Body.may_have_arrived` allows for that.
-    """
-    if client not in _watched:
-        for operation in ("PutObject", "UploadPart"):
-            for moment, handler in (("before-call", _add_no_checksum), ("before-send", _begin_sending)):
-                event = f"{moment}.s3.{operation}"
-                client.meta.events.register_first(event, handler, unique_id=f"s3writer.{event}")
-        _watched.add(client)
-
-
-def _add_no_checksum(params: dict[str, Any], **_: Any) -> None:
+def add_no_checksum(params: dict[str, Any], **_: Any) -> None:
     """Forget the checksum that botocore means to add. By default it adds a CRC32 to what has none."""
     if isinstance(params["body"], Body):
         params["context"].pop("checksum", None)
 
 
-def _begin_sending(request: Any, **_: Any) -> None:
+def begin_sending(request: Any, **_: Any) -> None:
+    """Tell the request's body that it is about to go out."""
     body = _unwrapped(request.body)
     if isinstance(body, Body):
         body.begin_sending()

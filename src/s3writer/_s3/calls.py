@@ -11,6 +11,7 @@ from typing import Any
 from s3writer._errors import ChecksumMismatchError, NotCommittedError
 from s3writer._s3 import faults
 from s3writer._s3.arguments import Arguments
+from s3writer._s3.attempts import attempts_of_call
 from s3writer._s3.body import Body
 from s3writer._s3.checksums import Digest
 from s3writer._s3.operations import ABORT, COMPLETE, CREATE, HEAD, LIST, PART, PUT, Operation
@@ -23,10 +24,10 @@ TOKEN_NAME = "s3writer-token"
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The id of a new multipart upload. If the call was sent again, S3 may have begun a second upload."""
+    """The id of a new multipart upload. If the call may have reached S3 before, S3 may have begun a second upload."""
 
     upload_id: str
-    was_sent_again: bool
+    may_have_begun_another: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +59,26 @@ class Calls:
         """Publish ``pieces`` as the whole object, in one request that sends ``body``."""
         checksums = self.proof.of(pieces, digest)
         checksum = labelled(checksums)
-        try:
-            answer = _checked(self._send(PUT, Body=body, **checksums, **_metadata(self), **_condition(self)), "ETag")
-        except Exception as error:
-            refused = faults.is_refusal(error) or not body.may_have_arrived
-            return self._failed(error, Answer.NO if refused else Answer.NOTHING, checksum)
+        parameters = {"Body": body, **checksums, **_metadata(self), **_condition(self)}
+        with attempts_of_call() as attempts:
+            try:
+                answer = _checked(self._send(PUT, **parameters), "ETag")
+            except Exception as error:
+                refused = faults.is_refusal(error, attempts) or not body.may_have_arrived
+                return self._failed(error, Answer.NO if refused else Answer.NOTHING, checksum)
         return self._published(answer, len(body), 1, checksum)
 
     def create(self) -> Begun:
         """Begin a multipart upload."""
-        try:
-            answer = _checked(self._send(CREATE, **self.proof.declaration, **_metadata(self)), "UploadId")
-        except Exception as error:
-            failure = faults.translate(error, "beginning the upload to", *self.address)
-            if not faults.is_refusal(error):
-                failure.add_note(lost_upload(self))
-            raise failure from failure.__cause__
-        return Begun(str(answer["UploadId"]), bool(answer.get("ResponseMetadata", {}).get("RetryAttempts")))
+        with attempts_of_call() as attempts:
+            try:
+                answer = _checked(self._send(CREATE, **self.proof.declaration, **_metadata(self)), "UploadId")
+            except Exception as error:
+                failure = faults.translate(error, "beginning the upload to", *self.address)
+                if not faults.is_refusal(error, attempts):
+                    failure.add_note(lost_upload(self))
+                raise failure from failure.__cause__
+        return Begun(str(answer["UploadId"]), not faults.reached_once(answer, attempts))
 
     def upload_part(
         self, upload_id: str, number: int, body: Body, pieces: Sequence[memoryview], digest: Digest | None
@@ -106,10 +110,12 @@ class Calls:
             **whole,
             **_condition(self),
         }
-        try:
-            answer = _checked(self._send(COMPLETE, **parameters), "ETag", "Location", "Key")
-        except Exception as error:
-            return self._failed(error, Answer.NO if faults.is_refusal(error) else Answer.NOTHING, checksum)
+        with attempts_of_call() as attempts:
+            try:
+                answer = _checked(self._send(COMPLETE, **parameters), "ETag", "Location", "Key")
+            except Exception as error:
+                refused = faults.is_refusal(error, attempts)
+                return self._failed(error, Answer.NO if refused else Answer.NOTHING, checksum)
         return self._published(answer, size, len(receipts), checksum)
 
     def abort(self, upload_id: str) -> bool:

@@ -71,8 +71,7 @@ def tuned(session: Any, config: Mapping[str, Any], **arguments: Any) -> Any:
 
     settings = {**CONFIG, **config, "s3": {**CONFIG["s3"], **(config.get("s3") or {})}}
     client = session.client("s3", config=Config(**settings), **arguments)
-    for operation in ("PutObject", "UploadPart"):
-        client.meta.events.register(f"request-created.s3.{operation}", send_at_once)
+    client.meta.events.register("request-created.s3", send_at_once)
     return client
 
 

@@ -1,11 +1,13 @@
 """Translates botocore's exceptions into this package's errors. No other module does that."""
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from s3writer import _errors as errors
 from s3writer._s3 import codes
+from s3writer._s3.attempts import Attempts
 from s3writer._s3.lazy import Lazy
 from s3writer._s3.operations import BY_NAME, COMPLETE, HEAD, PUT
 
@@ -41,6 +43,9 @@ _CONDITIONAL = {PUT.name, COMPLETE.name}
 _UNDECIDED = {"RequestTimeout", "408"}
 #: And after these to a CompleteMultipartUpload: the upload is gone too if an earlier call has published it.
 _CONSUMED = {"NoSuchUpload", "404"}
+
+#: botocore raises these if it could not connect, and so has sent nothing.
+_UNCONNECTED = ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError")
 
 #: With status 501: a refusal, other than all answers of 500 and more.
 _NEVER = "NotImplemented"
@@ -97,16 +102,30 @@ def redacted(text: str) -> str:
     return _USER_INFO.sub(r"\1", text)
 
 
-def is_refusal(error: BaseException | None) -> bool:
-    """Whether the call certainly did nothing: boto never sent it, or S3 said no to the only attempt."""
+def is_refusal(error: BaseException | None, attempts: Attempts = ()) -> bool:
+    """Whether the call certainly did nothing: boto never sent it, or S3 said no to the only attempt that reached it.
+
+    Without ``attempts``, the call's, any attempt before the last may have reached it.
+    """
     if isinstance(error, (botocore.ParamValidationError, botocore.NoCredentialsError)):
         return True
     if not isinstance(error, botocore.ClientError):
-        return False
-    about, status = error.response.get("ResponseMetadata", {}), _status(error)
+        return error in attempts[-1:] and _never_left(attempts)
+    status = _status(error)
     says_no = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code(error) == _NEVER
     undecided = _UNDECIDED | _CONSUMED if error.operation_name == COMPLETE.name else _UNDECIDED
-    return says_no and not about.get("RetryAttempts") and (code(error) or str(status)) not in undecided
+    return says_no and reached_once(error.response, attempts) and (code(error) or str(status)) not in undecided
+
+
+def reached_once(answer: Mapping[str, Any], attempts: Attempts) -> bool:
+    """Whether no attempt before that of the ``answer`` can have reached S3."""
+    retried = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+    return not retried or (len(attempts) == retried + 1 and _never_left(attempts[:-1]))
+
+
+def _never_left(attempts: Attempts) -> bool:
+    kinds = tuple(getattr(botocore, name) for name in _UNCONNECTED)
+    return all(isinstance(each, kinds) for each in attempts)
 
 
 def says_gone(error: BaseException) -> bool:

@@ -50,7 +50,7 @@ class Beginning:
         """
         if self._job is None or not self._job.is_done:
             return
-        if self._job.outcome().was_sent_again and not self._has_warned:
+        if self._job.outcome().may_have_begun_another and not self._has_warned:
             warn(lost_upload(self._calls), facts(*self._calls.address, None))
             self._has_warned = True
 
@@ -88,7 +88,7 @@ class Beginning:
         if job is None or job.was_cancelled:
             return None
         if job.is_done and job.error is None:
-            may_be = job.outcome().was_sent_again and not self._has_warned
+            may_be = job.outcome().may_have_begun_another and not self._has_warned
         else:
             may_be = not isinstance(job.error, NotCommittedError) or lost in getattr(job.error, "__notes__", ())
         return lost if may_be else None

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from s3writer._errors import AbortedError, ObjectTooLargeError, add_note, say_first
 from s3writer._log import warn
-from s3writer._s3.body import watch
 from s3writer._s3.calls import Calls
 from s3writer._s3.receipts import Receipt, UploadResult, bare
+from s3writer._s3.watching import watch
 from s3writer._upload import at_exit
 from s3writer._upload.cleanup import Cleanup
 from s3writer._upload.commit import Commit

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from s3writer._s3.body import Body, watch
+from s3writer._s3.body import Body
 from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import Digest
 from s3writer._s3.receipts import Receipt
@@ -32,7 +32,6 @@ class Joiner:
         progress: Callable[[int], object] | None = None,
     ) -> None:
         self._calls = calls
-        watch(calls.client)
         self._upload_id = upload_id
         self._separator = separator
         self._progress = progress

@@ -13,6 +13,7 @@ from s3writer._s3.arguments import Arguments, check_address, refuse_dot_segments
 from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import best, named
 from s3writer._s3.receipts import Receipt, UploadResult, bare
+from s3writer._s3.watching import watch
 from s3writer._upload import outcome
 from s3writer._upload.beginning import Beginning
 from s3writer._upload.jobs import run
@@ -278,6 +279,7 @@ def calls_of(upload: SegmentedUpload, client: Any, s3_arguments: Mapping[str, An
 
 def _client_and_arguments(client: Any, s3_arguments: Mapping[str, Any]) -> tuple[Any, Arguments]:
     s3 = chosen_for_segments(client)
+    watch(s3)
     return s3, Arguments(s3.meta.service_model, s3_arguments)
 
 

@@ -14,9 +14,9 @@ from s3writer._file.writer import MultipartUploadWriter
 from s3writer._log import log_end, warn
 from s3writer._s3 import client as clients
 from s3writer._s3.arguments import Arguments, check_address
-from s3writer._s3.body import watch
 from s3writer._s3.calls import Calls
 from s3writer._s3.operations import PART
+from s3writer._s3.watching import watch
 from s3writer._upload.cleanup import STOP_SECONDS
 from s3writer._upload.destination import Destination
 from s3writer._upload.ledger import Ledger

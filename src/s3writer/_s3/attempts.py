@@ -1,0 +1,28 @@
+"""How each attempt of a call ends. botocore may send a call several times, and tells only of the last attempt."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+#: For each attempt the exception that ended it, or None if there was an answer.
+Attempts = Sequence[BaseException | None]
+
+_of_this_thread = threading.local()
+
+
+@contextlib.contextmanager
+def attempts_of_call() -> Iterator[Attempts]:
+    """A list that grows by each attempt of the call that the block makes. It may lack attempts: see `watch`."""
+    _of_this_thread.ended = ended = list[BaseException | None]()
+    try:
+        yield ended
+    finally:
+        del _of_this_thread.ended
+
+
+def add(caught_exception: BaseException | None = None, **_: Any) -> None:
+    """Add an attempt that has ended. botocore calls this before it decides whether to make another one."""
+    ended = getattr(_of_this_thread, "ended", None)
+    if ended is not None:
+        ended.append(caught_exception)
