@@ -565,6 +565,11 @@ def test_a_wrong_setting_is_named(setting: dict[str, Any], message: str) -> None
         post(publishing)
 
 
+def test_what_the_handler_decides_itself_is_refused_as_its_option() -> None:
+    with pytest.raises(TypeError, match="S3UploadHandler can't have compression, on_error: s3writer sets that"):
+        S3UploadHandler(None, bucket="bucket", on_error="keep", compression="gzip")
+
+
 def test_dumps_do_not_get_the_options_of_uploads() -> None:
     with override_settings(S3WRITER={"max_concurrency": 2, "uploads": {"bucket": BUCKET, "max_concurrency": 3}}):
         assert writer_options() == {"max_concurrency": 2}

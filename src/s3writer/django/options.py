@@ -56,8 +56,12 @@ def in_settings(text: str, url: str) -> str:
     return url.join(map(said, text.split(url)))
 
 
-def upload_options() -> dict[str, Any]:
-    """The options of an upload handler. The client, if one is named, is made once in each process."""
+def upload_options(**of_handler: Any) -> dict[str, Any]:
+    """The options of an upload handler: those of the settings, and over them ``of_handler``. TypeError if it can't be.
+    The client, if the settings name one, is made once in each process.
+    """
+    if reserved := of_handler.keys() & _RESERVED:
+        raise TypeError(f"S3UploadHandler can't have {', '.join(sorted(reserved))}: s3writer sets that")
     options = _given()
     own = options.pop(_UPLOADS, {})
     if not isinstance(own, dict):
@@ -66,7 +70,7 @@ def upload_options() -> dict[str, Any]:
     options |= own
     if "client" in options:
         options["client"] = _client.client_of(import_string(options["client"]))
-    return options
+    return options | of_handler
 
 
 def _given() -> dict[str, Any]:

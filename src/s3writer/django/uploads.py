@@ -38,7 +38,7 @@ from s3writer.django.options import upload_options
 __all__ = ["S3UploadHandler", "S3UploadedFile"]
 
 #: Many requests at once should not each take what one export may take.
-_DEFAULTS = {"prefix": "uploads/", "max_memory": 32 * 1024**2}
+_DEFAULTS: dict[str, Any] = {"prefix": "uploads/", "max_memory": 32 * 1024**2}
 
 
 class S3UploadHandler(FileUploadHandler):
@@ -63,7 +63,7 @@ class S3UploadHandler(FileUploadHandler):
 
     def __init__(self, request: Any, **options: Any) -> None:
         super().__init__(request)
-        self.options = {**_DEFAULTS, **upload_options(), **options}
+        self.options = _DEFAULTS | upload_options(**options)
         self._is_parsing = False
         self._writer: MultipartUploadWriter | None = None
         #: What a commit needs beside the `PendingUpload`.
