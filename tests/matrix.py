@@ -141,11 +141,15 @@ def hurried() -> Iterator[None]:
         yield
 
 
+#: The columns of the table for the documentation: all parts fare alike, and what hits the clean-up publishes nothing.
+SHOWN = ["PutObject", "Create", "middle part", "Complete", "HeadObject"]
+
+
 def page() -> str:
     """The table for the documentation."""
-    lines = [f"| fault | {' | '.join(CALLS)} |", f"| --- |{' :---: |' * len(CALLS)}"]
+    lines = [f"| fault | {' | '.join(SHOWN).replace('middle ', '')} |", f"| --- |{' :---: |' * len(SHOWN)}"]
     for fault, row in _EXPECTED.items():
-        lines.append(f"| {fault} | {' | '.join(_mark(*row[call]) for call in CALLS)} |")
+        lines.append(f"| {fault} | {' | '.join(_mark(*row[call]) for call in SHOWN)} |")
     return "\n".join(lines) + "\n"
 
 

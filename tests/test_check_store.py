@@ -221,3 +221,9 @@ def test_all_advice_can_be_followed_in_a_shell() -> None:
 )
 def test_options_are_named_as_a_shell_has_them(said: str, in_words: str) -> None:
     assert in_shell(said, key="a part_size") == in_words
+
+
+def test_a_key_that_is_part_of_a_sentence_leaves_it_in_the_words_of_the_shell() -> None:
+    for key in ("size", "e", "client", "endpoint"):
+        said = f"s3://bucket/{key} has part_size and key='{key}'. Check the client's endpoint_url"
+        assert in_shell(said, key=key) == f"s3://bucket/{key} has --part-size and key='{key}'. Check --endpoint-url"

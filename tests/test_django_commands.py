@@ -247,8 +247,8 @@ def test_the_help_says_what_a_command_wants() -> None:
     assert "-o s3://BUCKET/KEY" in said
     assert "[-o s3://BUCKET/KEY]" not in said
     assert (
-        "--output s3://BUCKET/KEY The object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst)"
-        in said
+        "--output s3://BUCKET/KEY The dump becomes this object. Its name tells the format and the compression (.gz, "
+        ".bz2, .xz, .zst)" in said
     )
     assert "The default is the one that the name tells, or json if it tells none." in said
     said = " ".join(Load().create_parser("manage.py", "s3loaddata").format_help().split())

@@ -511,7 +511,7 @@ USES: dict[str, Callable[[MultipartUploadWriter, Any], None]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_client_that_a_writer_has_used_has_four_handlers_more_that_leave_others_calls_alone(
+def test_a_client_that_a_writer_has_used_has_seven_handlers_more_that_leave_others_calls_alone(
     use: Callable[[MultipartUploadWriter, Any], None],
 ) -> None:
     s3 = MemoryS3(BUCKET)
@@ -533,8 +533,12 @@ def test_a_client_that_a_writer_has_used_has_four_handlers_more_that_leave_other
         for name, found in handlers(client).items()
         if found != before[name]
     }
-    names = ("PutObject", "UploadPart")
-    assert set(added) == {f"{event}.s3.{name}" for event in ("before-call", "before-send") for name in names}
+    told = {
+        "before-call": ("PutObject", "UploadPart"),
+        "before-send": ("PutObject", "UploadPart"),
+        "needs-retry": ("PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"),
+    }
+    assert set(added) == {f"{event}.s3.{name}" for event, names in told.items() for name in names}
     another = {"body": b"another one's", "context": {"checksum": "CRC32"}}
     for ours in added.values():
         (handler,) = ours

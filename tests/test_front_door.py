@@ -1,5 +1,6 @@
 """What a stranger sees first: the README here and in the package, the package's metadata, and the landing page."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -188,3 +189,17 @@ def test_the_rate_on_the_page_about_memory_is_that_of_the_benchmarks() -> None:
     assert measured
     assert claimed
     assert claimed[1] == measured[1]
+
+
+def test_no_file_names_the_host_of_a_package_registry_and_no_page_a_private_module() -> None:
+    registries = [
+        ".".join(name) for name in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("shields", "io"))
+    ]
+    private = re.compile(r"\bs3writer(\.\w+)*\._(?!_)")
+    folders = ("docs", "src", "tests", "benchmarks", "demo", "constraints", ".github", ".ci")
+    files = [*ROOT.iterdir(), *itertools.chain.from_iterable((ROOT / folder).rglob("*") for folder in folders)]
+    for file in files:
+        if file.is_file() and file.suffix not in {".png", ".pyc"} and file != Path(__file__):
+            said = file.read_text(encoding="utf-8", errors="ignore")
+            assert not [host for host in registries if host in said], file
+            assert not ("docs" in file.parts and file.suffix == ".md" and private.search(said)), file

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import OnDemand, Running
-from tests.matrix import CALLS, FAULTS, Cell, cells, expected, hurried, page, play
+from tests.matrix import CALLS, FAULTS, NOT_PUBLISHED, Cell, cells, expected, hurried, page, play
 from tests.proxies import Proxy, proxy
 from tests.stores import QUICK_SERVERS
 
@@ -53,3 +53,8 @@ def test_whatever_happens_on_the_wire_the_outcome_is_the_truth(
 def test_the_documentation_shows_this_matrix() -> None:
     assert page() in (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
     assert set(CALLS) == {cell.call for _, cell in sample()}
+
+
+def test_the_documentation_is_right_that_no_fault_in_the_clean_up_publishes() -> None:
+    cleaning = itertools.product(["Abort", "ListParts"], FAULTS, [False, True], [False])
+    assert set().union(*map(expected, itertools.starmap(Cell, cleaning))) == {NOT_PUBLISHED}

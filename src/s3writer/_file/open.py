@@ -110,6 +110,7 @@ def begin(
     """The writer that `open` makes, and how text becomes its bytes; None in binary modes. Raises as `open` does."""
     if not isinstance(mode, str):
         raise TypeError(f"mode must be a str, not {type(mode).__name__}")
+    bucket, key = parsed(url)
     letters = "".join(sorted(mode))
     if letters not in _BYTES | _TEXT:
         raise ValueError(
@@ -122,7 +123,6 @@ def begin(
         raise ValueError(f"encoding, errors and newline are for text, not for mode={mode!r}: use 'w' or 'x'")
     else:
         options["encoding"] = encoding
-    bucket, key = parsed(url)
     if compression == "infer" or (compression == "auto" and text is not None):
         compression = stages.promised_by(key)
     elif compression == "auto":

@@ -165,9 +165,10 @@ def check_bucket(bucket: str) -> None:
     try:
         handlers.validate_bucket_name({"Bucket": bucket})
     except exceptions.ParamValidationError:
+        hint = ". The bucket comes first, then the key" if "/" in bucket else ""
         raise ValueError(
             f"bucket={bucket!r} is not the name of a bucket: give a name of letters, digits, dots, hyphens and "
-            "underscores, or the ARN of an access point. The bucket comes first, then the key"
+            f"underscores, or the ARN of an access point{hint}"
         ) from None
 
 

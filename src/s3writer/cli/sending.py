@@ -168,7 +168,7 @@ def put(
 @click.argument("url", type=Url())
 @click.argument("upload_id")
 @_sending
-@option("--token", group=HOW, help="The token of the failed upload, which its error named.")
+@option("--token", group=HOW, help="The failed upload has this token: its error named it.")
 @option("--no-verify", group=HOW, is_flag=True, help="Skip the bytes that S3 has, and don't compare them.")
 @talks_to_s3
 def resume(url: tuple[str, str], upload_id: str, token: str | None, no_verify: bool, **sending: Any) -> Any:

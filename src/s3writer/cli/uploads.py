@@ -34,7 +34,7 @@ _WIDE = 2000
     group=S3,
     type=click.Path(exists=True, path_type=Path),
     metavar="FILE",
-    help="The key with which the uploads were encrypted.",
+    help="The uploads were encrypted with the key in FILE.",
 )
 @talks_to_s3
 def commit(files: Sequence[IO[str]], sse_c_key_file: Path | None) -> Any:

@@ -38,10 +38,15 @@ _PHRASES = {
 
 def in_shell(text: str, key: str = "") -> str:
     """``text`` with options in the place of parameters: ``--part-size 8388608`` for ``part_size=8388608``. An object's
-    ``key`` is left as it is.
+    ``key`` is left as it is where it stands in a URL or in quotes.
     """
-    if key:
-        return key.join(map(in_shell, text.split(key)))
+    own = re.escape(key)
+    pieces = re.split(rf"""(s3://[^/\s]+/{own}|'{own}'|"{own}")""", text) if key else [text]
+    pieces[::2] = map(_translated, pieces[::2])
+    return "".join(pieces)
+
+
+def _translated(text: str) -> str:
     for phrase, other in _PHRASES.items():
         text = text.replace(phrase, other)
     return _NAME.sub(_option, text)

@@ -24,12 +24,12 @@ _OWN = {
     "output": (
         True,
         "s3://BUCKET/KEY",
-        "The object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst), as in dump.jsonl.gz.",
+        "The dump becomes this object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst), as in dump.jsonl.gz.",
     ),
     "format": (
         False,
         "FORMAT",
-        "The format of the dump. The default is the one that the name tells, or json if it tells none.",
+        "The dump has this format. The default is the one that the name tells, or json if it tells none.",
     ),
 }
 
