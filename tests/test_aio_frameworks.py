@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import uvicorn
 from aiohttp import ClientPayloadError, ClientSession, web
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -76,13 +77,26 @@ def under_uvicorn(app: Any) -> Iterator[int]:
 
 @contextlib.contextmanager
 def starlette(handler: Handler) -> Iterator[int]:
-    """Starlette, which FastAPI is made of, under uvicorn."""
+    """Starlette under uvicorn."""
 
     async def upload(request: Request) -> JSONResponse:
         length = int(request.headers["content-length"])
         return JSONResponse(await handler(request.path_params["key"], length, request.stream()))
 
     with under_uvicorn(Starlette(routes=[Route("/{key:path}", upload, methods=["PUT"])])) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def fastapi(handler: Handler) -> Iterator[int]:
+    """FastAPI under uvicorn."""
+    app = FastAPI()
+
+    @app.put("/{key:path}")
+    async def upload(key: str, request: Request) -> dict[str, int]:
+        return await handler(key, int(request.headers["content-length"]), request.stream())
+
+    with under_uvicorn(app) as port:
         yield port
 
 
@@ -185,6 +199,7 @@ def key() -> str:
     ("serve", "expected"),
     [
         (starlette, ClientDisconnect),
+        (fastapi, ClientDisconnect),
         (aiohttp, ConnectionResetError),
         (aiohttp_that_cancels, asyncio.CancelledError),
         (django, asyncio.CancelledError),
