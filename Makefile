@@ -18,7 +18,7 @@ NEEDS_s3fs := --group s3fs
 NEEDS_aioboto3 := --group aioboto3
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded soak producers bench bench-segments bench-aio compare servers docs clean
+.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -57,6 +57,9 @@ test-free-threaded: .venv/wheel  ## Threads that write at once, with a Python wi
 	.venv-free/bin/python $(PIP) install -c constraints/newest.txt boto3
 	.venv-free/bin/python $(PIP) install --no-deps dist/*.whl
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" .venv-free/bin/python -m tests.free_threaded
+
+test-storages: .venv/wheel  ## django-storages' own tests for S3, with s3writer's storage in the place of theirs.
+	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -m tests.storages_suite
 
 soak: .venv/wheel .venv-proxy/tools .venv-localstack/tools  ## Thousands of uploads with faults at random, the whole matrix of faults, and each interrupt; takes long.
 	PATH="$(WITH_SERVERS)" $(NEWEST)/python -m tests.soak $(SOAK)

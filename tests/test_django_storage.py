@@ -3,6 +3,10 @@
 import csv
 import gzip
 import io
+import json
+import re
+import subprocess
+import sys
 import tracemalloc
 import uuid
 from base64 import b64encode
@@ -20,14 +24,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.core.management import call_command
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.test import override_settings
 from django.test.utils import isolate_apps
+from django.utils.module_loading import import_string
 
 from s3writer import AccessDeniedError, KeyExistsError
 from s3writer.django.storage import S3Storage
 from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads
+from tests.storages_suite import DIFFERENT
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -392,3 +398,89 @@ def test_collectstatic_puts_static_files_there(options: dict[str, Any], client: 
     names = {found["Key"] for found in client.list_objects_v2(Bucket=BUCKET, Prefix=place)["Contents"]}
     assert f"{place}/site.css" in names
     assert (f"{place}/staticfiles.json" in names) == (kind == "S3ManifestStaticStorage")
+
+
+NAMED_IN_SETTINGS = """
+from django.conf import settings
+from django.core.files.storage import storages
+settings.configure(STORAGES={"default": {"BACKEND": "s3writer.django.storage.S3Storage"}})
+storages["default"]
+"""
+
+
+@pytest.mark.parametrize("use", ["import s3writer.django.storage", NAMED_IN_SETTINGS], ids=["imported", "in settings"])
+def test_without_django_storages_the_error_says_what_to_install(use: str) -> None:
+    code = f"import sys; sys.modules['storages'] = None\n{use}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "needs django-storages: pip install 's3writer[django-storages]'" in ended.stderr.splitlines()[-1]
+
+
+DBBACKUP = """
+import json, sys
+from django.conf import settings
+database, options = sys.argv[1], json.loads(sys.argv[2])
+place = options.pop("location")
+s3 = {"BACKEND": "s3writer.django.storage.S3Storage"}
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+    INSTALLED_APPS=["tests.library", "dbbackup"],
+    STORAGES={
+        "default": {**s3, "OPTIONS": {**options, "location": f"{place}/media"}},
+        "dbbackup": {**s3, "OPTIONS": {**options, "location": f"{place}/backups"}},
+    },
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    USE_TZ=True,
+)
+import django
+django.setup()
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.core.management import call_command
+from tests.library.models import Author
+call_command("migrate", run_syncdb=True, verbosity=0)
+Author.objects.create(name="Grüße")
+default_storage.save("documents/a.txt", ContentFile(b"12345"))
+call_command("dbbackup", compress=True, quiet=True)
+call_command("mediabackup", quiet=True)
+Author.objects.all().delete()
+default_storage.delete("documents/a.txt")
+call_command("dbrestore", uncompress=True, interactive=False, quiet=True)
+call_command("mediarestore", interactive=False, quiet=True)
+print(ascii([author.name for author in Author.objects.all()]), default_storage.open("documents/a.txt").read())
+"""
+
+
+def test_django_dbbackup_stores_a_database_and_its_files_and_restores_them(
+    options: dict[str, Any], client: Any, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", DBBACKUP, str(tmp_path / "database"), json.dumps(options)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("['Gr\\xfc\\xdfe'] b'12345'\n", "")
+    found = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{options['location']}/backups/")["Contents"]
+    assert sorted(Path(each["Key"]).suffix for each in found) == [".gz", ".metadata", ".tar"]
+
+
+@pytest.mark.usefixtures("default")
+def test_django_import_export_keeps_the_rows_to_import_there(client: Any) -> None:
+    from tests.library.models import Author
+
+    storage = import_string("import_export.tmp_storages.MediaStorage")
+    resource = import_string("import_export.resources.modelresource_factory")(Author)()
+    asked = storage(encoding="utf-8", read_mode="r")
+    asked.save("id,name\n,Grüße\n")
+    key = f"{default_storage.location}/django-import-export/{asked.name}"
+    assert content(client, key) == "id,name\n,Grüße\n".encode()
+    confirmed = storage(name=asked.name, encoding="utf-8", read_mode="r")
+    with transaction.atomic():
+        rows = import_string("tablib.Dataset")().load(confirmed.read().decode(), format="csv")
+        resource.import_data(rows, raise_errors=True)
+        assert Author.objects.filter(name="Grüße").count() == 1
+        transaction.set_rollback(True)
+    confirmed.remove()
+    assert content(client, key) is None
+
+
+def test_the_page_names_each_test_of_django_storages_that_fails() -> None:
+    page = (Path(__file__).parents[1] / "docs/django-storage.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(test_\w+)` \|", page, re.MULTILINE) == [name.rpartition(".")[2] for name in DIFFERENT]

@@ -338,6 +338,14 @@ def test_the_name_that_the_browser_gave_is_no_part_of_the_key() -> None:
     assert file.key.removeprefix("uploads/") == str(uuid.UUID(file.key.rpartition("/")[2]))
 
 
+def test_a_file_larger_than_the_limit_is_removed_after_its_upload_has_begun(memory: MemoryS3) -> None:
+    own = {"bucket": BUCKET, "key": f"{__name__}.keep", "max_size": 6 * MIB}
+    with override_settings(S3WRITER={"uploads": own}):
+        assert post(publishing, photo=photo(12 * MIB)).status_code == 400
+    assert "CreateMultipartUpload" in memory.calls
+    assert (memory.objects, memory.unfinished, Now.seen) == ({}, [], [])
+
+
 def test_s3_s_arguments_may_depend_on_the_file(client: Any, folder: str) -> None:
     with settings_with(arguments=f"{__name__}.described", Metadata={"from": "a form"}):
         post(publishing)
@@ -378,6 +386,17 @@ def test_a_file_without_a_key_is_left_to_the_next_handler(client: Any, folder: s
         return HttpResponse(files["photo"].commit().key.encode() + files["other"].read())
 
     assert post(both, other=photo(5)).content == f"{folder}/photo".encode() + data(5)
+
+
+def bucket_of(handler: Any) -> str:
+    return f"bucket-of-{handler.field_name}"
+
+
+def test_a_function_may_choose_the_bucket(folder: str) -> None:
+    own = {"bucket": bucket_of, "key": f"{__name__}.keep"}
+    with MemoryS3("bucket-of-photo") as memory, override_settings(S3WRITER={"uploads": own}):
+        assert post(publishing).status_code == 200
+    assert memory.objects == {f"s3://bucket-of-photo/{folder}/photo": data(10)}
 
 
 def test_a_body_that_is_no_form_is_not_parsed() -> None:
@@ -786,7 +805,7 @@ def test_a_file_that_could_get_no_thread_for_its_removal_is_removed_at_exit(
         (file,) = form_of(request).files.values()
         with monkeypatch.context() as busy:
             busy.setattr(Job, "start", lambda *_, **__: False)
-            file.__del__()
+            file._prepared.__del__()
         return HttpResponse("dropped")
 
     monkeypatch.setattr(S3UploadedFile, "close", lambda _: None)
@@ -804,3 +823,11 @@ def test_a_file_that_could_get_no_thread_for_its_removal_is_removed_at_exit(
     orphan.end_at_exit(has_time=True)
     orphan.end_at_exit(has_time=False)
     assert uploads(client, f"{folder}/photo") == []
+
+
+@pytest.mark.parametrize("module", ["s3writer.django.uploads", "s3writer.django.storage", "s3writer.django"])
+def test_without_django_the_error_says_what_to_install(module: str) -> None:
+    code = f"import sys; sys.modules['django'] = None; import {module}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "s3writer.django needs Django: pip install 's3writer[django]'" in ended.stderr.splitlines()[-1]

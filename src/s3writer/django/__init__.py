@@ -6,3 +6,10 @@ for all dumps, such as ``{"ServerSideEncryption": "aws:kms"}``. Its ``"client"``
 a function that makes a boto3 S3 client. Loads get the options that reading takes, such as the key of SSE-C. Its
 ``"uploads"`` is a dict of options for the upload handler alone.
 """
+
+from importlib import import_module
+
+try:
+    import_module("django")
+except ImportError as error:
+    raise ImportError(f"{error}; s3writer.django needs Django: pip install 's3writer[django]'") from error

@@ -14,8 +14,12 @@ from typing import Any, NoReturn
 
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 from django.core.exceptions import ImproperlyConfigured
-from storages.backends import s3
-from storages.utils import ReadBytesWrapper, clean_name, is_seekable, setting
+
+try:
+    from storages.backends import s3
+    from storages.utils import ReadBytesWrapper, clean_name, is_seekable, setting
+except ImportError as error:
+    raise ImportError(f"{error}; S3Storage needs django-storages: pip install 's3writer[django-storages]'") from error
 
 from s3writer import MultipartUploadWriter
 from s3writer._upload.plan import MIN_PART_BYTES

@@ -49,7 +49,8 @@ class S3UploadHandler(FileUploadHandler):
         **options: they override those in ``S3WRITER["uploads"]``, which override those in ``S3WRITER``. The handler
             takes the following ones, and `MultipartUploadWriter` all others:
 
-            - ``bucket``: must be given here or in the settings.
+            - ``bucket``: must be given here or in the settings. It is a name, or a function that gets the handler and
+              returns a name.
             - ``prefix``: ``"uploads/"`` by default.
             - ``key``: a function, or the dotted path of one. It gets the handler, and returns the key, or None to leave
               the file to the next handler. Without ``key``, the key is the prefix and a random UUID.
@@ -101,6 +102,8 @@ class S3UploadHandler(FileUploadHandler):
         key = f"{prefix}{uuid.uuid4()}" if choose is None else choose(self)
         if key is None:
             return
+        if callable(bucket):
+            bucket = bucket(self)
         if describe is not None:
             writing |= describe(self)
         self._secrets = {name: value for name, value in writing.items() if name.startswith("SSECustomer")}
@@ -124,7 +127,8 @@ class S3UploadHandler(FileUploadHandler):
         if self._writer is None:
             return None
         writer, self._writer = self._writer, None
-        prepared = _Prepared(writer.prepare(), self._secrets)
+        prepared = _Prepared(self._secrets)
+        prepared.by(writer)
         return S3UploadedFile(
             prepared,
             self.file_name,
@@ -169,7 +173,7 @@ class S3UploadedFile(UploadedFile):
     ) -> None:
         self._prepared = prepared
         self._waiting: weakref.ref[_OnCommit] | None = None
-        self.pending = prepared.pending
+        self.pending = prepared.upload
         self.bucket, self.key = self.pending.bucket, self.pending.key
         self.field_name = field_name
         unread = _Unreadable(name, f"s3://{self.bucket}/{self.key}")
@@ -189,7 +193,7 @@ class S3UploadedFile(UploadedFile):
         later = _OnCommit(self)
         self._waiting = weakref.ref(later)
         transaction.on_commit(later, using=using)
-        return self.result
+        return later.result  # an attribute: a call could be interrupted, and hide that the object is published
 
     def commit_now(self) -> UploadResult:
         """Publish the object, whatever becomes of a transaction. Returns the result.
@@ -213,44 +217,60 @@ class S3UploadedFile(UploadedFile):
         if self._waiting is None or self._waiting() is None:
             self._prepared.remove()
 
-    def __del__(self) -> None:
-        """Remove what nobody has closed: if the client goes away, Django's ASGI handler drops the request unclosed."""
-        self._prepared.remove_elsewhere()
-
 
 class _OnCommit:
     """Waits in a connection's list for the commit of a transaction. If that is rolled back, Django drops it unused."""
+
+    #: What the commit has returned.
+    result: UploadResult | None = None
 
     def __init__(self, file: S3UploadedFile) -> None:
         self._file = file
 
     def __call__(self) -> None:
         self._file._waiting = None  # if the commit fails, its traceback keeps this object alive
-        self._file.commit_now()
+        self.result = self._file.commit_now()
 
     def __del__(self) -> None:
-        if self._file.closed:  # the request has ended before the transaction, as it does in a TestCase
-            self._file._prepared.remove_elsewhere()
+        file = getattr(self, "_file", None)  # None if an interrupt has kept it from being made
+        if file is not None and file.closed:  # the request has ended before the transaction, as it does in a TestCase
+            file._prepared.remove_elsewhere()
 
 
 class _Prepared:
-    """An upload that has to be committed or removed before the process exits."""
+    """An upload that has to be committed or removed before the process exits. If it is dropped, it is removed."""
 
-    def __init__(self, pending: PendingUpload, secrets: dict[str, Any]) -> None:
-        self.pending = pending
-        self.is_over = False
+    is_over = True  # of one that an interrupt has kept from being made
+
+    def __init__(self, secrets: dict[str, Any]) -> None:
+        #: The upload, once it is prepared. It is in a list, which takes it without a call that could be interrupted.
+        self._made: list[PendingUpload] = []
         self._secrets = secrets
         self._process = os.getpid()
+        self.is_over = False
         at_exit.watch(self)
+
+    def by(self, writer: MultipartUploadWriter) -> None:
+        """Let ``writer`` prepare it."""
+        self._made += (writer.prepare(),)
+
+    @property
+    def upload(self) -> PendingUpload:
+        return self._made[0]
 
     @property
     def is_alive(self) -> bool:
         """Whether it must still be removed. False in a forked child, which must leave it alone."""
-        return not self.is_over and self.pending.result is None and os.getpid() == self._process
+        is_there = not self.is_over and self._made and self._made[0].result is None
+        return bool(is_there) and os.getpid() == self._process
+
+    def __del__(self) -> None:
+        """If the client goes away, Django's ASGI handler drops the request unclosed."""
+        self.remove_elsewhere()
 
     def commit(self) -> UploadResult:
         try:
-            return self.pending.commit(**self._secrets)
+            return self._made[0].commit(**self._secrets)
         except OutcomeUnknownError:
             self.is_over = True  # S3 may publish the object even now
             raise
@@ -261,7 +281,7 @@ class _Prepared:
         try:
             self.is_over = True  # set before the abort, so that no finaliser aborts too
             with _told():
-                self.pending.abort(**self._secrets)
+                self._made[0].abort(**self._secrets)
         except BaseException:
             self.is_over = False  # an interrupt: the exit removes the upload
             raise
@@ -281,7 +301,7 @@ class _Prepared:
                 self.remove()
         finally:
             if self.is_alive:
-                it, reason = self.pending, INTERRUPTED if has_time else NO_TIME
+                it, reason = self._made[0], INTERRUPTED if has_time else NO_TIME
                 told = not_aborted(f"s3://{it.bucket}/{it.key}", it.upload_id, reason)
                 warn(told, facts(it.bucket, it.key, it.upload_id))
 

@@ -24,7 +24,10 @@ _OWN = {
     "output": (
         True,
         "s3://BUCKET/KEY",
-        "The dump becomes this object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst), as in dump.jsonl.gz.",
+        (
+            "The dump becomes this object. Its name tells the format and the compression (.gz, .bz2, .xz, .zst), as in "
+            "dump.jsonl.gz."
+        ),
     ),
     "format": (
         False,
