@@ -18,6 +18,7 @@ from tests.test_docs import ROOT, S3FS
     [
         pytest.param("abstract", marks=pytest.mark.no_cover),
         "files",
+        pytest.param("interrupts", marks=pytest.mark.no_cover),
         pytest.param("libraries", marks=pytest.mark.no_cover),
         "transactions",
     ],

@@ -72,7 +72,7 @@ UNREACHED = {
     ),
     **dict.fromkeys(
         ("fsspec/file_system.py", "fsspec/files.py", "fsspec/together.py"),
-        "it needs s3fs, and calls what is tested here",
+        "it needs s3fs: tests/s3w/interrupts.py interrupts it",
     ),
     "_fork.py": "it is called when modules are imported",
     "__init__.py": "it looks up __version__",

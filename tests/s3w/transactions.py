@@ -1,6 +1,7 @@
 """What interrupts, refusals and several clients do to a transaction: each upload that may be left is named."""
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -334,3 +335,42 @@ def test_a_file_that_another_thread_discards_meanwhile_is_not_prepared(memory: M
     discarding.join()
     memory.client.meta.events.unregister("before-call.s3.AbortMultipartUpload", abort_slowly)
     assert (memory.objects, memory.unfinished) == ({}, [])
+
+
+@pytest.mark.parametrize("end", ["close", "commit"])
+def test_an_interrupt_after_the_commit_says_that_the_object_is_there(
+    memory: MemoryS3, own: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    stream = own.open("bucket/key", "wb")
+    stream.write(b"12345")
+    monkeypatch.setattr(own, "invalidate_cache", lambda _: interrupt())
+    with pytest.raises(KeyboardInterrupt) as caught:
+        getattr(stream, end)()
+    assert "s3://bucket/key was published all the same" in notes(caught.value)
+    assert list(memory.objects) == ["s3://bucket/key"]
+
+
+def test_an_interrupt_after_a_commit_that_was_refused_says_nothing_of_an_object(
+    memory: MemoryS3, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.refuse("PutObject", "AccessDenied")
+    monkeypatch.setattr(own, "invalidate_cache", lambda _: interrupt())
+    stream = own.open("bucket/key", "wb")
+    stream.write(b"12345")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        stream.close()
+    assert "published all the same" not in notes(caught.value)
+    assert memory.objects == {}
+
+
+def test_the_log_names_the_uploads_of_a_transaction_that_never_ended(
+    memory: MemoryS3, own: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    transaction = own.start_transaction()
+    pipe_three(own)
+    left = [file.left for file in transaction.files]
+    transaction.files.clear()
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == left
+    assert memory.unfinished == ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"]
+    own._intrans = False

@@ -2,15 +2,19 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from s3writer import pending as uploads
-from s3writer._errors import KeyExistsError, NotCommittedError
+from s3writer._errors import KeyExistsError, NotCommittedError, add_note
 from s3writer._file.writer import MultipartUploadWriter, prepared
+from s3writer._log import warn
 from s3writer._s3.calls import Calls
 from s3writer._s3.receipts import UploadResult
 from s3writer._upload.jobs import run
+from s3writer._upload.outcome import published_all_the_same
 from s3writer.pending import PendingUpload
+
+Ended = TypeVar("Ended")
 
 
 class PublishedFile(MultipartUploadWriter):
@@ -28,19 +32,30 @@ class PublishedFile(MultipartUploadWriter):
 
     def close(self) -> None:
         """Publish the object, or abort: see `MultipartUploadWriter.close`."""
-        was_closed = self.closed
-        try:
+        if self.closed:
             super().close()
-        finally:
-            if not was_closed:
-                self._forget()
+        else:
+            self._end_and_forget(super().close)
 
     def commit(self) -> UploadResult:
         """Publish what was written: see `MultipartUploadWriter.commit`."""
+        return self._end_and_forget(super().commit)
+
+    def _end_and_forget(self, end: Callable[[], Ended]) -> Ended:
+        """Call ``end``, and let the file system forget. An interrupt of that gets a note if the object is published."""
         try:
-            return super().commit()
+            return end()
         finally:
-            self._forget()
+            try:
+                self._forget()
+            except BaseException as interrupt:
+                if (result := self._published) is not None:
+                    add_note(interrupt, published_all_the_same(self._upload.calls, result))
+                raise
+
+    @property
+    def _published(self) -> UploadResult | None:
+        return self._upload.result
 
     def check_absence(self) -> None:
         """If the key exists, close the writer and raise `KeyExistsError`. If S3 won't tell, do nothing.
@@ -64,6 +79,8 @@ class DeferredFile(PublishedFile):
     def __init__(self, path: str, bucket: str, key: str, forget: Callable[[], object], **options: Any) -> None:
         super().__init__(path, bucket, key, forget, **options)
         self.was_discarded = self._is_gone = False
+        #: Whether somebody knows the upload that waits in S3.
+        self.is_told = False
         #: The prepared upload, once there is one. `_end_well` holds this list, not the file: that would be a cycle.
         self._kept: list[PendingUpload] = []
         upload, kept = self._upload, self._kept
@@ -82,7 +99,11 @@ class DeferredFile(PublishedFile):
     @property
     def result(self) -> UploadResult:
         """What was published. ValueError if nothing was, or nothing yet."""
-        return (self.pending and self.pending.result) or super().result
+        return self._published or super().result
+
+    @property
+    def _published(self) -> UploadResult | None:
+        return None if self.pending is None else self.pending.result
 
     @property
     def left(self) -> str:
@@ -98,6 +119,7 @@ class DeferredFile(PublishedFile):
 
     def prepare(self) -> PendingUpload:
         """Upload everything, and return the `PendingUpload` that a transaction would commit."""
+        self.is_told = True
         if not self._kept:
             self.check_open()
             self._finish(self._end_well)
@@ -107,10 +129,13 @@ class DeferredFile(PublishedFile):
 
     def commit(self) -> UploadResult:
         """Publish the object. If it was not closed yet, close it first."""
-        try:
-            return uploads.commit(self.prepare(), self.calls)
-        finally:
-            self._forget()
+        return self._end_and_forget(lambda: uploads.commit(self.prepare(), self.calls))
+
+    def __del__(self) -> None:
+        """Tell of an upload that waits in S3 if nobody else has: an interrupt has kept a transaction from its end."""
+        super().__del__()
+        if hasattr(self, "_kept") and self._upload.is_ours and not self.is_told and (left := self.left):
+            warn(left, self._upload.extra)
 
     def discard(self) -> None:
         """Abort, whether the file is closed or not. It does not count for its transaction any more."""

@@ -39,6 +39,7 @@ class TogetherTransaction(Transaction):
             for file in files:
                 if left := file.left:
                     add_note(error, left)
+                    file.is_told = True
             raise
         finally:
             fs.invalidate_cache()
