@@ -18,7 +18,7 @@ NEEDS_s3fs := --group s3fs
 NEEDS_aioboto3 := --group aioboto3
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio compare servers docs clean
+.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio bench-edges compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -77,6 +77,9 @@ bench-segments: .venv-bench/wheel  ## Measure segments, some three minutes; writ
 
 bench-aio: .venv-bench/wheel .venv-aioboto3/tools  ## Measure coroutines, some two minutes; prints the table of docs/asyncio.md.
 	.venv-bench/bin/python benchmarks/aio.py --aioboto3-python $(CURDIR)/.venv-aioboto3/bin/python $(BENCH)
+
+bench-edges: .venv-bench/wheel .venv-s3fs/wheel  ## Measure fsspec and a storage of Django's, some three minutes; prints tables of their pages.
+	.venv-bench/bin/python benchmarks/edges.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python $(BENCH)
 
 compare: .venv-bench/wheel .venv-s3fs/wheel .venv-aioboto3/tools  ## What is left of an object after a failure, with each peer; writes docs/comparison.md.
 	PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python benchmarks/compare.py --s3fs-python $(CURDIR)/.venv-s3fs/bin/python --aioboto3-python $(CURDIR)/.venv-aioboto3/bin/python

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from s3writer import (
     AccessDeniedError,
@@ -21,6 +21,8 @@ from s3writer import (
     OutcomeUnknownError,
     ThrottledError,
 )
+from s3writer._s3 import attempts, faults
+from s3writer._s3.attempts import attempts_of_call
 from s3writer._s3.body import Body
 from s3writer._upload.commit import Commit
 from s3writer._upload.part import Part
@@ -701,6 +703,15 @@ def test_a_commit_that_is_refused_at_the_first_attempt_to_reach_the_store_is_not
         stream.write(payload)
     assert "HeadObject" not in wire.sent
     assert (content(again, key), uploads(again, key)) == (None, [])
+
+
+def test_attempts_of_which_the_writer_was_not_told_may_have_reached_the_store() -> None:
+    with attempts_of_call() as seen:
+        attempts.add(attempts=3, caught_exception=EndpointConnectionError(endpoint_url="http://nowhere"))
+    assert [type(each) for each in seen] == [type(None), type(None), EndpointConnectionError]
+    assert not faults.is_refusal(seen[-1], seen)
+    attempts.add(attempts=1)
+    assert len(seen) == 3
 
 
 @BOTH

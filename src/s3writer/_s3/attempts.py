@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-#: For each attempt the exception that ended it, or None if there was an answer.
+#: For each attempt the exception that ended it, or None if there was an answer, or nobody knows.
 Attempts = Sequence[BaseException | None]
 
 _of_this_thread = threading.local()
@@ -21,8 +21,11 @@ def attempts_of_call() -> Iterator[Attempts]:
         del _of_this_thread.ended
 
 
-def add(caught_exception: BaseException | None = None, **_: Any) -> None:
-    """Add an attempt that has ended. botocore calls this before it decides whether to make another one."""
-    ended = getattr(_of_this_thread, "ended", None)
+def add(attempts: int, caught_exception: BaseException | None = None, **_: Any) -> None:
+    """Add an attempt that has ended, the ``attempts``-th. botocore calls this before it decides whether to make another
+    one.
+    """
+    ended: list[BaseException | None] | None = getattr(_of_this_thread, "ended", None)
     if ended is not None:
+        ended += [None] * (attempts - 1 - len(ended))  # those of which it was not told
         ended.append(caught_exception)

@@ -44,8 +44,9 @@ _UNDECIDED = {"RequestTimeout", "408"}
 #: And after these to a CompleteMultipartUpload: the upload is gone too if an earlier call has published it.
 _CONSUMED = {"NoSuchUpload", "404"}
 
-#: botocore raises these if it could not connect, and so has sent nothing.
-_UNCONNECTED = ("EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError")
+#: botocore raises these if it could not connect, and so has sent nothing. (With ProxyConnectionError it may have: in
+#: urllib3 1.26 each error of a socket becomes one if there is a proxy.)
+_UNCONNECTED = ("EndpointConnectionError", "ConnectTimeoutError")
 
 #: With status 501: a refusal, other than all answers of 500 and more.
 _NEVER = "NotImplemented"
