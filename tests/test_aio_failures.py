@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-import contextvars
 import itertools
-import threading
 import time
 from typing import Any
 
 import pytest
 
-from s3writer import AccessDeniedError, OutcomeUnknownError, aio
-from s3writer.aio.threads import start
+from s3writer import AccessDeniedError, OutcomeUnknownError
 from tests.helpers import MIB, Boom, content, data, uploads
 from tests.stores import BUCKET
 from tests.test_aio import opened, run
@@ -150,53 +147,3 @@ def test_no_callback_of_the_loop_takes_long_while_the_store_is_slow(
     longest, callback = max(took)
     assert longest < 0.25, callback
     assert calls <= set(wire.sent)
-
-
-def test_many_writers_that_are_aborted_at_once_take_few_threads(
-    client: Any, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    most, ended = 0, []
-
-    def count(_: Any) -> None:
-        nonlocal most
-        most = max(most, [thread.name for thread in threading.enumerate()].count("s3writer-aio"))
-        time.sleep(0.05)
-
-    async def abort(number: int) -> None:
-        stream = await aio.open(f"s3://{BUCKET}/{key}/{number}", client=client)
-        await stream.write(bytes(5 * MIB + 1))
-        await stream.abort()
-        ended.append(stream.closed)
-
-    async def main() -> None:
-        await asyncio.gather(*map(abort, range(12)))
-
-    monkeypatch.setattr("s3writer.aio.threads.MOST_THREADS", 3)
-    Wire(client).on("AbortMultipartUpload", count)
-    run(main())
-    assert (1 < most <= 3, ended) == (True, [True] * 12)
-    assert uploads(client, f"{key}/") == []
-
-
-def test_work_that_waits_for_a_thread_is_done_in_its_task_s_context_though_the_loop_has_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    context: contextvars.ContextVar[str] = contextvars.ContextVar("context")
-    may_end, done = threading.Event(), threading.Event()
-    found: list[str] = []
-
-    def look() -> None:
-        found.append(context.get())
-        done.set()
-
-    async def main() -> None:
-        start(lambda: may_end.wait(10))
-        context.set("of the task")
-        start(look)
-
-    monkeypatch.setattr("s3writer.aio.threads.MOST_THREADS", 1)
-    run(main())
-    assert found == []
-    may_end.set()
-    assert done.wait(10)
-    assert found == ["of the task"]

@@ -589,6 +589,12 @@ def test_what_the_handler_decides_itself_is_refused_as_its_option() -> None:
         S3UploadHandler(None, bucket="bucket", on_error="keep", compression="gzip")
 
 
+def test_what_the_handler_decides_itself_is_refused_for_one_file_too() -> None:
+    own = settings_with(arguments=lambda _: {"encoding": "utf-8"})
+    with own, pytest.raises(TypeError, match="S3UploadHandler can't have encoding: s3writer sets that"):
+        post(publishing)
+
+
 def test_dumps_do_not_get_the_options_of_uploads() -> None:
     with override_settings(S3WRITER={"max_concurrency": 2, "uploads": {"bucket": BUCKET, "max_concurrency": 3}}):
         assert writer_options() == {"max_concurrency": 2}

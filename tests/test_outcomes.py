@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import pickle
 import signal
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, NoCredentialsError
 
 from s3writer import (
     AccessDeniedError,
@@ -24,6 +25,7 @@ from s3writer import (
 from s3writer._s3 import attempts, faults
 from s3writer._s3.attempts import attempts_of_call
 from s3writer._s3.body import Body
+from s3writer._s3.operations import PUT
 from s3writer._upload.commit import Commit
 from s3writer._upload.part import Part
 from tests.helpers import MIB, content, data, join_threads, logged, main_thread_is_in, uploads, writer
@@ -709,9 +711,84 @@ def test_attempts_of_which_the_writer_was_not_told_may_have_reached_the_store() 
     with attempts_of_call() as seen:
         attempts.add(attempts=3, caught_exception=EndpointConnectionError(endpoint_url="http://nowhere"))
     assert [type(each) for each in seen] == [type(None), type(None), EndpointConnectionError]
-    assert not faults.is_refusal(seen[-1], seen)
+    assert not faults.is_refusal(seen[-1], PUT, seen)
     attempts.add(attempts=1)
     assert len(seen) == 3
+
+
+#: What botocore raises if new credentials are needed before another attempt, and can't be had.
+NO_CREDENTIALS = pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "AssumeRole"),
+    ],
+    ids=["none", "refused"],
+)
+
+
+def without_credentials_at(attempt: int, client: Any, operation: str, error: Exception) -> None:
+    """``error`` is raised before this attempt of the call goes out."""
+
+    def sign(**_: Any) -> None:
+        if next(attempts_made) == attempt:
+            raise error
+
+    attempts_made = itertools.count(1)
+    client.meta.events.register(f"before-sign.s3.{operation}", sign)
+
+
+@BOTH
+@NO_CREDENTIALS
+def test_a_commit_whose_answer_was_lost_before_the_credentials_were_is_looked_up(
+    store: Store, key: str, payload: bytes, commit: str, error: Exception
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(again)
+    wire.on(commit, wire.lose_answer, nth=1)
+    without_credentials_at(2, again, commit, error)
+    with writer(again, key) as stream:
+        stream.write(payload)
+    assert content(again, key) == payload
+
+
+@BOTH
+@NO_CREDENTIALS
+def test_a_commit_that_credentials_are_missing_for_is_not_done(
+    store: Store, key: str, payload: bytes, commit: str, error: Exception
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(again)
+    without_credentials_at(1, again, commit, error)
+    with pytest.raises(NotCommittedError), writer(again, key) as stream:
+        stream.write(payload)
+    assert not {commit, "HeadObject"} & set(wire.sent)
+    assert (content(again, key), uploads(again, key)) == (None, [])
+
+
+@NO_CREDENTIALS
+def test_an_upload_whose_beginning_was_lost_before_the_credentials_were_may_have_begun(
+    store: Store, key: str, error: Exception
+) -> None:
+    again = store.client(retries={"mode": "standard", "total_max_attempts": 2})
+    wire = Wire(again)
+    wire.on("CreateMultipartUpload", wire.lose_answer, nth=1)
+    without_credentials_at(2, again, "CreateMultipartUpload", error)
+    with pytest.raises(NotCommittedError) as caught, writer(again, key) as stream:
+        stream.write(LARGE)
+    assert "may have begun whose id was lost" in caught.value.__notes__[0]
+    (left,) = uploads(again, key)
+    again.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=left)
+
+
+def test_a_call_within_a_call_leaves_the_attempts_of_the_outer_one_alone() -> None:
+    with attempts_of_call() as outer:
+        attempts.add(attempts=1)
+        with attempts_of_call() as inner:
+            attempts.add(attempts=1)
+            attempts.add(attempts=2)
+        attempts.add(attempts=2)
+    assert (len(outer), len(inner)) == (2, 2)
 
 
 @BOTH

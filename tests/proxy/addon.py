@@ -55,6 +55,7 @@ def reset_midway(flow: http.HTTPFlow) -> None:
             for connection in ctx.master.addons.get("proxyserver").connections.values():
                 if used := connection.transports.get(flow.client_conn):
                     used.writer.transport.abort()
+            return b""  # the proxy may have the rest already: the store must not get it
         return piece
 
     flow.request.stream = pass_on

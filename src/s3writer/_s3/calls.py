@@ -64,7 +64,7 @@ class Calls:
             try:
                 answer = _checked(self._send(PUT, **parameters), "ETag")
             except Exception as error:
-                refused = faults.is_refusal(error, attempts) or not body.may_have_arrived
+                refused = faults.is_refusal(error, PUT, attempts) or not body.may_have_arrived
                 return self._failed(error, Answer.NO if refused else Answer.NOTHING, checksum)
         return self._published(answer, len(body), 1, checksum)
 
@@ -75,7 +75,7 @@ class Calls:
                 answer = _checked(self._send(CREATE, **self.proof.declaration, **_metadata(self)), "UploadId")
             except Exception as error:
                 failure = faults.translate(error, "beginning the upload to", *self.address)
-                if not faults.is_refusal(error, attempts):
+                if not faults.is_refusal(error, CREATE, attempts):
                     failure.add_note(lost_upload(self))
                 raise failure from failure.__cause__
         return Begun(str(answer["UploadId"]), not faults.reached_once(answer, attempts))
@@ -114,7 +114,7 @@ class Calls:
             try:
                 answer = _checked(self._send(COMPLETE, **parameters), "ETag", "Location", "Key")
             except Exception as error:
-                refused = faults.is_refusal(error, attempts)
+                refused = faults.is_refusal(error, COMPLETE, attempts)
                 return self._failed(error, Answer.NO if refused else Answer.NOTHING, checksum)
         return self._published(answer, size, len(receipts), checksum)
 

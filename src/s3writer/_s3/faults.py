@@ -9,7 +9,7 @@ from s3writer import _errors as errors
 from s3writer._s3 import codes
 from s3writer._s3.attempts import Attempts
 from s3writer._s3.lazy import Lazy
-from s3writer._s3.operations import BY_NAME, COMPLETE, HEAD, PUT
+from s3writer._s3.operations import BY_NAME, COMPLETE, HEAD, PUT, Operation
 
 botocore = Lazy("botocore.exceptions")
 
@@ -103,19 +103,22 @@ def redacted(text: str) -> str:
     return _USER_INFO.sub(r"\1", text)
 
 
-def is_refusal(error: BaseException | None, attempts: Attempts = ()) -> bool:
-    """Whether the call certainly did nothing: boto never sent it, or S3 said no to the only attempt that reached it.
-
-    Without ``attempts``, the call's, any attempt before the last may have reached it.
+def is_refusal(error: BaseException | None, operation: Operation, attempts: Attempts | None = None) -> bool:
+    """Whether the call of ``operation`` certainly did nothing: boto never sent it, or S3 said no to the only attempt
+    that reached it. Without ``attempts``, the call's, any attempt before the last may have reached it.
     """
-    if isinstance(error, (botocore.ParamValidationError, botocore.NoCredentialsError)):
-        return True
-    if not isinstance(error, botocore.ClientError):
-        return error in attempts[-1:] and _never_left(attempts)
-    status = _status(error)
-    says_no = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code(error) == _NEVER
-    undecided = _UNDECIDED | _CONSUMED if error.operation_name == COMPLETE.name else _UNDECIDED
-    return says_no and reached_once(error.response, attempts) and (code(error) or str(status)) not in undecided
+    if isinstance(error, botocore.ClientError) and error.operation_name == operation.name:
+        status = _status(error)
+        says_no = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code(error) == _NEVER
+        undecided = _UNDECIDED | _CONSUMED if operation is COMPLETE else _UNDECIDED
+        return (
+            says_no and reached_once(error.response, attempts or ()) and (code(error) or str(status)) not in undecided
+        )
+    if attempts is None:
+        return False
+    # An error from before an attempt, such as one of a call for new credentials, says nothing of the attempts before.
+    kinds = (botocore.ParamValidationError, botocore.NoCredentialsError, botocore.ClientError)
+    return (isinstance(error, kinds) or error in attempts[-1:]) and _never_left(attempts)
 
 
 def reached_once(answer: Mapping[str, Any], attempts: Attempts) -> bool:

@@ -13,6 +13,7 @@ from s3writer._s3 import faults
 from s3writer._s3.body import Body
 from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import Digest
+from s3writer._s3.operations import PART
 from s3writer._s3.receipts import Receipt
 from s3writer._upload.beginning import Beginning
 from s3writer._upload.heap import give_back_after
@@ -183,7 +184,7 @@ class Pipeline:
                 receipt = self.calls.upload_part(upload_id, number_in_s3, body, pieces, digest)
         except BaseException as error:
             was_answered = isinstance(error, S3WriterError) and (
-                error.__cause__ is None or faults.is_refusal(error.__cause__)
+                error.__cause__ is None or faults.is_refusal(error.__cause__, PART)
             )
             if body is not None and body.may_have_arrived and not was_answered:
                 self.may_land = True

@@ -60,8 +60,7 @@ def upload_options(**of_handler: Any) -> dict[str, Any]:
     """The options of an upload handler: those of the settings, and over them ``of_handler``. TypeError if it can't be.
     The client, if the settings name one, is made once in each process.
     """
-    if reserved := of_handler.keys() & _RESERVED:
-        raise TypeError(f"S3UploadHandler can't have {', '.join(sorted(reserved))}: s3writer sets that")
+    check_of_handler(of_handler)
     options = _given()
     own = options.pop(_UPLOADS, {})
     if not isinstance(own, dict):
@@ -71,6 +70,12 @@ def upload_options(**of_handler: Any) -> dict[str, Any]:
     if "client" in options:
         options["client"] = _client.client_of(import_string(options["client"]))
     return options | of_handler
+
+
+def check_of_handler(options: dict[str, Any]) -> None:
+    """TypeError if an upload handler can't have these options."""
+    if reserved := options.keys() & _RESERVED:
+        raise TypeError(f"S3UploadHandler can't have {', '.join(sorted(reserved))}: s3writer sets that")
 
 
 def _given() -> dict[str, Any]:

@@ -33,7 +33,7 @@ from s3writer._s3.client import chosen
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
 from s3writer._upload.telling import INTERRUPTED, NO_TIME, not_aborted
-from s3writer.django.options import upload_options
+from s3writer.django.options import check_of_handler, upload_options
 
 __all__ = ["S3UploadHandler", "S3UploadedFile"]
 
@@ -105,7 +105,9 @@ class S3UploadHandler(FileUploadHandler):
         if callable(bucket):
             bucket = bucket(self)
         if describe is not None:
-            writing |= describe(self)
+            described = describe(self)
+            check_of_handler(described)
+            writing |= described
         self._secrets = {name: value for name, value in writing.items() if name.startswith("SSECustomer")}
         # The writer gets None if no client was given: with the default client, checksum="auto" is never None.
         self._secrets["client"] = chosen(writing.get("client"))
