@@ -14,9 +14,8 @@ _of_this_thread = threading.local()
 @contextlib.contextmanager
 def attempts_of_call() -> Iterator[Attempts]:
     """A list that grows by each attempt of the call that the block makes. It may lack attempts: see `watch`."""
-    outer = getattr(
-        _of_this_thread, "ended", None
-    )  # where no thread can be had, a handler's own call is made within ours
+    # Where no thread can be had, a call that a handler makes runs within ours.
+    outer = getattr(_of_this_thread, "ended", None)
     _of_this_thread.ended = ended = list[BaseException | None]()
     try:
         yield ended

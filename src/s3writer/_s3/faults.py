@@ -111,9 +111,8 @@ def is_refusal(error: BaseException | None, operation: Operation, attempts: Atte
         status = _status(error)
         says_no = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR or code(error) == _NEVER
         undecided = _UNDECIDED | _CONSUMED if operation is COMPLETE else _UNDECIDED
-        return (
-            says_no and reached_once(error.response, attempts or ()) and (code(error) or str(status)) not in undecided
-        )
+        is_decided = (code(error) or str(status)) not in undecided
+        return says_no and is_decided and reached_once(error.response, attempts or ())
     if attempts is None:
         return False
     # An error from before an attempt, such as one of a call for new credentials, says nothing of the attempts before.

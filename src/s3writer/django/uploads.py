@@ -11,12 +11,9 @@ The handler runs Django's parser itself. So it sees each way in which parsing ca
 went away: Django's parser takes the end of a cut connection for the end of the form.
 """
 
-import contextlib
 import io
-import os
 import uuid
 import weakref
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -27,13 +24,10 @@ from django.db import transaction
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.module_loading import import_string
 
-from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload, S3WriterError, UploadResult
-from s3writer._log import facts, warn
+from s3writer import MultipartUploadWriter, PendingUpload, UploadResult
 from s3writer._s3.client import chosen
-from s3writer._upload import at_exit
-from s3writer._upload.jobs import Job
-from s3writer._upload.telling import INTERRUPTED, NO_TIME, not_aborted
 from s3writer.django.options import check_of_handler, upload_options
+from s3writer.django.prepared import Prepared, failure_logged
 
 __all__ = ["S3UploadHandler", "S3UploadedFile"]
 
@@ -129,7 +123,7 @@ class S3UploadHandler(FileUploadHandler):
         if self._writer is None:
             return None
         writer, self._writer = self._writer, None
-        prepared = _Prepared(self._secrets)
+        prepared = Prepared(self._secrets)
         prepared.by(writer)
         return S3UploadedFile(
             prepared,
@@ -148,7 +142,7 @@ class S3UploadHandler(FileUploadHandler):
         """Remove an upload that was not prepared."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            with _told():
+            with failure_logged():
                 writer.abort()
 
 
@@ -165,7 +159,7 @@ class S3UploadedFile(UploadedFile):
 
     def __init__(
         self,
-        prepared: "_Prepared",
+        prepared: Prepared,
         name: str,
         *,
         field_name: str,
@@ -239,75 +233,6 @@ class _OnCommit:
             file._prepared.remove_elsewhere()
 
 
-class _Prepared:
-    """An upload that has to be committed or removed before the process exits. If it is dropped, it is removed."""
-
-    is_over = True  # of one that an interrupt has kept from being made
-
-    def __init__(self, secrets: dict[str, Any]) -> None:
-        #: The upload, once it is prepared. It is in a list, which takes it without a call that could be interrupted.
-        self._made: list[PendingUpload] = []
-        self._secrets = secrets
-        self._process = os.getpid()
-        self.is_over = False
-        at_exit.watch(self)
-
-    def by(self, writer: MultipartUploadWriter) -> None:
-        """Let ``writer`` prepare it."""
-        self._made += (writer.prepare(),)
-
-    @property
-    def upload(self) -> PendingUpload:
-        return self._made[0]
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it must still be removed. False in a forked child, which must leave it alone."""
-        is_there = not self.is_over and self._made and self._made[0].result is None
-        return bool(is_there) and os.getpid() == self._process
-
-    def __del__(self) -> None:
-        """If the client goes away, Django's ASGI handler drops the request unclosed."""
-        self.remove_elsewhere()
-
-    def commit(self) -> UploadResult:
-        try:
-            return self._made[0].commit(**self._secrets)
-        except OutcomeUnknownError:
-            self.is_over = True  # S3 may publish the object even now
-            raise
-
-    def remove(self) -> None:
-        if not self.is_alive:
-            return
-        try:
-            self.is_over = True  # set before the abort, so that no finaliser aborts too
-            with _told():
-                self._made[0].abort(**self._secrets)
-        except BaseException:
-            self.is_over = False  # an interrupt: the exit removes the upload
-            raise
-
-    def remove_elsewhere(self) -> None:
-        """`remove` without waiting for it, for finalisers."""
-        if self.is_alive:
-            removal = Job(self.remove, "s3writer-abort")
-            if removal.start(elsewhere=True):
-                at_exit.wait_for(removal)
-            else:
-                at_exit.adopt(self)
-
-    def end_at_exit(self, *, has_time: bool) -> None:
-        try:
-            if has_time:
-                self.remove()
-        finally:
-            if self.is_alive:
-                it, reason = self._made[0], INTERRUPTED if has_time else NO_TIME
-                told = not_aborted(f"s3://{it.bucket}/{it.key}", it.upload_id, reason)
-                warn(told, facts(it.bucket, it.key, it.upload_id))
-
-
 class _Body:
     """The body of a request. It notices if that ends too early."""
 
@@ -352,12 +277,3 @@ class _Unreadable(io.RawIOBase):
 
 def _function(given: Any) -> Any:
     return import_string(given) if isinstance(given, str) else given
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Log an upload that can't be removed: nobody would see the error, or another error is propagating."""
-    try:
-        yield
-    except S3WriterError as error:
-        warn(str(error.strerror), facts(error.bucket, error.key, error.upload_id))
