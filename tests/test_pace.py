@@ -49,9 +49,9 @@ class Line:
         plan = make_plan(**{"part_size": MIN_PART_BYTES, "max_concurrency": DEFAULT_CONCURRENCY, **settings})
         self.each, self.together, self.latency, self.producer = each, together, latency, producer
         self.pace = Pace(plan)
-        self.begins = begins
+        self.begins = self.asked = begins
         if not begins:
-            self.pace.begun()
+            self.pace.begun(0.0)
         self.number = self.total = 0
         self.now = 0.0
         self.under_way: list[Part] = []
@@ -69,6 +69,7 @@ class Line:
             self.number += 1
             self.total += part
             if self.number == 1:
+                self.asked = self.now
                 self.begins += self.now
             self.pace.handed_over(self.number, self.now)
             self.under_way.append(Part(self.number, part, self.now, part, self.latency))
@@ -88,7 +89,7 @@ class Line:
         if self.now < self.begins:
             self.now = min(self.begins, self.now + most)
             if self.now == self.begins:
-                self.pace.begun()
+                self.pace.begun(self.now - self.asked)
                 for part in self.under_way:
                     part.began = self.now
             return
@@ -124,6 +125,14 @@ def test_what_was_filled_while_s3_began_the_upload_goes_out_at_once() -> None:
     assert line.total / line.now > 0.8 * DEFAULT_CONCURRENCY * 90 * MB * (8 * MIB / 90e6) / (8 * MIB / 90e6 + 0.03)
 
 
+@pytest.mark.parametrize(("begins", "most"), [(0.014, FIRST_IN_FLIGHT), (0.015, DEFAULT_CONCURRENCY)])
+def test_where_s3_takes_long_to_begin_many_go_out_before_a_part_has_arrived(begins: float, most: int) -> None:
+    line = Line(90 * MB, 1e12, producer=2000 * MB, begins=begins)
+    line.send(35 * MIB)
+    line.advance(begins)
+    assert (line.pace.most_in_flight, line.arrived) == (most, 0)
+
+
 def test_no_more_than_may_be_in_flight_are_filled_while_s3_begins_the_upload() -> None:
     line = Line(90 * MB, 1e12, begins=60.0)
     line.send(98 * MIB)
@@ -151,7 +160,7 @@ def test_a_store_that_takes_long_to_begin_and_has_fast_requests_is_measured_on()
 
 def test_what_takes_as_long_as_s3_has_many_in_flight_as_soon_as_four_parts_tell() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
-    pace.begun()
+    pace.begun(0.0)
     for number in range(1, 8):
         pace.handed_over(number, 0.0)
     for number in range(1, 5):
@@ -162,7 +171,7 @@ def test_what_takes_as_long_as_s3_has_many_in_flight_as_soon_as_four_parts_tell(
 
 def test_what_answers_sooner_than_s3_is_measured_on() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
-    pace.begun()
+    pace.begun(0.0)
     for number in range(1, 8):
         pace.handed_over(number, 0.0)
         pace.arrived(Arrival(number, 5 * MIB, 0.0, 5 * MIB / 90e6 + 0.014))
@@ -301,7 +310,7 @@ def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool
     if is_segment:
         plan = SegmentPlan(**dataclasses.asdict(plan), parts=1000, steady=0)
     pace = Pace(plan)
-    pace.begun()
+    pace.begun(0.0)
     for number in range(1, 40):
         pace.handed_over(number, float(number))
         pace.arrived(Arrival(number, GIB, float(number), number + (2.0 if number < 15 else 1.0)))
@@ -311,7 +320,7 @@ def test_segments_are_cut_into_the_same_parts_whatever_the_line(is_segment: bool
 @pytest.mark.parametrize("first", [2, 8, 15, 16, 100])
 def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int) -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
-    pace.begun()
+    pace.begun(0.0)
     for number in range(first, first + 100):
         pace.handed_over(number, float(number))
         pace.arrived(Arrival(number, GIB, float(number), number + 1.0))
@@ -320,7 +329,7 @@ def test_an_upload_that_goes_on_behind_the_first_parts_tries_nothing(first: int)
 
 def test_a_clock_that_stands_still_breaks_nothing() -> None:
     pace = Pace(make_plan(part_size=MIN_PART_BYTES, max_concurrency=DEFAULT_CONCURRENCY))
-    pace.begun()
+    pace.begun(0.0)
     for number in range(1, 100):
         pace.handed_over(number, 5.0)
         pace.arrived(Arrival(number, 5 * MIB, 5.0, 5.0))

@@ -1,5 +1,6 @@
 """The call that begins an upload, and the upload's id, which may come late or get lost."""
 
+import time
 from collections.abc import Callable
 
 from s3writer._errors import NotCommittedError
@@ -21,6 +22,8 @@ class Beginning:
         self.upload_id: str | None = None
         self._calls = calls
         self._job: Job[Begun] | None = None
+        #: How many seconds S3 took to begin the upload.
+        self.seconds = 0.0
         #: Whether the log was told of a second upload.
         self._has_warned = False
 
@@ -32,7 +35,7 @@ class Beginning:
     def start(self) -> None:
         """Have a thread begin the upload, unless that was done before. Don't wait for S3's answer."""
         if not self.has_begun:
-            self._job = Job(self._calls.create)
+            self._job = Job(self._create)
             self._job.start()
 
     def begin(self) -> str:
@@ -92,3 +95,9 @@ class Beginning:
         else:
             may_be = not isinstance(job.error, NotCommittedError) or lost in getattr(job.error, "__notes__", ())
         return lost if may_be else None
+
+    def _create(self) -> Begun:
+        began = time.monotonic()
+        begun = self._calls.create()
+        self.seconds = time.monotonic() - began
+        return begun

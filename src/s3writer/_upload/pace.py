@@ -5,15 +5,15 @@ as they are to a store nearby, something else is the limit: the line, or more of
 part in flight does harm: one more thread waits for Python's lock, bytes leave the processor's cache before they are
 sent, and the memory could make the other parts larger.
 
-S3 takes some 30 ms to begin an upload. Parts are filled meanwhile, and then all go out at once. A store nearby takes a
-few ms, so few parts wait for it. The stream goes on with as many parts in flight as have waited, but at least 7. When
-the first parts turn out to be as slow as parts to S3 are, it goes on with ``max_concurrency``. If they are faster, and
-the stream is long enough, it tries few, and compares. These are its phases. ``m`` is ``max_concurrency``, and ``f`` the
-number of parts that have waited, or 7 if that is more, but not more than ``m``:
+S3 takes some 30 ms to begin an upload, a store nearby a few. Parts are filled meanwhile, and then all go out at once.
+If S3 took long, the stream goes on with ``max_concurrency``, else with 7. When the first parts turn out to be as slow as
+parts to S3 are, it is ``max_concurrency`` for good. If they are faster, and the stream is long enough, it tries few, and
+compares. These are its phases. ``m`` is ``max_concurrency``, and ``f`` the number of parts that go out at first:
 
 ```text
 phase      parts                what happens
-BEGINNING  1 to m at the most   S3 is asked to begin the upload. When it has, go to FILLING.
+BEGINNING  1 to m at the most   S3 is asked to begin the upload. When it has, go to FILLING. f is m if S3 took 15 ms or
+                                more, else 7, or as many as have waited if these are more; but not more than m.
 FILLING    1 to 2 f             The pipeline fills, and connections are made. If four parts have arrived, and were no
                                 faster than S3 at its best (90 MB/s, and 15 ms for the answer), go to MANY. From part
                                 f + 1 on, measure the rate of all requests together, and of each. If each has 90 MB/s
@@ -122,11 +122,12 @@ class Pace:
         """How many parts may be in flight at the most."""
         return {Phase.FILLING: self._first, Phase.COMPARING: _FEW}.get(self.phase, self.plan.max_concurrency)
 
-    def begun(self) -> None:
-        """Note that S3 has begun the upload, so that what was handed over until now is being sent."""
+    def begun(self, seconds: float) -> None:
+        """Note that S3 took so many seconds to begin the upload, and that what was handed over is now being sent."""
         if self.phase is Phase.BEGINNING:
             self.phase = Phase.FILLING
-            self._first = max(self._first, self._last_number)
+            is_far = seconds >= _S3_SECONDS
+            self._first = self.plan.max_concurrency if is_far else max(self._first, self._last_number)
 
     def size(self, number: int) -> int:
         """Bytes in part ``number``, which is the next to be filled. In phase COMPARING sizes don't grow."""

@@ -134,7 +134,7 @@ class Pipeline:
         self.jobs.wait(most)
         self.beginning.settle()
         if self.upload_id is not None:
-            self._pace.begun()
+            self._pace.begun(self.beginning.seconds)
         for sent in self.jobs.take():
             receipt = sent.receipt
             about = self.facts(part=receipt.number, size=receipt.size)
