@@ -8,86 +8,37 @@ from typing import Any
 
 import pytest
 
-from s3writer import AccessDeniedError, OutcomeUnknownError
-from tests.helpers import MIB, Boom, content, data, uploads
-from tests.stores import BUCKET
+from tests.helpers import MIB, Boom, data
+from tests.stages import Place, StagesOfAnySize
+from tests.stores import BUCKET, Store
 from tests.test_aio import opened, run
-from tests.wire import Wire, delay, refuse
+from tests.wire import Wire, delay
 
-SMALL, LARGE = data(1000), data(12 * MIB)
-BOTH = pytest.mark.parametrize(
-    ("payload", "commit"), [(SMALL, "PutObject"), (LARGE, "CompleteMultipartUpload")], ids=["put", "complete"]
-)
+LARGE = data(12 * MIB)
 
 
-@pytest.fixture(params=["close", "commit"])
-def ending(request: pytest.FixtureRequest) -> str:
-    """What publishes: the end of the block, or a call in the block."""
-    return str(request.param)
+class TestStages(StagesOfAnySize):
+    """The end of the block publishes, or a call in the block."""
 
+    @pytest.fixture(params=["close", "commit"])
+    def place(self, client: Any, key: str, store: Store, request: pytest.FixtureRequest) -> Place:
+        writing = store.client()
 
-async def write(client: Any, key: str, payload: bytes, ending: str) -> Any:
-    """Write ``payload`` in pieces of 64 KiB to 1 MiB, and publish it."""
-    async with opened(client, key) as stream:
-        await write_all(stream, payload)
-        if ending == "commit":
-            await stream.commit()
-    return stream.result
+        async def write(payload: bytes) -> None:
+            async with opened(writing, key) as stream:
+                await write_all(stream, payload)
+                if request.param == "commit":
+                    await stream.commit()
+            assert stream.result.size == len(payload)
+
+        return Place(client, BUCKET, key, writing, lambda payload: run(write(payload)))
 
 
 async def write_all(stream: Any, payload: bytes) -> None:
+    """Write ``payload`` in pieces of 64 KiB to 1 MiB."""
     sizes, start = itertools.cycle([MIB // 16, MIB // 4, MIB]), 0
     while start < len(payload):
         start += await stream.write(payload[start : start + next(sizes)])
-
-
-@pytest.mark.parametrize(
-    ("payload", "call"),
-    [
-        (LARGE, "CreateMultipartUpload"),
-        (LARGE, "UploadPart"),
-        (LARGE, "CompleteMultipartUpload"),
-        (SMALL, "PutObject"),
-    ],
-    ids=["create", "part", "complete", "put"],
-)
-def test_a_call_that_is_refused_leaves_the_key_as_it_was(
-    client: Any, key: str, payload: bytes, call: str, ending: str
-) -> None:
-    client.put_object(Bucket=BUCKET, Key=key, Body=b"before")
-    wire = Wire(client)
-    wire.on(call, refuse(403, "AccessDenied"))
-    with pytest.raises(AccessDeniedError):
-        run(write(client, key, payload, ending))
-    assert call in wire.sent
-    assert content(client, key) == b"before"
-    assert uploads(client, key) == []
-
-
-@BOTH
-def test_a_commit_whose_answer_is_lost_is_a_success(
-    client: Any, key: str, payload: bytes, commit: str, ending: str
-) -> None:
-    wire = Wire(client)
-    wire.on(commit, wire.lose_answer)
-    result = run(write(client, key, payload, ending))
-    assert content(client, key) == payload
-    head = client.head_object(Bucket=BUCKET, Key=key)
-    assert (result.size, result.etag) == (len(payload), head["ETag"])
-
-
-@BOTH
-def test_a_commit_that_can_not_be_looked_up_is_unknown(
-    client: Any, key: str, payload: bytes, commit: str, ending: str
-) -> None:
-    wire = Wire(client)
-    wire.on(commit, wire.lose_answer)
-    wire.on("HeadObject", refuse(403, "403"))
-    with pytest.raises(OutcomeUnknownError) as caught:
-        run(write(client, key, payload, ending))
-    assert caught.value.size == len(payload)
-    assert content(client, key) == payload
-    assert uploads(client, key) == []
 
 
 @pytest.fixture

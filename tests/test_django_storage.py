@@ -29,10 +29,10 @@ from django.test import override_settings
 from django.test.utils import isolate_apps
 from django.utils.module_loading import import_string
 
-from s3writer import AccessDeniedError, KeyExistsError
+from s3writer import KeyExistsError
 from s3writer.django.storage import S3Storage
-from s3writer.testing import MemoryS3
 from tests.helpers import MIB, Boom, content, data, uploads
+from tests.stages import Place, StagesOfAnySize
 from tests.storages_suite import DIFFERENT
 from tests.stores import BUCKET, KEY_ID, REGION, SECRET, Store
 
@@ -316,14 +316,21 @@ def test_options_that_only_the_storage_sets_are_refused(options: dict[str, Any],
         S3Storage(**options, writer=writer)
 
 
-def test_what_s3_refuses_is_an_error_of_ours() -> None:
-    storage = S3Storage(bucket_name=BUCKET, region_name=REGION, access_key=KEY_ID, secret_key=SECRET)
-    memory = MemoryS3(BUCKET)
-    memory.attach(storage.connection.meta.client)
-    memory.refuse("PutObject", "AccessDenied")
-    with pytest.raises(AccessDeniedError):
-        storage.save("a", ContentFile(b"12345"))
-    assert memory.objects == {}
+class TestStages(StagesOfAnySize):
+    """A file is saved, or opened and written."""
+
+    @pytest.fixture(params=["save", "open"])
+    def place(self, storage: S3Storage, client: Any, request: pytest.FixtureRequest) -> Place:
+        def save(payload: bytes) -> None:
+            storage.save("file", ContentFile(payload))
+
+        def write(payload: bytes) -> None:
+            with storage.open("file", "wb") as file:
+                for start in range(0, len(payload), MIB):
+                    file.write(payload[start : start + MIB])
+
+        key, writing = f"{storage.location}/file", storage.connection.meta.client
+        return Place(client, BUCKET, key, writing, save if request.param == "save" else write)
 
 
 @pytest.fixture

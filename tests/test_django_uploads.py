@@ -41,6 +41,7 @@ from s3writer.django.uploads import S3UploadedFile, S3UploadHandler
 from s3writer.testing import MemoryS3
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
+from tests.stages import Place, Stages
 from tests.stores import BUCKET, Store
 from tests.wire import Wire, interrupt
 
@@ -158,6 +159,20 @@ def test_both_files_of_a_form_are_published(client: Any, folder: str) -> None:
     assert post(publishing, photo=photo(6 * MIB), other=photo(7 * MIB)).status_code == 200
     assert content(client, f"{folder}/photo") == data(6 * MIB)
     assert content(client, f"{folder}/other") == data(7 * MIB)
+
+
+class TestStages(Stages):
+    """A file of a form is published by the view."""
+
+    @pytest.fixture
+    def place(self, client: Any, folder: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> Place:
+        writing = store.client()
+        monkeypatch.setattr(f"{__name__}.make_client", lambda: writing)
+
+        def write(payload: bytes) -> None:
+            assert post(publishing, photo=SimpleUploadedFile("photo.jpg", payload)).status_code == 200
+
+        return Place(client, BUCKET, f"{folder}/photo", writing, write)
 
 
 def test_a_file_knows_what_the_browser_said_and_where_it_will_be(folder: str) -> None:

@@ -20,6 +20,7 @@ from tests.test_docs import ROOT, S3FS
         "files",
         pytest.param("interrupts", marks=pytest.mark.no_cover),
         pytest.param("libraries", marks=pytest.mark.no_cover),
+        pytest.param("stages", marks=pytest.mark.no_cover),
         "transactions",
     ],
 )

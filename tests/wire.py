@@ -30,6 +30,10 @@ class Wire:
         """Do ``action`` at the ``nth`` attempt of ``operation`` (from 1), or at each."""
         self._faults[operation, nth] = action
 
+    def remove(self) -> None:
+        """Leave the client as it was."""
+        self._client.meta.events.unregister("before-send.s3", self._before_send)
+
     def lose_answer(self, request: AWSPreparedRequest) -> AWSResponse | None:
         """The store acts, and its answer gets lost."""
         self._client._endpoint.http_session.send(request)

@@ -6,9 +6,9 @@ part in flight does harm: one more thread waits for Python's lock, bytes leave t
 sent, and the memory could make the other parts larger.
 
 S3 takes some 30 ms to begin an upload, a store nearby a few. Parts are filled meanwhile, and then all go out at once.
-If S3 took long, the stream goes on with ``max_concurrency``, else with 7. When the first parts turn out to be as slow as
-parts to S3 are, it is ``max_concurrency`` for good. If they are faster, and the stream is long enough, it tries few, and
-compares. These are its phases. ``m`` is ``max_concurrency``, and ``f`` the number of parts that go out at first:
+If S3 took long, the stream goes on with ``max_concurrency``, else with 7. If the first parts turn out to be as slow as
+parts to S3 are, it is ``max_concurrency`` for good. If they are faster, and the stream is long enough, it tries few,
+and compares. These are its phases. ``m`` is ``max_concurrency``, and ``f`` the number of parts that go out at first:
 
 ```text
 phase      parts                what happens
