@@ -26,7 +26,7 @@ from s3writer import (
 )
 from s3writer.testing import MemoryS3
 from tests.conftest import join_aborts
-from tests.helpers import MIB, Boom, content, data, join_threads, logged, uploads
+from tests.helpers import MIB, Boom, content, data, join_threads, logged, unfinished, uploads
 from tests.stores import BUCKET, Store
 from tests.wire import Wire, answer, delay, refuse
 
@@ -961,6 +961,56 @@ def test_a_hundred_writers_need_a_bounded_number_of_threads(store: Store, key: s
     Wire(client).on("UploadPart", store_slowly)
     run(main())
     assert 32 < most <= 100 + 64 + 2 * 32
+
+
+async def most_threads(work: Coroutine[Any, Any, object]) -> int:
+    """How many threads there are at the most, beyond those that were there before, while ``work`` is awaited."""
+    most, before = 0, threading.active_count()
+    task = asyncio.create_task(work)
+    while not task.done():
+        most = max(most, threading.active_count() - before)
+        await asyncio.sleep(0.01)
+    await task
+    return most
+
+
+def test_a_hundred_writers_that_are_made_at_once_need_a_bounded_number_of_threads() -> None:
+    def make() -> MultipartUploadWriter:
+        time.sleep(0.1)
+        return MultipartUploadWriter("bucket", "key")
+
+    async def make_all() -> None:
+        for stream in await asyncio.gather(*(aio.wrap(make) for _ in range(100))):
+            await stream.abort()
+
+    assert 16 < run(most_threads(make_all())) <= 32
+
+
+def test_a_hundred_tasks_that_are_cancelled_at_once_need_a_bounded_number_of_threads(store: Store, key: str) -> None:
+    async def write(number: int) -> None:
+        async with opened(client, f"{key}/{number}") as stream:
+            await stream.write(PAYLOAD[: 5 * MIB + 1])
+            has_written.append(number)
+            await asyncio.sleep(60)
+
+    async def cancel_all(tasks: list[Any]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def main() -> int:
+        tasks = [asyncio.create_task(write(number)) for number in range(100)]
+        while len(has_written) < 100:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(join_threads)
+        return await most_threads(cancel_all(tasks))
+
+    has_written: list[int] = []
+    client = store.client(max_pool_connections=200)
+    Wire(client).on("AbortMultipartUpload", delay(0.1))
+    assert 32 < run(main()) <= 2 * 32
+    join_threads()
+    assert [found for found in unfinished(store.client()) if found["Key"].startswith(key)] == []
 
 
 def test_writers_whose_parts_have_all_arrived_do_not_wait_for_one_another() -> None:

@@ -2,28 +2,80 @@
 
 import asyncio
 import contextlib
+import contextvars
+import threading
 import weakref
 from asyncio import AbstractEventLoop, Future, Semaphore
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from s3writer._upload.jobs import Job
 
 Result = TypeVar("Result")
 
-#: So many calls of one loop may wait in threads at once. Further calls wait in the loop.
-MOST_WAITING = 32
-
-_semaphores: "weakref.WeakKeyDictionary[AbstractEventLoop, Semaphore]" = weakref.WeakKeyDictionary()
-
-
-def few_wait() -> Semaphore:
-    """The running loop's semaphore for calls that wait in threads. Those that give an upload up don't need it."""
-    return _semaphores.setdefault(asyncio.get_running_loop(), Semaphore(MOST_WAITING))
+#: So many calls of one event loop may write or end an upload in threads at once. So many more may make a writer, and so
+#: many more may give an upload up.
+_MOST = 32
+_NAME = "s3writer-aio"
 
 
-def start(work: Callable[[], Result]) -> "Future[Result]":
-    """Have a thread do ``work``. Returns a future of its outcome. Shield it: nobody may cancel it."""
+class Lane:
+    """Threads for jobs of one kind, a limited number at once. Further jobs stand in line. The threads go on if the
+    event loop is closed.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[Job[Any]] = deque()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def add(self, job: Job[Any]) -> None:
+        """Let ``job`` be done."""
+        self._line.append(job)
+        self._go_on()
+
+    def _go_on(self, _: object = None) -> None:
+        with self._lock:
+            if not self._line or self._running == _MOST:
+                return
+            self._running += 1
+        Job(self._work, _NAME, self._end).start()
+
+    def _work(self) -> None:
+        with contextlib.suppress(IndexError):  # nobody stands in line
+            while True:
+                self._line.popleft().do()
+
+    def _end(self, _: object) -> None:
+        with self._lock:
+            self._running -= 1
+        self._go_on()
+
+
+class Lanes:
+    """What limits the threads of one event loop."""
+
+    def __init__(self) -> None:
+        #: For calls that write or end an upload. A cancelled task leaves its place to the next.
+        self.waiting = Semaphore(_MOST)
+        self.opening, self.giving_up = Lane(), Lane()
+
+
+_lanes: "weakref.WeakKeyDictionary[AbstractEventLoop, Lanes]" = weakref.WeakKeyDictionary()
+
+
+def lanes() -> Lanes:
+    """Those of the running event loop."""
+    loop = asyncio.get_running_loop()
+    return _lanes.get(loop) or _lanes.setdefault(loop, Lanes())
+
+
+def start(work: Callable[[], Result], lane: Lane | None = None) -> "Future[Result]":
+    """Have a thread do ``work``, at once or as soon as ``lane`` lets it. Returns a future of its outcome. Shield it:
+    nobody may cancel it.
+    """
     loop = asyncio.get_running_loop()
     future: Future[Result] = loop.create_future()
     future.add_done_callback(_notice)
@@ -38,7 +90,10 @@ def start(work: Callable[[], Result]) -> "Future[Result]":
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
             loop.call_soon_threadsafe(settle, job)
 
-    Job(work, "s3writer-aio", on_end).start()
+    if lane is None:
+        Job(work, _NAME, on_end).start()
+    else:
+        lane.add(Job(partial(contextvars.copy_context().run, work), _NAME, on_end))
     return future
 
 

@@ -131,7 +131,7 @@ class AsyncFile:
             self._writer._upload.abort()  # a call that was stopped has kept it
 
         self._turns.interrupt()
-        await self._turns.take(lambda: self._turns.in_thread(abort))
+        await self._turns.take(lambda: self._turns.give_up(abort))
 
     async def close(self) -> None:
         """Publish the object, or abort if an exception is propagating. On a closed writer, do nothing.
@@ -175,7 +175,7 @@ class AsyncFile:
             self._turns.tell(exception)
         elif not self._is_done:
             ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
-            await self._turns.take(lambda: self._turns.in_thread(ended), waits=False)
+            await self._turns.take(lambda: self._turns.give_up(ended), waits=False)
 
 
 class AsyncWriter(AsyncFile):
@@ -250,7 +250,7 @@ class AsyncTextWriter(AsyncFile):
 
     async def _write_long(self, text: str) -> None:
         """Have a thread encode ``text``, as a whole: if that fails, nothing is taken. Then write it."""
-        await self._write(memoryview(await self._turns.in_thread(partial(self._encode, text))))
+        await self._write(memoryview(await self._turns.when_few_wait(partial(self._encode, text))))
 
     def _encode(self, text: str) -> bytes:
         before = self._encoder.getstate()
