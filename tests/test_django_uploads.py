@@ -270,6 +270,31 @@ def test_a_file_waits_for_a_transaction_that_is_longer_than_the_request(client: 
     assert content(client, f"{folder}/photo") == data(10)
 
 
+@pytest.mark.parametrize("within", [True, False], ids=["within the request", "after it"])
+def test_a_savepoint_that_is_rolled_back_does_not_take_back_what_was_committed_before(
+    client: Any, folder: str, within: bool
+) -> None:
+    def commit_in_vain(file: S3UploadedFile) -> None:
+        with pytest.raises(Boom), transaction.atomic():
+            file.commit()
+            raise Boom
+
+    def committing(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        file.commit()
+        if within:
+            commit_in_vain(file)
+        return HttpResponse("later")
+
+    with TestCase.captureOnCommitCallbacks(execute=True), transaction.atomic():
+        assert post(committing).content == b"later"
+        if not within:
+            commit_in_vain(Now.seen[0])
+        gc.collect()
+        join_aborts()
+    assert content(client, f"{folder}/photo") == data(10)
+
+
 def test_a_longer_transaction_that_is_rolled_back_removes_the_file(client: Any, folder: str) -> None:
     with pytest.raises(Boom), transaction.atomic():
         assert post(publishing).status_code == 200

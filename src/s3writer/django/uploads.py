@@ -168,7 +168,8 @@ class S3UploadedFile(UploadedFile):
         content_type_extra: Any,
     ) -> None:
         self._prepared = prepared
-        self._waiting: weakref.ref[_OnCommit] | None = None
+        #: A savepoint that is rolled back may drop one of several commits.
+        self._waiting: tuple[weakref.ref[_OnCommit], ...] = ()
         self.pending = prepared.upload
         self.bucket, self.key = self.pending.bucket, self.pending.key
         self.field_name = field_name
@@ -187,7 +188,7 @@ class S3UploadedFile(UploadedFile):
         rolled back, nothing is published. ``using`` is the alias of the database.
         """
         later = _OnCommit(self)
-        self._waiting = weakref.ref(later)
+        self._waiting += (weakref.ref(later),)
         transaction.on_commit(later, using=using)
         return later.result  # an attribute: a call could be interrupted, and hide that the object is published
 
@@ -210,8 +211,12 @@ class S3UploadedFile(UploadedFile):
         Django calls this at the end of the request. If the upload could not be removed, a warning in the log says so.
         """
         self.file.close()
-        if self._waiting is None or self._waiting() is None:
+        if not self._waits():
             self._prepared.remove()
+
+    def _waits(self, but_for: "_OnCommit | None" = None) -> bool:
+        """Whether a transaction is to publish the object, by another commit than ``but_for``."""
+        return any(later() not in (None, but_for) for later in self._waiting)
 
 
 class _OnCommit:
@@ -224,12 +229,13 @@ class _OnCommit:
         self._file = file
 
     def __call__(self) -> None:
-        self._file._waiting = None  # if the commit fails, its traceback keeps this object alive
+        self._file._waiting = ()  # if the commit fails, its traceback keeps this object alive
         self.result = self._file.commit_now()
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)  # None if an interrupt has kept it from being made
-        if file is not None and file.closed:  # the request has ended before the transaction, as it does in a TestCase
+        # The request may have ended before the transaction, as it does in a TestCase.
+        if file is not None and file.closed and not file._waits(but_for=self):
             file._prepared.remove_elsewhere()
 
 
