@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from s3writer._s3.expect import Expect
+from s3writer._s3.body import send_at_once
 from tests.stores import START_SECONDS, Store, folder, free_port, program, running
 
 ADDON = Path(__file__).parent / "proxy" / "addon.py"
@@ -32,7 +32,7 @@ class Proxy:
         retries = {"mode": "standard", "total_max_attempts": attempts}
         client = through.client(retries=retries, read_timeout=READ_SECONDS, verify=str(self.certificate), **changes)
         if tls:
-            Expect(client)
+            client.meta.events.register("request-created.s3", send_at_once)
         return client
 
     def set(self, key: str, call: str, fault: str, *, times: int, part: int | None = None) -> None:

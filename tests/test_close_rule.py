@@ -709,6 +709,32 @@ def test_what_refused_a_part_is_raised_although_a_wrapper_holds_bytes_back_too(c
     assert (wrapper.closed, content(client, key)) == (True, None)
 
 
+class Renaming(gzip.GzipFile):
+    """Keeps its file under another name."""
+
+    @property
+    def fileobj(self) -> Any:
+        return self.target
+
+    @fileobj.setter
+    def fileobj(self, target: Any) -> None:
+        self.target = target
+
+
+@pytest.mark.parametrize("is_in_a_module", [False, True])
+def test_a_subclass_that_keeps_the_writer_under_another_name_is_found(
+    client: Any, key: str, is_in_a_module: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = writer(client, key)
+    if is_in_a_module:
+        monkeypatch.setitem(globals(), "known_to_the_module", stream)
+    wrapper = Renaming(fileobj=stream, mode="wb")
+    assert vars(wrapper)["target"] is stream
+    with pytest.raises(IncompleteError, match="Renaming"):
+        stream.close()
+    assert content(client, key) is None
+
+
 class Naming(io.TextIOWrapper):
     """Knows the writer by another attribute too."""
 

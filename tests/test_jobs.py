@@ -47,6 +47,15 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
+def test_work_that_finds_no_thread_sees_no_exception_that_its_owner_does_not_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse_threads(monkeypatch)
+    job: Job[BaseException | None] = Job(sys.exception)
+    assert job.start()
+    assert (job.is_done, job.outcome()) == (True, None)
+
+
 def test_results_come_back_to_the_owner() -> None:
     jobs: Jobs[int] = Jobs()
     for number in range(5):

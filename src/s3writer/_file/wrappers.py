@@ -22,7 +22,6 @@ _ATTRIBUTES = {
     "zipfile.ZipFile": "fp",
     "zipfile._Tellable": "fp",
 }
-_NAMES = set(_ATTRIBUTES.values())
 #: They hand over all that they hold when they are flushed. All others must be closed.
 _FLUSHED = {"_io.BufferedWriter", "_io.TextIOWrapper"}
 #: What a BufferedWriter says that is just being closed. It has been flushed then.
@@ -55,8 +54,8 @@ def unfinished(file: object, taken: Callable[[], int]) -> Any:
 def _wrappers(file: object) -> list[tuple[Any, str]]:
     """The open wrappers of the standard library whose file is ``file``, with their types' names."""
     referrers = gc.get_referrers(file)
-    # Another object's attributes, where CPython keeps them in a dict. Other dicts are not worth a search.
-    attributes = [each for each in referrers if type(each) is dict and _holds(each, file)]
+    # Another object's attributes, where CPython keeps them in a dict. A module's variables are not worth a search.
+    attributes = [each for each in referrers if type(each) is dict and "__builtins__" not in each]
     owners = gc.get_referrers(*attributes) if attributes else []
     found: list[tuple[Any, str]] = []
     for each in (*referrers, *owners):
@@ -67,8 +66,3 @@ def _wrappers(file: object) -> list[tuple[Any, str]]:
             if name and not is_known and getattr(each, _ATTRIBUTES[name], None) is file:
                 found.append((each, name))
     return found
-
-
-def _holds(attributes: dict[str, Any], file: object) -> bool:
-    """Whether these may be the attributes of a wrapper around ``file``."""
-    return any(attributes.get(name) is file for name in _NAMES)

@@ -13,6 +13,9 @@ _MAX_SLICE_BYTES = 1024 * 1024
 #: If a slice was sent within this time, the next may be twice as large; else it is half as large. If the end of a piece
 #: cut a slice short, the next one does not grow.
 _SLICE_SECONDS = 0.2
+#: Smaller bodies are sent without asking S3 first: an answer would take longer than they do. AWS's SDKs for Go and
+#: Kotlin take the same size (their setting ``ContinueHeaderThresholdBytes``).
+ASKS_FROM_BYTES = 2 * 1024 * 1024
 
 
 class Body:
@@ -22,7 +25,8 @@ class Body:
     larger slices. Only at the end does it return less than was asked for: botocore's ``AwsChunkedWrapper`` makes one
     chunk of each read, and S3 allows only the last chunk to be short.
 
-    ``check`` is called before each slice, and may raise to stop the sending.
+    ``check`` is called before each slice, and may raise to stop the sending. ``asks_first`` says whether botocore asks
+    S3, and waits for the answer, before it sends the bytes.
     """
 
     def __init__(self, pieces: Sequence[memoryview], check: Callable[[], object] = lambda: None) -> None:
@@ -35,6 +39,7 @@ class Body:
         self._is_sending = self._was_read = False
         #: How often botocore was about to send it, and how many of these attempts read the last byte.
         self.attempts = self.whole_attempts = 0
+        self.asks_first = len(self) >= ASKS_FROM_BYTES
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -129,11 +134,27 @@ def add_no_checksum(params: dict[str, Any], **_: Any) -> None:
 
 def begin_sending(request: Any, **_: Any) -> None:
     """Tell the request's body that it is about to go out."""
-    body = unwrapped(request.body)
+    body = _unwrapped(request.body)
     if isinstance(body, Body):
         body.begin_sending()
 
 
-def unwrapped(body: Any) -> Any:
+def send_at_once(request: Any, **_: Any) -> None:
+    """Don't ask S3 first if the body does not want it. botocore calls this when it has made a request, before it signs
+    it.
+
+    With ``Expect: 100-continue`` botocore asks S3 before it sends a body, and waits for the answer, but not longer than
+    a second (RFC 9110, 10.1.1). That costs a round trip for each part. Once S3 has taken a part of an upload, it seldom
+    refuses another. If it does, it closes the connection while the part is being sent, and its reason may be lost. So
+    the first part, and all bytes that are sent again, keep the header. Without it on the first part, each refused
+    upload would take retries from botocore's quota, which all uploads of the client share.
+    """
+    body = _unwrapped(request.data)
+    is_first = request.context.get("retries", {}).get("attempt", 1) == 1
+    if isinstance(body, Body) and not body.asks_first and is_first:
+        del request.headers["Expect"]
+
+
+def _unwrapped(body: Any) -> Any:
     """The file inside botocore's AwsChunkedWrapper; ``body`` itself if there is no wrapper."""
     return getattr(body, "_raw", body)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from s3writer._fork import in_each_child
-from s3writer._s3.expect import Expect
+from s3writer._s3.body import send_at_once
 
 CONFIG: dict[str, Any] = {
     "max_pool_connections": 64,
@@ -47,7 +47,7 @@ def default_client(endpoint_url: str | None = None) -> Any:
     - botocore adds no checksum beside the writer's.
     - 64 connections serve many writers, and are kept alive.
     - Retries are ``standard``, with five attempts.
-    - Parts and small objects are sent without asking S3 first: see `Expect`.
+    - Small objects, and parts once S3 has taken one of their upload, are sent without asking first.
 
     The first call may name an endpoint, to be used instead of the environment's.
     """
@@ -71,7 +71,7 @@ def tuned(session: Any, config: Mapping[str, Any], **arguments: Any) -> Any:
 
     settings = {**CONFIG, **config, "s3": {**CONFIG["s3"], **(config.get("s3") or {})}}
     client = session.client("s3", config=Config(**settings), **arguments)
-    Expect(client)
+    client.meta.events.register("request-created.s3", send_at_once)
     return client
 
 

@@ -89,7 +89,9 @@ class Job(Generic[Result]):
                 raise _of_the_handler(error) from None
             if elsewhere:
                 return False
-            self.do()
+        else:
+            return True
+        self.do()  # while no exception is handled: what it calls may look for one that propagates
         return True
 
     def cancel(self, error: BaseException | None = None) -> bool:

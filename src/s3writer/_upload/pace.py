@@ -130,8 +130,9 @@ class Pace:
             self._first = self.plan.max_concurrency if is_far else max(self._first, self._last_number)
 
     def size(self, number: int) -> int:
-        """Bytes in part ``number``, which is the next to be filled. In phase COMPARING sizes don't grow."""
-        return self.plan.size(self._first + 1 if self.phase is Phase.COMPARING else number)
+        """Bytes in part ``number``, which is the next to be filled. Sizes don't grow while rates are measured."""
+        is_measuring = self.phase in (Phase.FILLING, Phase.COMPARING)
+        return self.plan.size(min(number, self._first + 1) if is_measuring else number)
 
     def in_flight(self, number: int) -> int:
         """How many other parts may be in flight while part ``number`` is being filled."""

@@ -29,6 +29,7 @@ class _Sent:
 
     receipt: Receipt
     part: Part
+    attempts: int
     began: float
     ended: float
 
@@ -55,6 +56,7 @@ class Pipeline:
         self._progress = progress
         self.jobs: Jobs[_Sent] = Jobs()
         self._spare: list[Part] = []
+        self._asks_first = True
         #: Whether the answer to an attempt of a part was lost, so that S3 may still be at work on it. Threads set it.
         self.may_land = False
         self.digest = calls.proof.start_digest()
@@ -141,6 +143,7 @@ class Pipeline:
             log(logging.DEBUG, "%s part %d: %d bytes", self.calls.url, receipt.number, receipt.size, extra=about)
             self._pace.arrived(Arrival(receipt.number - self.ledger.first, receipt.size, sent.began, sent.ended))
             self.ledger.record(receipt)
+            self._asks_first = sent.attempts > 1
             self.acknowledge(receipt.size)
             with contextlib.suppress(BufferError):  # a view of its bytes is not released
                 sent.part.reuse()
@@ -176,6 +179,7 @@ class Pipeline:
             began = time.monotonic()
             with part.pieces() as pieces:
                 body = Body(pieces, self.jobs.check)
+                body.asks_first &= self._asks_first
                 number_in_s3 = self.ledger.first + number
                 receipt = self.calls.upload_part(upload_id, number_in_s3, body, pieces, digest)
         except BaseException as error:
@@ -188,4 +192,4 @@ class Pipeline:
             raise
         if body.whole_attempts > 1:
             self.may_land = True
-        return _Sent(receipt, part, began, time.monotonic())
+        return _Sent(receipt, part, body.attempts, began, time.monotonic())

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, Unpack, cast, overload
 from s3writer._file import open as files
 from s3writer._file.close_rule import CloseRule
 from s3writer._file.writer import MultipartUploadWriter
-from s3writer.aio.threads import lanes, start
+from s3writer.aio.threads import limits, start
 from s3writer.aio.turns import PATIENCE_SECONDS
 from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
 from s3writer.options import Compression, WriterOptions
@@ -41,15 +41,16 @@ class Opening(Generic[Stream]):
 
     async def _open(self) -> Stream:
         rule = CloseRule()
-        future = start(self._begin, lanes().opening)
-        try:
-            writer, text = await asyncio.shield(future)
-        except CancelledError as cancelled:
-            await asyncio.wait([future])
-            if future.exception() is None:  # perhaps a resumed upload, which is kept
-                given_up = partial(future.result()[0].__exit__, CancelledError, cancelled, cancelled.__traceback__)
-                await asyncio.wait([start(given_up, lanes().giving_up)], timeout=PATIENCE_SECONDS)
-            raise
+        async with limits().openings:
+            future = start(self._begin)
+            try:
+                writer, text = await asyncio.shield(future)
+            except CancelledError as cancelled:
+                await asyncio.wait([future])
+                if future.exception() is None:  # perhaps a resumed upload, which is kept
+                    given_up = partial(future.result()[0].__exit__, CancelledError, cancelled, cancelled.__traceback__)
+                    await asyncio.wait([start(given_up)], timeout=PATIENCE_SECONDS)
+                raise
         stream = AsyncWriter(writer, rule) if text is None else AsyncTextWriter(writer, rule, text)
         return cast(Stream, stream)
 

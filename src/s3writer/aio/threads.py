@@ -2,80 +2,44 @@
 
 import asyncio
 import contextlib
-import contextvars
-import threading
 import weakref
 from asyncio import AbstractEventLoop, Future, Semaphore
-from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 from s3writer._upload.jobs import Job
 
 Result = TypeVar("Result")
 
-#: So many calls of one event loop may write or end an upload in threads at once. So many more may make a writer, and so
-#: many more may give an upload up.
+#: So many threads may wait for calls of one event loop, and so many may make writers for it.
 _MOST = 32
-_NAME = "s3writer-aio"
 
 
-class Lane:
-    """Threads for jobs of one kind, a limited number at once. Further jobs stand in line. The threads go on if the
-    event loop is closed.
+class Limits:
+    """What limits the threads of one event loop. Further calls wait in the loop. What gives an upload up has no limit:
+    nobody is to wait for others whose S3 does not answer.
     """
 
     def __init__(self) -> None:
-        self._line: deque[Job[Any]] = deque()
-        self._running = 0
-        self._lock = threading.Lock()
-
-    def add(self, job: Job[Any]) -> None:
-        """Let ``job`` be done."""
-        self._line.append(job)
-        self._go_on()
-
-    def _go_on(self, _: object = None) -> None:
-        with self._lock:
-            if not self._line or self._running == _MOST:
-                return
-            self._running += 1
-        Job(self._work, _NAME, self._end).start()
-
-    def _work(self) -> None:
-        with contextlib.suppress(IndexError):  # nobody stands in line
-            while True:
-                self._line.popleft().do()
-
-    def _end(self, _: object) -> None:
-        with self._lock:
-            self._running -= 1
-        self._go_on()
+        #: For calls that write or publish.
+        self.calls = Semaphore(_MOST)
+        #: For calls that make a writer.
+        self.openings = Semaphore(_MOST)
 
 
-class Lanes:
-    """What limits the threads of one event loop."""
-
-    def __init__(self) -> None:
-        #: For calls that write or end an upload. A cancelled task leaves its place to the next.
-        self.waiting = Semaphore(_MOST)
-        self.opening, self.giving_up = Lane(), Lane()
+_limits: "weakref.WeakKeyDictionary[AbstractEventLoop, Limits]" = weakref.WeakKeyDictionary()
 
 
-_lanes: "weakref.WeakKeyDictionary[AbstractEventLoop, Lanes]" = weakref.WeakKeyDictionary()
-
-
-def lanes() -> Lanes:
+def limits() -> Limits:
     """Those of the running event loop."""
     loop = asyncio.get_running_loop()
-    return _lanes.get(loop) or _lanes.setdefault(loop, Lanes())
+    if loop not in _limits:
+        _limits[loop] = Limits()
+    return _limits[loop]
 
 
-def start(work: Callable[[], Result], lane: Lane | None = None) -> "Future[Result]":
-    """Have a thread do ``work``, at once or as soon as ``lane`` lets it. Returns a future of its outcome. Shield it:
-    nobody may cancel it.
-    """
+def start(work: Callable[[], Result]) -> "Future[Result]":
+    """Have a thread do ``work``. Returns a future of its outcome. Shield it: nobody may cancel it."""
     loop = asyncio.get_running_loop()
     future: Future[Result] = loop.create_future()
     future.add_done_callback(_notice)
@@ -90,10 +54,7 @@ def start(work: Callable[[], Result], lane: Lane | None = None) -> "Future[Resul
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
             loop.call_soon_threadsafe(settle, job)
 
-    if lane is None:
-        Job(work, _NAME, on_end).start()
-    else:
-        lane.add(Job(partial(contextvars.copy_context().run, work), _NAME, on_end))
+    Job(work, "s3writer-aio", on_end).start()
     return future
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from s3writer._errors import add_note
 from s3writer._file.writer import MultipartUploadWriter
-from s3writer.aio.threads import Lane, lanes, start
+from s3writer.aio.threads import limits, start
 
 Result = TypeVar("Result")
 
@@ -85,17 +85,13 @@ class Turns:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def when_few_wait(self, work: Callable[[], Result]) -> Result:
-        """Have a thread do ``work`` as soon as few threads wait for other writers. Await it; the thread goes on if the
-        task is cancelled.
-        """
-        async with lanes().waiting:
-            return await asyncio.shield(self._start(work))
+        """Have a thread do ``work`` as soon as few threads wait for other writers."""
+        async with limits().calls:
+            return await self.in_thread(work)
 
-    async def give_up(self, work: Callable[[], Result]) -> Result:
-        """Have a thread do ``work``, which gives the upload up. Await it; the thread goes on if the task is
-        cancelled.
-        """
-        return await asyncio.shield(self._start(work, self._lane()))
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Have a thread do ``work``, and await it. The thread goes on if the task is cancelled."""
+        return await asyncio.shield(self._start(work))
 
     def interrupt(self) -> None:
         """Let the running call fail, if there is one."""
@@ -123,7 +119,7 @@ class Turns:
                 if waits and self._under_way:
                     await asyncio.wait(self._under_way, timeout=patience)
             finally:
-                ended = self._start(end, self._lane())
+                ended = self._start(end)
             await asyncio.wait([ended], timeout=patience)
         except CancelledError as again:
             self.tell(again)
@@ -133,12 +129,8 @@ class Turns:
         elif (error := ended.exception()) is not None:
             add_note(cancelled, str(error))
 
-    def _lane(self) -> Lane | None:
-        """The lane for what gives the upload up. Nobody is to stand in line behind a thread that waits for a call."""
-        return None if self._under_way else lanes().giving_up
-
-    def _start(self, work: Callable[[], Result], lane: Lane | None = None) -> "Future[Result]":
-        future = start(work, lane)
+    def _start(self, work: Callable[[], Result]) -> "Future[Result]":
+        future = start(work)
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future

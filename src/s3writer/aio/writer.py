@@ -131,7 +131,7 @@ class AsyncFile:
             self._writer._upload.abort()  # a call that was stopped has kept it
 
         self._turns.interrupt()
-        await self._turns.take(lambda: self._turns.give_up(abort))
+        await self._turns.take(lambda: self._turns.in_thread(abort))
 
     async def close(self) -> None:
         """Publish the object, or abort if an exception is propagating. On a closed writer, do nothing.
@@ -175,7 +175,7 @@ class AsyncFile:
             self._turns.tell(exception)
         elif not self._is_done:
             ended = partial(self._writer.__exit__, type(exception), exception, exception.__traceback__)
-            await self._turns.take(lambda: self._turns.give_up(ended), waits=False)
+            await self._turns.take(lambda: self._turns.in_thread(ended), waits=False)
 
 
 class AsyncWriter(AsyncFile):
