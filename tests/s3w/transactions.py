@@ -16,6 +16,7 @@ from fsspec.asyn import sync
 
 import s3writer
 from s3writer import pending as uploads
+from s3writer._s3 import client as clients
 from s3writer._s3.operations import PUT
 from s3writer.fsspec import DeferredFile, S3WriterFileSystem
 from s3writer.testing import MemoryS3
@@ -374,3 +375,138 @@ def test_the_log_names_the_uploads_of_a_transaction_that_never_ended(
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == left
     assert memory.unfinished == ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"]
     own._intrans = False
+
+
+def test_a_transaction_within_a_transaction_is_refused_and_nothing_is_published(memory: MemoryS3, own: Any) -> None:
+    def library() -> None:
+        with own.transaction:
+            own.pipe_file("bucket/inner", b"1")
+
+    def other_way() -> None:
+        own.start_transaction()
+
+    for begin in (library, other_way):
+        with pytest.raises(RuntimeError, match="a transaction of this file system is running"), own.transaction:
+            own.pipe_file("bucket/outer", b"1")
+            begin()
+        assert (memory.objects, memory.unfinished, own._intrans) == ({}, [], False)
+    with own.transaction:
+        own.pipe_file("bucket/outer", b"1")
+    assert list(memory.objects) == ["s3://bucket/outer"]
+
+
+def test_a_second_thread_can_not_begin_a_transaction_while_one_is_running(memory: MemoryS3, own: Any) -> None:
+    def begin() -> None:
+        try:
+            own.start_transaction()
+        except RuntimeError as error:
+            said.append(str(error))
+
+    said: list[str] = []
+    with own.transaction:
+        own.pipe_file("bucket/key", b"1")
+        thread = threading.Thread(target=begin)
+        thread.start()
+        thread.join()
+        own.pipe_file("bucket/other", b"2")
+    assert len(said) == 1
+    assert list(memory.objects) == ["s3://bucket/key", "s3://bucket/other"]
+
+
+def test_a_transaction_can_be_ended_within_its_block_and_not_begun_again(memory: MemoryS3, own: Any) -> None:
+    with own.transaction as transaction:
+        own.pipe_file("bucket/key", b"1")
+        transaction.complete()
+        assert list(memory.objects) == ["s3://bucket/key"]
+        with own.open("bucket/after", "wb") as file:
+            file.write(b"2")
+        assert list(memory.objects) == ["s3://bucket/key", "s3://bucket/after"]
+    with pytest.raises(RuntimeError, match="is over"):
+        transaction.start()
+
+
+def test_a_file_that_another_thread_opens_while_the_transaction_ends_is_published(memory: MemoryS3, own: Any) -> None:
+    def look(**_: Any) -> None:
+        is_looking.set()
+        assert is_over.wait(30)
+
+    def write() -> None:
+        with own.open("bucket/other", "xb") as file:
+            file.write(b"2")
+
+    is_looking, is_over = threading.Event(), threading.Event()
+    client = clients.default_client()
+    client.meta.events.register("before-call.s3.HeadObject", look)
+    thread = threading.Thread(target=write)
+    try:
+        with own.transaction:
+            own.pipe_file("bucket/mine", b"1")
+            thread.start()
+            assert is_looking.wait(30)
+        is_over.set()
+        thread.join(30)
+    finally:
+        client.meta.events.unregister("before-call.s3.HeadObject", look)
+    assert memory.objects == {"s3://bucket/mine": b"1", "s3://bucket/other": b"2"}
+    assert memory.unfinished == []
+
+
+def test_a_version_of_an_object_can_not_be_written(memory: MemoryS3, own: Any) -> None:
+    with pytest.raises(ValueError, match="names a version of an object"):
+        own.open("bucket/key?versionId=1", "wb")
+    assert memory.calls == []
+
+
+def in_a_child(work: Callable[[], None]) -> str:
+    """Fork, and let the child do ``work``. Returns what ends it."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            work()
+            told = "ended"
+        except BaseException as error:
+            told = f"{type(error).__name__}: {error}"
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading, "rb") as pipe:
+        return pipe.read().decode()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("ends", ["well", "with an error", "by hand"])
+def test_a_forked_child_neither_publishes_nor_aborts_what_its_parent_has_written(
+    fs: Any, client: Any, bucket: str, ends: str
+) -> None:
+    def end() -> None:
+        if ends == "by hand":
+            file.discard()
+            file.commit()
+        transaction.__exit__(*((None, None, None) if ends == "well" else (Boom, Boom(), None)))
+
+    with fs.transaction as transaction:
+        with fs.open(f"{bucket}/key", "wb") as file:
+            file.write(b"12345")
+        told = in_a_child(end)
+        assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert fs.cat(f"{bucket}/key") == b"12345"
+    if ends == "with an error":
+        assert told == "ended"
+    else:
+        assert f"process {os.getpid()}; only that process can" in told
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_s_own_file_is_no_file_of_its_parent_s_transaction(fs: Any, client: Any, bucket: str) -> None:
+    def write() -> None:
+        with fs.open(f"{bucket}/child", "wb") as file:
+            file.write(b"of the child")
+
+    with fs.transaction:
+        fs.pipe_file(f"{bucket}/parent", b"of the parent")
+        assert in_a_child(write) == "ended"
+        assert client.get_object(Bucket=bucket, Key="child")["Body"].read() == b"of the child"
+        assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    assert fs.cat(f"{bucket}/parent") == b"of the parent"

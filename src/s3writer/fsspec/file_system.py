@@ -85,13 +85,24 @@ class S3WriterFileSystem(S3FileSystem):
             compression = stages.promised_by(path) or infer_compression(path)
         name = "xz" if compression == "lzma" else compression
         if name is None:
-            return super().open(path, mode, **given, **options)
+            return self._writer(path, mode, **options)
         if name not in stages.FORMATS:
             raise ValueError(
                 f"compression={name!r} is not one of {', '.join(stages.FORMATS)}: write what is compressed"
             )
         stage = stages.stage(name, (self.writer | options).get("on_error"))
-        return compressing(super().open(path, mode, **given, **options), stage)
+        return compressing(self._writer(path, mode, **options), stage)
+
+    def _writer(self, path: str, mode: str, autocommit: bool | None = None, **options: Any) -> Any:
+        """A file to write: one of the transaction that is running, unless ``autocommit`` decides that."""
+        path = self._strip_protocol(path)
+        while True:
+            transaction: TogetherTransaction | None = self._transaction if self._intrans else None
+            publishes = transaction is None if autocommit is None else autocommit
+            file = self._open(path, mode, autocommit=publishes, **options)
+            if publishes or transaction is None or transaction.add(file):
+                return file
+            file.discard()  # another thread has ended the transaction meanwhile
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **options: Any) -> Any:
         """Open a binary file; `open` calls it. Within a transaction ``autocommit`` is false. Raises as `open` does."""
@@ -100,6 +111,8 @@ class S3WriterFileSystem(S3FileSystem):
         bucket, key, _ = self.split_path(path)
         if not key:
             raise ValueError(f"{path!r} names no object: s3w://bucket/key does")
+        if "?versionId=" in path:  # s3fs takes it for no part of the key
+            raise ValueError(f"{path!r} names a version of an object, which can't be written: name the object")
         given = {name: value for name, value in options.items() if name not in _OF_READERS}
         file = (PublishedFile if autocommit else DeferredFile)(
             path, bucket, key, lambda: self.invalidate_cache(path), **self._options(mode, given)
@@ -156,6 +169,14 @@ class S3WriterFileSystem(S3FileSystem):
         config = {name: value for name, value in self.config_kwargs.items() if name not in _AIO_SETTINGS}
         return clients.tuned(session, config, **{"use_ssl": self.use_ssl, **self.client_kwargs, **self._named()})
 
+    def start_transaction(self) -> TogetherTransaction:
+        """Begin a transaction without a block: `end_transaction` publishes its files. RuntimeError if one is
+        running.
+        """
+        transaction: TogetherTransaction = self.transaction
+        transaction.start()
+        return transaction
+
     def pipe(self, *arguments: Any, **options: Any) -> Any:
         """Do what s3fs does. Within a transaction, this thread writes each file, as a file of the transaction."""
         return self._call("pipe", arguments, options)
@@ -164,12 +185,12 @@ class S3WriterFileSystem(S3FileSystem):
         """Do what s3fs does. Within a transaction, this thread writes each file, as a file of the transaction."""
         return self._call("put", arguments, options)
 
-    def pipe_file(self, path: str, data: bytes, mode: str = "overwrite", **options: Any) -> Any:
+    def pipe_file(self, path: str, data: bytes | str, mode: str = "overwrite", **options: Any) -> Any:
         """Do what s3fs does. Within a transaction, write a file of the transaction."""
         if not self._intrans:
             return self._directly("_pipe_file", path, data, mode=mode, **options)
         with self.open(path, "xb" if mode == "create" else "wb", **_of_writers(options)) as stream:
-            stream.write(data)
+            stream.write(data.encode() if isinstance(data, str) else data)
         return None
 
     def put_file(

@@ -107,9 +107,9 @@ class DeferredFile(PublishedFile):
 
     @property
     def left(self) -> str:
-        """A sentence that names the upload if it may wait in S3, else ""."""
+        """A sentence that names the upload if it may wait in S3, else "". A forked child says nothing."""
         pending = self.pending
-        if pending is None or self._is_gone or pending.result is not None:
+        if pending is None or self._is_gone or pending.result is not None or not self._upload.is_ours:
             return ""
         return f"upload {pending.upload_id} of {self.name} may wait in S3: commit it, or abort it"
 
@@ -119,6 +119,8 @@ class DeferredFile(PublishedFile):
 
     def prepare(self) -> PendingUpload:
         """Upload everything, and return the `PendingUpload` that a transaction would commit."""
+        if not self._upload.is_ours:
+            self._upload.check()
         self.is_told = True
         if not self._kept:
             self.check_open()
@@ -134,7 +136,7 @@ class DeferredFile(PublishedFile):
     def __del__(self) -> None:
         """Tell of an upload that waits in S3 if nobody else has: an interrupt has kept a transaction from its end."""
         super().__del__()
-        if hasattr(self, "_kept") and self._upload.is_ours and not self.is_told and (left := self.left):
+        if hasattr(self, "_kept") and not self.is_told and (left := self.left):
             warn(left, self._upload.extra)
 
     def discard(self) -> None:

@@ -1,6 +1,10 @@
 """fsspec's transaction: the files that were written in it are published together."""
 
+import io
+import os
 import sys
+import threading
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -8,30 +12,75 @@ from typing import Any
 from fsspec.transaction import Transaction
 
 from s3writer._errors import IncompleteError, NotCommittedError, S3WriterError, add_note
+from s3writer._fork import in_each_child
 from s3writer.fsspec.files import DeferredFile
 from s3writer.pending import PartlyCommittedError, commit_each
 
+#: For the beginning and the end of transactions, and for the files that they get: threads share a file system.
+_lock = threading.RLock()
+_running: "weakref.WeakSet[TogetherTransaction]" = weakref.WeakSet()
+
 
 class TogetherTransaction(Transaction):
-    """Publishes all files at its end, one right after the other. If the block raises, it publishes none of them."""
+    """Publishes all files at its end, one right after the other. If the block raises, it publishes none of them.
+
+    A file system has one transaction at a time. A forked child takes no part in its parent's.
+    """
 
     fs: Any
     files: deque[DeferredFile]
 
+    def __init__(self, fs: Any, **options: Any) -> None:
+        super().__init__(fs, **options)
+        self._process = os.getpid()
+
+    def start(self) -> None:
+        """Begin. RuntimeError if a transaction of the file system is running, or this one is over."""
+        with _lock:
+            if self.fs is None:
+                raise RuntimeError("this transaction is over: ask the file system for a new one")
+            if self.fs._intrans:
+                raise RuntimeError(
+                    "a transaction of this file system is running, in this thread or another one: end it before you "
+                    "begin the next, or make a file system of your own with skip_instance_cache=True"
+                )
+            super().start()
+            _running.add(self)
+
+    def add(self, file: DeferredFile) -> bool:
+        """Let ``file`` be published with the others. False if the transaction is over."""
+        with _lock:
+            if self.fs is not None:
+                self.files.append(file)
+            return self.fs is not None
+
     def complete(self, commit: bool = True) -> None:
-        """End the transaction: publish all files, or discard them all.
+        """End the transaction: publish all files, or discard them all. If it is over, do nothing.
 
         Raises `IncompleteError` if a file is still open, or was not written to its end; then all are discarded.
         Raises `PartlyCommittedError` if S3 refuses a file. If it was the first one, all are discarded. If others were
         published before, the refused file and those after it stay in S3: commit or abort the uploads that the error
         has. Notes on each exception, an interrupt too, name the uploads that may wait in S3.
+
+        In a forked child, raises io.UnsupportedOperation instead of publishing what its parent has written.
         """
-        fs, files = self.fs, [file for file in self.files if not file.was_discarded]
+        fs, files = self.fs, _counting(self.files)
+        if fs is None:
+            return
         try:
-            self.files.clear()
-            self.fs = fs._transaction = None
-            fs._intrans = False
-            if commit:
+            with _lock:
+                files = _counting(self.files)
+                self.files.clear()
+                self.fs = None
+                if fs._transaction is self:
+                    fs._transaction = None
+                    fs._intrans = False
+            if self._process != os.getpid():
+                if commit and files:
+                    raise io.UnsupportedOperation(
+                        f"the transaction was begun in process {self._process}; only that process can publish its files"
+                    )
+            elif commit:
                 _publish(files)
             else:
                 _discard(files)
@@ -43,6 +92,10 @@ class TogetherTransaction(Transaction):
             raise
         finally:
             fs.invalidate_cache()
+
+
+def _counting(files: Iterable[DeferredFile]) -> list[DeferredFile]:
+    return [file for file in files if not file.was_discarded]
 
 
 def _publish(files: list[DeferredFile]) -> None:
@@ -86,3 +139,16 @@ def _discard(files: Iterable[DeferredFile]) -> None:
                 add_note(told, str(error))
     if failure is not None:
         raise failure
+
+
+def _after_fork() -> None:
+    """Let no file system of a child be in its parent's transaction."""
+    global _lock
+    _lock = threading.RLock()
+    for transaction in _running:
+        if (fs := transaction.fs) is not None:
+            fs._transaction = None
+            fs._intrans = False
+
+
+in_each_child(_after_fork)
