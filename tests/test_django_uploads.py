@@ -1,6 +1,7 @@
 """Files that a browser sends: they go to S3 as they come, and a view decides whether they are published."""
 
 import asyncio
+import contextlib
 import gc
 import io
 import socket
@@ -11,12 +12,14 @@ import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import make_server
 
 import pytest
+from asgiref.sync import sync_to_async
 from django import forms
-from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig
+from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig, SynchronousOnlyOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import (
     FileUploadHandler,
@@ -30,7 +33,8 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import transaction
 from django.http import HttpResponse
-from django.test import Client, TestCase, override_settings
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.test import Client, RequestFactory, TestCase, override_settings
 from django.urls import path
 
 from s3writer import AbortedError, AccessDeniedError, MultipartUploadWriter, OutcomeUnknownError, PendingUpload
@@ -43,7 +47,7 @@ from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stages import Place, Stages
 from tests.stores import BUCKET, Store
-from tests.wire import Wire, interrupt
+from tests.wire import Wire, cut, interrupt, refuse
 
 pytestmark = pytest.mark.usefixtures("database", "settings")
 
@@ -292,6 +296,130 @@ def test_a_savepoint_that_is_rolled_back_does_not_take_back_what_was_committed_b
             commit_in_vain(Now.seen[0])
         gc.collect()
         join_aborts()
+    assert content(client, f"{folder}/photo") == data(10)
+
+
+class NoDatabase:
+    """A database that must not be connected to."""
+
+    connection = None
+    in_atomic_block = False
+
+
+def test_a_commit_without_a_transaction_needs_no_database(
+    client: Any, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "get_connection", lambda _: NoDatabase())
+    assert post(publishing).content == b"published"
+    assert content(client, f"{folder}/photo") == data(10)
+
+
+def test_a_commit_in_a_coroutine_is_refused_and_in_a_thread_of_django_s_it_publishes(client: Any, folder: str) -> None:
+    async def commit(file: S3UploadedFile) -> Any:
+        with pytest.raises(SynchronousOnlyOperation, match=r"^commit\(\) waits for S3"):
+            file.commit()
+        return await sync_to_async(file.commit)()
+
+    def committing(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        return HttpResponse(str(asyncio.run(commit(file)).size))
+
+    assert post(committing).content == b"10"
+    assert content(client, f"{folder}/photo") == data(10)
+
+
+def test_a_closed_file_does_not_open_a_file_of_the_server_that_has_its_name(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        file.close()
+        for mode in ("rb", None):
+            with pytest.raises(io.UnsupportedOperation, match="can't be read"):
+                file.open(mode)
+        return HttpResponse("not read")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_text("the server's own")
+    assert post(reading).content == b"not read"
+
+
+def test_an_unknown_commit_that_is_refused_when_it_is_tried_again_leaves_nothing(
+    client: Any, folder: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def committing(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        wire = Wire(writing)
+        wire.on("CompleteMultipartUpload", cut)
+        with pytest.raises(OutcomeUnknownError):
+            file.commit()
+        wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"))
+        with pytest.raises(AccessDeniedError):
+            file.commit_now()
+        return HttpResponse("refused")
+
+    writing = store.client()
+    monkeypatch.setattr(f"{__name__}.make_client", lambda: writing)
+    assert post(committing).content == b"refused"
+    assert (content(client, f"{folder}/photo"), uploads(client, f"{folder}/photo")) == (None, [])
+
+
+def as_body(handler: S3UploadHandler, body: bytes, length: int) -> Any:
+    """What a parser makes of a body that is one file, such as that of Django REST framework."""
+    assert handler.handle_raw_input(io.BytesIO(body), {}, length, None) is None
+    with contextlib.suppress(StopFutureHandlers):
+        handler.new_file(None, "photo.jpg", "image/jpeg", length, None)
+    for start in range(0, len(body), handler.chunk_size):
+        assert handler.receive_data_chunk(body[start : start + handler.chunk_size], start) is None
+    return handler.file_complete(len(body))
+
+
+@pytest.mark.parametrize("length", [0, 6 * MIB], ids=["unknown length", "known length"])
+def test_a_body_that_is_one_file_is_published_whole(client: Any, folder: str, length: int) -> None:
+    file = as_body(S3UploadHandler(None, key=lambda _: f"{folder}/body"), data(6 * MIB), length)
+    file.commit()
+    assert content(client, f"{folder}/body") == data(6 * MIB)
+
+
+def test_a_body_that_is_one_file_and_was_cut_leaves_nothing(client: Any, folder: str) -> None:
+    handler = S3UploadHandler(None, key=lambda _: f"{folder}/body")
+    with pytest.raises(MultiPartParserError, match="ended after 6291456 of 7340032 bytes"):
+        as_body(handler, data(6 * MIB), 7 * MIB)
+    assert uploads(client, f"{folder}/body") == []
+
+
+class Swallowing(FileUploadHandler):
+    """Skips the first file after its first piece, and takes all others for itself."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        if self.field_name == "other":
+            raise StopFutureHandlers
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
+        if self.field_name == "other":
+            return None
+        if start:
+            raise SkipFile
+        return raw_data
+
+    def file_complete(self, _: int) -> None:
+        return None
+
+
+def test_a_file_that_another_handler_skips_is_not_taken_for_the_next_one(client: Any, folder: str) -> None:
+    def looking(request: Any) -> HttpResponse:
+        request.upload_handlers = [Swallowing(request), S3UploadHandler(request)]
+        return HttpResponse(str(list(request.FILES)))
+
+    assert post(looking, photo=photo(300_000), other=photo(10)).content == b"[]"
+    assert uploads(client, f"{folder}/photo") == []
+
+
+def test_a_parser_that_is_given_a_handler_uses_it(client: Any, folder: str) -> None:
+    request = RequestFactory().post("/upload", {"photo": photo()})
+    _, files = MultiPartParser(request.META, request, [S3UploadHandler(request)]).parse()
+    assert files["photo"].commit().size == 10
     assert content(client, f"{folder}/photo") == data(10)
 
 

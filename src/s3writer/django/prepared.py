@@ -5,7 +5,14 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from s3writer import MultipartUploadWriter, OutcomeUnknownError, PendingUpload, S3WriterError, UploadResult
+from s3writer import (
+    MultipartUploadWriter,
+    NotCommittedError,
+    OutcomeUnknownError,
+    PendingUpload,
+    S3WriterError,
+    UploadResult,
+)
 from s3writer._log import facts, warn
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
@@ -27,6 +34,8 @@ class Prepared:
         self._secrets = secrets
         self._process = os.getpid()
         self.is_over = False
+        #: Whether S3 may publish the object even now, after the answer to a commit was lost.
+        self._is_in_doubt = False
         at_exit.watch(self)
 
     def by(self, writer: MultipartUploadWriter) -> None:
@@ -41,7 +50,7 @@ class Prepared:
     @property
     def is_alive(self) -> bool:
         """Whether it must still be removed. False in a forked child, which must leave it alone."""
-        is_there = not self.is_over and self._made and self._made[0].result is None
+        is_there = not (self.is_over or self._is_in_doubt) and self._made and self._made[0].result is None
         return bool(is_there) and os.getpid() == self._process
 
     def __del__(self) -> None:
@@ -51,10 +60,14 @@ class Prepared:
     def commit(self) -> UploadResult:
         """Publish the object. Raises as `PendingUpload.commit` does."""
         try:
-            return self._made[0].commit(**self._secrets)
+            result = self._made[0].commit(**self._secrets)
         except OutcomeUnknownError:
-            self.is_over = True  # S3 may publish the object even now
+            self._is_in_doubt = True
             raise
+        except NotCommittedError:
+            self._is_in_doubt = False
+            raise
+        return result
 
     def remove(self) -> None:
         """Abort the upload if it must still be removed. If that fails, the log says so."""

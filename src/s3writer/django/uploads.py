@@ -22,6 +22,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopFutureHandlers
 from django.db import transaction
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.asyncio import async_unsafe
 from django.utils.module_loading import import_string
 
 from s3writer import MultipartUploadWriter, PendingUpload, UploadResult
@@ -49,7 +50,7 @@ class S3UploadHandler(FileUploadHandler):
             - ``key``: a function, or the dotted path of one. It gets the handler, and returns the key, or None to leave
               the file to the next handler. Without ``key``, the key is the prefix and a random UUID.
             - ``arguments``: a function, or the dotted path of one. It gets the handler, and returns a dict of options
-              for this file's writer, such as ``{"ContentType": "image/png"}``.
+              for this file's writer, such as ``{"ContentType": "image/png"}``, or None.
             - ``max_size``: bytes that one file may have. A larger one ends the request with status 400.
 
     The functions find ``request``, ``field_name``, ``file_name``, ``content_type`` and ``charset`` on the handler. The
@@ -63,17 +64,23 @@ class S3UploadHandler(FileUploadHandler):
         self._writer: MultipartUploadWriter | None = None
         #: What a commit needs beside the `PendingUpload`.
         self._secrets: dict[str, Any] = {}
+        #: The length of a body that is one file, if it is known.
+        self._length: int | None = None
 
     def handle_raw_input(
         self, input_data: Any, meta: Any, content_length: int, boundary: bytes | None, encoding: str | None = None
     ) -> Any:
         """Parse the whole form. If that fails, or if the client has gone away, nothing is left in S3."""
-        if self._is_parsing or not boundary:
-            return None  # the parser below asks all handlers again; without a boundary there is no form
+        if not boundary:  # there is no form: the body may be one file
+            self._length = content_length or None
+            return None
+        if self._is_parsing:
+            return None  # the parser below asks all handlers again
         self._is_parsing = True
         body = _Body(input_data, content_length)
+        handlers = getattr(self.request, "upload_handlers", ())
         try:
-            post, files = MultiPartParser(meta, body, self.request.upload_handlers, encoding).parse()
+            post, files = MultiPartParser(meta, body, handlers if self in handlers else [self], encoding).parse()
         finally:
             self._is_parsing = False
             self._drop()
@@ -99,7 +106,7 @@ class S3UploadHandler(FileUploadHandler):
         if callable(bucket):
             bucket = bucket(self)
         if describe is not None:
-            described = describe(self)
+            described = describe(self) or {}
             check_of_handler(described)
             writing |= described
         self._secrets = {name: value for name, value in writing.items() if name.startswith("SSECustomer")}
@@ -118,10 +125,16 @@ class S3UploadHandler(FileUploadHandler):
         self._writer.write(raw_data)
         return None
 
-    def file_complete(self, _file_size: int, /) -> "S3UploadedFile | None":
-        """Wait until S3 has all parts."""
+    def file_complete(self, file_size: int) -> "S3UploadedFile | None":
+        """Wait until S3 has all parts. If the client has gone away, nothing is left in S3."""
         if self._writer is None:
             return None
+        if self._writer.tell() != file_size:  # other handlers have skipped this file, and taken the next one
+            self._drop()
+            return None
+        if self._length not in (None, file_size):
+            self._drop()
+            raise MultiPartParserError(f"the connection ended after {file_size} of {self._length} bytes")
         writer, self._writer = self._writer, None
         prepared = Prepared(self._secrets)
         prepared.by(writer)
@@ -185,11 +198,17 @@ class S3UploadedFile(UploadedFile):
         """Publish the object once the transaction is committed: ``transaction.on_commit`` calls `commit_now`.
 
         Outside a transaction, publish at once. Returns the result, or None if a transaction is running. If that is
-        rolled back, nothing is published. ``using`` is the alias of the database.
+        rolled back, nothing is published. ``using`` is the alias of the database. Raises SynchronousOnlyOperation in a
+        coroutine, since it waits for S3.
         """
+        _refuse_in_coroutines()
         later = _OnCommit(self)
         self._waiting += (weakref.ref(later),)
-        transaction.on_commit(later, using=using)
+        connection = transaction.get_connection(using)
+        if connection.connection is None and not connection.in_atomic_block:
+            later()  # on_commit would connect to the database
+        else:
+            transaction.on_commit(later, using=using)
         return later.result  # an attribute: a call could be interrupted, and hide that the object is published
 
     def commit_now(self) -> UploadResult:
@@ -204,6 +223,10 @@ class S3UploadedFile(UploadedFile):
         """Return the `PendingUpload`, for somebody else to commit or abort. The request's end leaves it alone."""
         self._prepared.is_over = True
         return self.pending
+
+    def open(self, _mode: str | None = None) -> None:
+        """Raise io.UnsupportedOperation: it can't be read."""
+        self.file.seek()
 
     def close(self) -> None:
         """Remove the upload, unless it is published, detached, or waits for a transaction to commit.
@@ -279,6 +302,11 @@ class _Unreadable(io.RawIOBase):
         raise io.UnsupportedOperation(self._message)
 
     tell = seek
+
+
+@async_unsafe("commit() waits for S3: call it in an ordinary view, or with sync_to_async.")  # type: ignore[untyped-decorator]
+def _refuse_in_coroutines() -> None:
+    pass
 
 
 def _function(given: Any) -> Any:
