@@ -516,13 +516,15 @@ def test_a_file_larger_than_the_limit_is_removed_after_its_upload_has_begun(memo
 
 def test_s3_s_arguments_may_depend_on_the_file(client: Any, folder: str) -> None:
     with settings_with(arguments=f"{__name__}.described", Metadata={"from": "a form"}):
-        post(publishing)
+        post(publishing, other=photo())
     head = client.head_object(Bucket=BUCKET, Key=f"{folder}/photo")
     assert (head["ContentType"], head["Metadata"]["from"]) == ("image/png", "a form")
+    head = client.head_object(Bucket=BUCKET, Key=f"{folder}/other")
+    assert (head["ContentType"], head["Metadata"]["from"]) == ("application/octet-stream", "a form")
 
 
-def described(handler: Any) -> dict[str, Any]:
-    return {"ContentType": "image/png"} if handler.file_name == "photo.jpg" else {}
+def described(handler: Any) -> dict[str, Any] | None:
+    return {"ContentType": "image/png"} if handler.field_name == "photo" else None
 
 
 def test_a_customer_s_key_is_given_to_the_commit_too(client: Any, folder: str) -> None:
