@@ -24,6 +24,7 @@ from s3writer import (
     UploadResult,
     aio,
 )
+from s3writer.aio import opening
 from s3writer.testing import MemoryS3
 from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, join_threads, logged, uploads
@@ -1021,6 +1022,35 @@ def test_a_task_that_is_cancelled_while_others_make_their_writers_ends_at_once()
 
     may_go_on = threading.Event()
     assert run(open_all()) == (32, True)
+
+
+def test_a_task_that_is_cancelled_while_its_writer_is_made_ends_soon_and_what_is_made_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def make() -> MultipartUploadWriter:
+        stream = MultipartUploadWriter("bucket", "key")
+        stream.write(PAYLOAD[: 6 * MIB])
+        made.append(stream)
+        assert may_go_on.wait(30)
+        return stream
+
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.wait_for(aio.wrap(make), 60))
+        while not made:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert (task.cancelled(), made[0].closed) == (True, False)
+        may_go_on.set()
+        while not made[0].closed:
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(opening, "PATIENCE_SECONDS", 0.1)
+    made: list[MultipartUploadWriter] = []
+    may_go_on = threading.Event()
+    with MemoryS3("bucket") as memory:
+        run(main())
+    assert (memory.objects, memory.unfinished) == ({}, [])
 
 
 def test_writers_whose_parts_have_all_arrived_do_not_wait_for_one_another() -> None:

@@ -1,7 +1,7 @@
 """`open` and `wrap`: make a writer in a thread, since boto3 takes a while to be imported."""
 
 import asyncio
-from asyncio import CancelledError
+from asyncio import CancelledError, Future
 from collections.abc import Callable, Generator
 from functools import partial
 from types import TracebackType
@@ -16,12 +16,14 @@ from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
 from s3writer.options import Compression, WriterOptions
 
 Stream = TypeVar("Stream", AsyncWriter, AsyncTextWriter)
+#: For a text also how it is encoded.
+Made = tuple[MultipartUploadWriter, files.Text | None]
 
 
 class Opening(Generic[Stream]):
     """What `open` and `wrap` return: a writer that is not made yet. ``async with`` or ``await`` makes it."""
 
-    def __init__(self, begin: Callable[[], tuple[MultipartUploadWriter, files.Text | None]]) -> None:
+    def __init__(self, begin: Callable[[], Made]) -> None:
         self._begin = begin
         self._stream: Stream | None = None
 
@@ -42,17 +44,26 @@ class Opening(Generic[Stream]):
     async def _open(self) -> Stream:
         rule = CloseRule()
         async with limits().openings:
-            future = start(self._begin)
+            making = start(self._begin)
             try:
-                writer, text = await asyncio.shield(future)
+                writer, text = await asyncio.shield(making)
             except CancelledError as cancelled:
-                await asyncio.wait([future])
-                if future.exception() is None:  # perhaps a resumed upload, which is kept
-                    given_up = partial(future.result()[0].__exit__, CancelledError, cancelled, cancelled.__traceback__)
-                    await asyncio.wait([start(given_up)], timeout=PATIENCE_SECONDS)
+                await asyncio.wait([making], timeout=PATIENCE_SECONDS)
+                if not making.done():
+                    making.add_done_callback(partial(_give_up, cancelled=cancelled))
+                elif (giving_up := _give_up(making, cancelled)) is not None:
+                    await asyncio.wait([giving_up], timeout=PATIENCE_SECONDS)
                 raise
         stream = AsyncWriter(writer, rule) if text is None else AsyncTextWriter(writer, rule, text)
         return cast(Stream, stream)
+
+
+def _give_up(making: "Future[Made]", cancelled: CancelledError) -> "Future[None] | None":
+    """Let a thread give up what was made. It is perhaps a resumed upload, which is kept. None if nothing was made."""
+    if making.exception() is not None:
+        return None
+    writer, _ = making.result()
+    return start(partial(writer.__exit__, CancelledError, cancelled, cancelled.__traceback__))
 
 
 @overload

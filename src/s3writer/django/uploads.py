@@ -71,11 +71,9 @@ class S3UploadHandler(FileUploadHandler):
         self, input_data: Any, meta: Any, content_length: int, boundary: bytes | None, encoding: str | None = None
     ) -> Any:
         """Parse the whole form. If that fails, or if the client has gone away, nothing is left in S3."""
-        if not boundary:  # there is no form: the body may be one file
-            self._length = content_length or None
-            return None
-        if self._is_parsing:
-            return None  # the parser below asks all handlers again
+        self._length = None if boundary else content_length or None
+        if self._is_parsing or not boundary:
+            return None  # the parser below asks all handlers again; without a boundary there is no form
         self._is_parsing = True
         body = _Body(input_data, content_length)
         handlers = getattr(self.request, "upload_handlers", ())

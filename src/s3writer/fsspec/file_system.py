@@ -19,7 +19,7 @@ from s3writer._s3 import client as clients
 from s3writer._s3.arguments import names_for_writing
 from s3writer._s3.checksums import best
 from s3writer.fsspec.files import DeferredFile, PublishedFile
-from s3writer.fsspec.together import TogetherTransaction
+from s3writer.fsspec.together import TogetherTransaction, transaction_of
 
 #: The modes, their letters sorted.
 _READING, _WRITING = {"r", "br", "rt"}, {"bw", "bx", "w", "x", "tw", "tx"}
@@ -169,13 +169,17 @@ class S3WriterFileSystem(S3FileSystem):
         config = {name: value for name, value in self.config_kwargs.items() if name not in _AIO_SETTINGS}
         return clients.tuned(session, config, **{"use_ssl": self.use_ssl, **self.client_kwargs, **self._named()})
 
+    @property
+    def transaction(self) -> TogetherTransaction:
+        """The transaction of all threads. A ``with`` block of it begins and ends it."""
+        return transaction_of(self)
+
     def start_transaction(self) -> TogetherTransaction:
         """Begin a transaction without a block: `end_transaction` publishes its files. RuntimeError if one is
         running.
         """
-        transaction: TogetherTransaction = self.transaction
-        transaction.start()
-        return transaction
+        self.transaction.start()
+        return self.transaction
 
     def pipe(self, *arguments: Any, **options: Any) -> Any:
         """Do what s3fs does. Within a transaction, this thread writes each file, as a file of the transaction."""

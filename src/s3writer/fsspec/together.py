@@ -94,6 +94,15 @@ class TogetherTransaction(Transaction):
             fs.invalidate_cache()
 
 
+def transaction_of(fs: Any) -> TogetherTransaction:
+    """The transaction of ``fs`` that is running, or one that is not begun."""
+    with _lock:
+        if fs._transaction is None:
+            fs._transaction = TogetherTransaction(fs)
+        transaction: TogetherTransaction = fs._transaction
+        return transaction
+
+
 def _counting(files: Iterable[DeferredFile]) -> list[DeferredFile]:
     return [file for file in files if not file.was_discarded]
 
