@@ -72,6 +72,7 @@ class TogetherTransaction(Transaction):
                 files = _counting(self.files)
                 self.files.clear()
                 self.fs = None
+                _running.discard(self)
                 if fs._transaction is self:
                     fs._transaction = None
                     fs._intrans = False
@@ -155,9 +156,9 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
     for transaction in _running:
-        if (fs := transaction.fs) is not None:
-            fs._transaction = None
-            fs._intrans = False
+        transaction.fs._transaction = None
+        transaction.fs._intrans = False
+    _running.clear()
 
 
 in_each_child(_after_fork)
