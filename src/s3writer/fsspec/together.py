@@ -71,11 +71,11 @@ class TogetherTransaction(Transaction):
             with _lock:
                 files = _counting(self.files)
                 self.files.clear()
-                self.fs = None
-                _running.discard(self)
                 if fs._transaction is self:
                     fs._transaction = None
                     fs._intrans = False
+                _running.discard(self)  # before `fs` is forgotten: another thread may fork between any two lines
+                self.fs = None
             if self._process != os.getpid():
                 if commit and files:
                     raise io.UnsupportedOperation(
