@@ -54,7 +54,7 @@ def unfinished(file: object, taken: Callable[[], int]) -> Any:
 def _wrappers(file: object) -> list[tuple[Any, str]]:
     """The open wrappers of the standard library whose file is ``file``, with their types' names."""
     referrers = gc.get_referrers(file)
-    # Another object's attributes, where CPython keeps them in a dict. A module's variables are not worth a search.
+    # CPython may keep an object's attributes in a dict. A module's variables are not worth a search.
     attributes = [each for each in referrers if type(each) is dict and "__builtins__" not in each]
     owners = gc.get_referrers(*attributes) if attributes else []
     found: list[tuple[Any, str]] = []

@@ -146,8 +146,8 @@ def send_at_once(request: Any, **_: Any) -> None:
     With ``Expect: 100-continue`` botocore asks S3 before it sends a body, and waits for the answer, but not longer than
     a second (RFC 9110, 10.1.1). That costs a round trip for each part. Once S3 has taken a part of an upload, it seldom
     refuses another. If it does, it closes the connection while the part is being sent, and its reason may be lost. So
-    the first part, and all bytes that are sent again, keep the header. Without it on the first part, each refused
-    upload would take retries from botocore's quota, which all uploads of the client share.
+    bytes that are sent again keep the header, and so do parts until S3 has taken one: without it, each upload that is
+    refused would take retries from botocore's quota, which all uploads of the client share.
     """
     body = _unwrapped(request.data)
     is_first = request.context.get("retries", {}).get("attempt", 1) == 1

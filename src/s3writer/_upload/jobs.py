@@ -91,7 +91,7 @@ class Job(Generic[Result]):
                 return False
         else:
             return True
-        self.do()  # while no exception is handled: what it calls may look for one that propagates
+        self.do()  # outside of the except block: the work may look for an exception that is propagating
         return True
 
     def cancel(self, error: BaseException | None = None) -> bool:

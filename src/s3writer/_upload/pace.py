@@ -5,10 +5,10 @@ as they are to a store nearby, something else is the limit: the line, or more of
 part in flight does harm: one more thread waits for Python's lock, bytes leave the processor's cache before they are
 sent, and the memory could make the other parts larger.
 
-S3 takes some 30 ms to begin an upload, a store nearby a few. Parts are filled meanwhile, and then all go out at once.
-If S3 took long, the stream goes on with ``max_concurrency``, else with 7. If the first parts turn out to be as slow as
-parts to S3 are, it is ``max_concurrency`` for good. If they are faster, and the stream is long enough, it tries few,
-and compares. These are its phases. ``m`` is ``max_concurrency``, and ``f`` the number of parts that go out at first:
+S3 takes some 30 ms to begin an upload, and a store nearby takes a few ms. Parts are filled meanwhile, and then all go
+out at once. After that, up to ``f`` parts are in flight. If the first parts turn out to be as slow as parts to S3 are,
+up to ``max_concurrency`` are in flight for good. If they are faster, and the stream is long enough, it tries few, and
+compares. These are the phases; ``m`` is ``max_concurrency``:
 
 ```text
 phase      parts                what happens

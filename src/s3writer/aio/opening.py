@@ -16,7 +16,7 @@ from s3writer.aio.writer import AsyncTextWriter, AsyncWriter
 from s3writer.options import Compression, WriterOptions
 
 Stream = TypeVar("Stream", AsyncWriter, AsyncTextWriter)
-#: For a text also how it is encoded.
+#: A writer, and in a text mode how to encode.
 Made = tuple[MultipartUploadWriter, files.Text | None]
 
 
@@ -59,7 +59,7 @@ class Opening(Generic[Stream]):
 
 
 def _give_up(making: "Future[Made]", cancelled: CancelledError) -> "Future[None] | None":
-    """Let a thread give up what was made. It is perhaps a resumed upload, which is kept. None if nothing was made."""
+    """Have a thread close the writer without publishing; a resumed upload may be kept. None if no writer was made."""
     if making.exception() is not None:
         return None
     writer, _ = making.result()

@@ -11,13 +11,13 @@ from s3writer._upload.jobs import Job
 
 Result = TypeVar("Result")
 
-#: So many threads may wait for calls of one event loop, and so many may make writers for it.
+#: At most so many threads of one event loop wait in calls, and at most so many more make writers.
 _MOST = 32
 
 
 class Limits:
-    """What limits the threads of one event loop. Further calls wait in the loop. What gives an upload up has no limit:
-    nobody is to wait for others whose S3 does not answer.
+    """Limits the threads of one event loop. Further calls wait in the loop. Threads that abort uploads are not counted:
+    an abort must not wait for others whose S3 does not answer.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ _limits: "weakref.WeakKeyDictionary[AbstractEventLoop, Limits]" = weakref.WeakKe
 
 
 def limits() -> Limits:
-    """Those of the running event loop."""
+    """The limits of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _limits:
         _limits[loop] = Limits()

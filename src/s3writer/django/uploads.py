@@ -127,7 +127,7 @@ class S3UploadHandler(FileUploadHandler):
         """Wait until S3 has all parts. If the client has gone away, nothing is left in S3."""
         if self._writer is None:
             return None
-        if self._writer.tell() != file_size:  # other handlers have skipped this file, and taken the next one
+        if self._writer.tell() != file_size:  # another handler has skipped this file, and the size is the next one's
             self._drop()
             return None
         if self._length not in (None, file_size):
@@ -179,7 +179,7 @@ class S3UploadedFile(UploadedFile):
         content_type_extra: Any,
     ) -> None:
         self._prepared = prepared
-        #: A savepoint that is rolled back may drop one of several commits.
+        #: The commits that wait for a transaction. If a savepoint is rolled back, Django drops some of them.
         self._waiting: tuple[weakref.ref[_OnCommit], ...] = ()
         self.pending = prepared.upload
         self.bucket, self.key = self.pending.bucket, self.pending.key
@@ -196,8 +196,7 @@ class S3UploadedFile(UploadedFile):
         """Publish the object once the transaction is committed: ``transaction.on_commit`` calls `commit_now`.
 
         Outside a transaction, publish at once. Returns the result, or None if a transaction is running. If that is
-        rolled back, nothing is published. ``using`` is the alias of the database. Raises SynchronousOnlyOperation in a
-        coroutine, since it waits for S3.
+        rolled back, nothing is published. ``using`` is the alias of the database. Raises as `commit_now` does.
         """
         _refuse_in_coroutines()
         later = _OnCommit(self)
@@ -212,9 +211,11 @@ class S3UploadedFile(UploadedFile):
     def commit_now(self) -> UploadResult:
         """Publish the object, whatever becomes of a transaction. Returns the result.
 
+        Raises SynchronousOnlyOperation in a coroutine, since it waits for S3.
         Raises as `PendingUpload.commit` does, and ``AbortedError`` after the end of the request. After
         `OutcomeUnknownError`, the request's end leaves the upload alone: S3 may still publish the object.
         """
+        _refuse_in_coroutines()
         return self._prepared.commit()
 
     def detach(self) -> PendingUpload:
@@ -223,7 +224,7 @@ class S3UploadedFile(UploadedFile):
         return self.pending
 
     def open(self, _mode: str | None = None) -> None:
-        """Raise io.UnsupportedOperation: it can't be read."""
+        """Raise io.UnsupportedOperation: the file can't be read, since its bytes are in S3."""
         self.file.seek()
 
     def close(self) -> None:
@@ -302,7 +303,7 @@ class _Unreadable(io.RawIOBase):
     tell = seek
 
 
-@async_unsafe("commit() waits for S3: call it in an ordinary view, or with sync_to_async.")  # type: ignore[untyped-decorator]
+@async_unsafe("A commit waits for S3: call it in an ordinary view, or with sync_to_async.")  # type: ignore[untyped-decorator]
 def _refuse_in_coroutines() -> None:
     pass
 

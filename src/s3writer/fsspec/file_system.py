@@ -94,7 +94,7 @@ class S3WriterFileSystem(S3FileSystem):
         return compressing(self._writer(path, mode, **options), stage)
 
     def _writer(self, path: str, mode: str, autocommit: bool | None = None, **options: Any) -> Any:
-        """A file to write: one of the transaction that is running, unless ``autocommit`` decides that."""
+        """Open a file for writing. It belongs to the transaction that is running, unless ``autocommit`` is true."""
         path = self._strip_protocol(path)
         while True:
             transaction: TogetherTransaction | None = self._transaction if self._intrans else None
@@ -111,8 +111,8 @@ class S3WriterFileSystem(S3FileSystem):
         bucket, key, _ = self.split_path(path)
         if not key:
             raise ValueError(f"{path!r} names no object: s3w://bucket/key does")
-        if "?versionId=" in path:  # s3fs takes it for no part of the key
-            raise ValueError(f"{path!r} names a version of an object, which can't be written: name the object")
+        if "?versionId=" in path:  # s3fs drops it from the key
+            raise ValueError(f"{path!r} names a version, which can't be overwritten: leave out ?versionId=")
         given = {name: value for name, value in options.items() if name not in _OF_READERS}
         file = (PublishedFile if autocommit else DeferredFile)(
             path, bucket, key, lambda: self.invalidate_cache(path), **self._options(mode, given)
@@ -171,7 +171,7 @@ class S3WriterFileSystem(S3FileSystem):
 
     @property
     def transaction(self) -> TogetherTransaction:
-        """The transaction of all threads. A ``with`` block of it begins and ends it."""
+        """The transaction, which all threads share. ``with fs.transaction:`` begins and ends it."""
         return transaction_of(self)
 
     def start_transaction(self) -> TogetherTransaction:

@@ -16,7 +16,7 @@ from s3writer._fork import in_each_child
 from s3writer.fsspec.files import DeferredFile
 from s3writer.pending import PartlyCommittedError, commit_each
 
-#: For the beginning and the end of transactions, and for the files that they get: threads share a file system.
+#: Held while a transaction begins, ends or gets a file: threads share a file system.
 _lock = threading.RLock()
 _running: "weakref.WeakSet[TogetherTransaction]" = weakref.WeakSet()
 
@@ -24,7 +24,8 @@ _running: "weakref.WeakSet[TogetherTransaction]" = weakref.WeakSet()
 class TogetherTransaction(Transaction):
     """Publishes all files at its end, one right after the other. If the block raises, it publishes none of them.
 
-    A file system has one transaction at a time. A forked child takes no part in its parent's.
+    A file system has one transaction at a time. A forked child takes no part in its parent's
+    transaction.
     """
 
     fs: Any
@@ -38,7 +39,7 @@ class TogetherTransaction(Transaction):
         """Begin. RuntimeError if a transaction of the file system is running, or this one is over."""
         with _lock:
             if self.fs is None:
-                raise RuntimeError("this transaction is over: ask the file system for a new one")
+                raise RuntimeError("this transaction is over: begin a new one with fs.transaction")
             if self.fs._intrans:
                 raise RuntimeError(
                     "a transaction of this file system is running, in this thread or another one: end it before you "
@@ -64,12 +65,12 @@ class TogetherTransaction(Transaction):
 
         In a forked child, raises io.UnsupportedOperation instead of publishing what its parent has written.
         """
-        fs, files = self.fs, _counting(self.files)
+        fs, files = self.fs, _not_discarded(self.files)
         if fs is None:
             return
         try:
             with _lock:
-                files = _counting(self.files)
+                files = _not_discarded(self.files)
                 self.files.clear()
                 if fs._transaction is self:
                     fs._transaction = None
@@ -104,7 +105,7 @@ def transaction_of(fs: Any) -> TogetherTransaction:
         return transaction
 
 
-def _counting(files: Iterable[DeferredFile]) -> list[DeferredFile]:
+def _not_discarded(files: Iterable[DeferredFile]) -> list[DeferredFile]:
     return [file for file in files if not file.was_discarded]
 
 
@@ -152,7 +153,7 @@ def _discard(files: Iterable[DeferredFile]) -> None:
 
 
 def _after_fork() -> None:
-    """Let no file system of a child be in its parent's transaction."""
+    """End all transactions in a forked child, without touching their files."""
     global _lock
     _lock = threading.RLock()
     for transaction in _running:
