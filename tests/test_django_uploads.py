@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
 import io
 import socket
@@ -32,12 +33,20 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import transaction
+from django.db.transaction import TransactionManagementError
 from django.http import HttpResponse
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.test import Client, RequestFactory, TestCase, override_settings
 from django.urls import path
 
-from s3writer import AbortedError, AccessDeniedError, MultipartUploadWriter, OutcomeUnknownError, PendingUpload
+from s3writer import (
+    AbortedError,
+    AccessDeniedError,
+    ConnectionFailedError,
+    MultipartUploadWriter,
+    OutcomeUnknownError,
+    PendingUpload,
+)
 from s3writer._upload import at_exit
 from s3writer._upload.jobs import Job
 from s3writer.django.options import writer_options
@@ -47,7 +56,7 @@ from tests.conftest import join_aborts
 from tests.helpers import MIB, Boom, content, data, logged, uploads
 from tests.stages import Place, Stages
 from tests.stores import BUCKET, Store
-from tests.wire import Wire, cut, interrupt, refuse
+from tests.wire import Wire, cut, interrupt, refuse, unreachable
 
 pytestmark = pytest.mark.usefixtures("database", "settings")
 
@@ -305,11 +314,21 @@ class NoDatabase:
     connection = None
     in_atomic_block = False
 
+    def __init__(self, is_plain: bool) -> None:
+        self.settings_dict = {"AUTOCOMMIT": is_plain}
+
+    def on_commit(self, *_: Any) -> None:
+        raise TransactionManagementError
+
 
 def test_a_commit_without_a_transaction_needs_no_database(
     client: Any, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transaction, "get_connection", lambda _: NoDatabase())
+    monkeypatch.setattr(transaction, "get_connection", lambda _: NoDatabase(is_plain=False))
+    with pytest.raises(TransactionManagementError):
+        post(publishing)
+    assert content(client, f"{folder}/photo") is None
+    monkeypatch.setattr(transaction, "get_connection", lambda _: NoDatabase(is_plain=True))
     assert post(publishing).content == b"published"
     assert content(client, f"{folder}/photo") == data(10)
 
@@ -365,6 +384,27 @@ def test_an_unknown_commit_that_is_refused_when_it_is_tried_again_leaves_nothing
     assert (content(client, f"{folder}/photo"), uploads(client, f"{folder}/photo")) == (None, [])
 
 
+def test_an_unknown_commit_stays_unknown_if_the_next_one_does_not_reach_s3(
+    client: Any, folder: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def committing(request: Any) -> HttpResponse:
+        (file,) = form_of(request).files.values()
+        wire = Wire(writing)
+        wire.on("CompleteMultipartUpload", cut)
+        with pytest.raises(OutcomeUnknownError):
+            file.commit()
+        wire.on("CompleteMultipartUpload", unreachable)
+        with pytest.raises(ConnectionFailedError):
+            file.commit_now()
+        return HttpResponse("unknown")
+
+    writing = store.client()
+    monkeypatch.setattr(f"{__name__}.make_client", lambda: writing)
+    assert post(committing).content == b"unknown"
+    assert len(uploads(client, f"{folder}/photo")) == 1
+    Now.seen[0].pending.abort(client=client)
+
+
 def as_body(handler: S3UploadHandler, body: bytes, length: int) -> Any:
     """What a parser makes of a body that is one file, such as that of Django REST framework."""
     assert handler.handle_raw_input(io.BytesIO(body), {}, length, None) is None
@@ -417,10 +457,21 @@ def test_a_file_that_another_handler_skips_is_not_taken_for_the_next_one(client:
     assert uploads(client, f"{folder}/photo") == []
 
 
-def test_a_parser_that_is_given_a_handler_uses_it(client: Any, folder: str) -> None:
+def test_a_parser_that_is_given_a_handler_of_no_request_is_refused(folder: str) -> None:
     request = RequestFactory().post("/upload", {"photo": photo()})
-    _, files = MultiPartParser(request.META, request, [S3UploadHandler(request)]).parse()
-    assert files["photo"].commit().size == 10
+    parser = MultiPartParser(request.META, request, [S3UploadHandler(request)])
+    with pytest.raises(ImproperlyConfigured, match="must be one of its request's upload_handlers"):
+        parser.parse()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_file_is_the_same_file(client: Any, folder: str, copied: Any) -> None:
+    def committing(request: Any) -> HttpResponse:
+        copied(form_of(request).files)["photo"].commit()
+        return HttpResponse("published")
+
+    with TestCase.captureOnCommitCallbacks(execute=True), transaction.atomic():
+        assert post(committing).content == b"published"
     assert content(client, f"{folder}/photo") == data(10)
 
 

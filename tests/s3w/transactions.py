@@ -19,6 +19,7 @@ from s3writer import pending as uploads
 from s3writer._s3 import client as clients
 from s3writer._s3.operations import PUT
 from s3writer.fsspec import DeferredFile, S3WriterFileSystem
+from s3writer.fsspec.together import TogetherTransaction
 from s3writer.testing import MemoryS3
 
 Calls = list[tuple[str, str]]
@@ -451,6 +452,60 @@ def test_a_file_that_another_thread_opens_while_the_transaction_ends_is_publishe
     assert memory.unfinished == []
 
 
+def test_a_transaction_that_is_begun_while_another_one_publishes_is_a_transaction_of_its_own(
+    memory: MemoryS3, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(*_: Any, **__: Any) -> None:
+        is_publishing.set()
+        assert may_go_on.wait(30)
+
+    def first() -> None:
+        own.start_transaction()
+        own.pipe_file("bucket/first", b"1")
+        own.end_transaction()
+
+    is_publishing, may_go_on = threading.Event(), threading.Event()
+    client = clients.default_client()
+    client.meta.events.register("before-call.s3.CompleteMultipartUpload", wait)
+    thread = threading.Thread(target=first)
+    try:
+        thread.start()
+        assert is_publishing.wait(30)
+        with pytest.raises(Boom), own.transaction:
+            own.pipe_file("bucket/second", b"2")
+            may_go_on.set()
+            thread.join(30)
+            own.pipe_file("bucket/third", b"3")
+            raise Boom
+    finally:
+        client.meta.events.unregister("before-call.s3.CompleteMultipartUpload", wait)
+    assert memory.objects == {"s3://bucket/first": b"1"}
+    assert (memory.unfinished, own._intrans) == ([], False)
+
+
+def test_what_is_interrupted_when_it_begins_a_transaction_has_begun_none(memory: MemoryS3, own: Any) -> None:
+    class Interrupted(TogetherTransaction):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Interrupted(own):
+        pass
+    with own.transaction:
+        own.pipe_file("bucket/key", b"1")
+    assert list(memory.objects) == ["s3://bucket/key"]
+
+
+def test_a_file_that_comes_to_a_transaction_that_is_not_begun_is_published_by_itself(
+    memory: MemoryS3, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([own.transaction, None])
+    monkeypatch.setattr("s3writer.fsspec.file_system.running_transaction_of", lambda _: next(found))
+    with own.open("bucket/key", "wb") as file:
+        file.write(b"1")
+    assert list(memory.objects) == ["s3://bucket/key"]
+
+
 def test_a_version_of_an_object_can_not_be_written(memory: MemoryS3, own: Any) -> None:
     with pytest.raises(ValueError, match="names a version, which"):
         own.open("bucket/key?versionId=1", "wb")
@@ -501,9 +556,16 @@ def test_a_forked_child_neither_publishes_nor_aborts_what_its_parent_has_written
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_s_own_file_is_no_file_of_its_parent_s_transaction(fs: Any, client: Any, bucket: str) -> None:
     def write() -> None:
-        with fs.open(f"{bucket}/child", "wb") as file:
+        with fs.transaction, fs.open(f"{bucket}/child", "wb") as file:
             file.write(b"of the child")
 
+    over = fs.transaction
+    with over:
+        pass
+    assert fs.transaction is not over, "this one is not begun"
+    assert in_a_child(write) == "ended"
+    assert fs.cat(f"{bucket}/child") == b"of the child"
+    fs.rm(f"{bucket}/child")
     with fs.transaction:
         fs.pipe_file(f"{bucket}/parent", b"of the parent")
         assert in_a_child(write) == "ended"

@@ -43,27 +43,36 @@ class Opening(Generic[Stream]):
 
     async def _open(self) -> Stream:
         rule = CloseRule()
+        unwanted: list[CancelledError] = []
+
+        def make() -> Made:
+            made = self._begin()
+            if unwanted:
+                _give_up(made, unwanted[0])
+            return made
+
         async with limits().openings:
-            making = start(self._begin)
+            making = start(make)
             try:
                 writer, text = await asyncio.shield(making)
             except CancelledError as cancelled:
+                unwanted.append(cancelled)
+                making.add_done_callback(partial(_give_up_late, cancelled=cancelled))
                 await asyncio.wait([making], timeout=PATIENCE_SECONDS)
-                if not making.done():
-                    making.add_done_callback(partial(_give_up, cancelled=cancelled))
-                elif (giving_up := _give_up(making, cancelled)) is not None:
-                    await asyncio.wait([giving_up], timeout=PATIENCE_SECONDS)
                 raise
         stream = AsyncWriter(writer, rule) if text is None else AsyncTextWriter(writer, rule, text)
         return cast(Stream, stream)
 
 
-def _give_up(making: "Future[Made]", cancelled: CancelledError) -> "Future[None] | None":
-    """Have a thread close the writer without publishing; a resumed upload may be kept. None if no writer was made."""
-    if making.exception() is not None:
-        return None
-    writer, _ = making.result()
-    return start(partial(writer.__exit__, CancelledError, cancelled, cancelled.__traceback__))
+def _give_up(made: Made, cancelled: CancelledError) -> None:
+    """Close the writer without publishing. It is perhaps a resumed upload, which is kept."""
+    made[0].__exit__(CancelledError, cancelled, cancelled.__traceback__)
+
+
+def _give_up_late(making: "Future[Made]", cancelled: CancelledError) -> None:
+    """Have a thread give up a writer that was made just before its task was cancelled."""
+    if making.exception() is None and not making.result()[0].closed:
+        start(partial(_give_up, making.result(), cancelled))
 
 
 @overload

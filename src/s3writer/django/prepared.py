@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3writer import (
+    ConnectionFailedError,
     MultipartUploadWriter,
     NotCommittedError,
     OutcomeUnknownError,
@@ -60,14 +61,13 @@ class Prepared:
     def commit(self) -> UploadResult:
         """Publish the object. Raises as `PendingUpload.commit` does."""
         try:
-            result = self._made[0].commit(**self._secrets)
+            return self._made[0].commit(**self._secrets)
         except OutcomeUnknownError:
             self._is_in_doubt = True
             raise
-        except NotCommittedError:
-            self._is_in_doubt = False
+        except NotCommittedError as error:
+            self._is_in_doubt &= isinstance(error, ConnectionFailedError)  # else S3 has answered
             raise
-        return result
 
     def remove(self) -> None:
         """Abort the upload if it must still be removed. If that fails, the log says so."""

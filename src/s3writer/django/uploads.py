@@ -74,11 +74,13 @@ class S3UploadHandler(FileUploadHandler):
         self._length = None if boundary else content_length or None
         if self._is_parsing or not boundary:
             return None  # the parser below asks all handlers again; without a boundary there is no form
+        handlers = getattr(self.request, "upload_handlers", ())
+        if self not in handlers:
+            raise ImproperlyConfigured("S3UploadHandler must be one of its request's upload_handlers to parse a form")
         self._is_parsing = True
         body = _Body(input_data, content_length)
-        handlers = getattr(self.request, "upload_handlers", ())
         try:
-            post, files = MultiPartParser(meta, body, handlers if self in handlers else [self], encoding).parse()
+            post, files = MultiPartParser(meta, body, handlers, encoding).parse()
         finally:
             self._is_parsing = False
             self._drop()
@@ -199,13 +201,18 @@ class S3UploadedFile(UploadedFile):
         rolled back, nothing is published. ``using`` is the alias of the database. Raises as `commit_now` does.
         """
         _refuse_in_coroutines()
-        later = _OnCommit(self)
+        later, before = _OnCommit(self), self._waiting
         self._waiting += (weakref.ref(later),)
         connection = transaction.get_connection(using)
-        if connection.connection is None and not connection.in_atomic_block:
-            later()  # on_commit would connect to the database
+        has_none = connection.connection is None and not connection.in_atomic_block
+        if has_none and connection.settings_dict["AUTOCOMMIT"]:
+            later()  # there is no transaction, and on_commit would connect to the database
         else:
-            transaction.on_commit(later, using=using)
+            try:
+                transaction.on_commit(later, using=using)
+            except Exception:
+                self._waiting = before  # the traceback keeps it alive, but nothing calls it
+                raise
         return later.result  # an attribute: a call could be interrupted, and hide that the object is published
 
     def commit_now(self) -> UploadResult:
@@ -223,7 +230,15 @@ class S3UploadedFile(UploadedFile):
         self._prepared.is_over = True
         return self.pending
 
-    def open(self, _mode: str | None = None) -> None:
+    def __copy__(self) -> "S3UploadedFile":
+        """The file itself: there is one upload."""
+        return self
+
+    def __deepcopy__(self, _: Any) -> "S3UploadedFile":
+        """The file itself: there is one upload."""
+        return self
+
+    def open(self, *_: Any, **__: Any) -> None:
         """Raise io.UnsupportedOperation: the file can't be read, since its bytes are in S3."""
         self.file.seek()
 

@@ -19,7 +19,7 @@ from s3writer._s3 import client as clients
 from s3writer._s3.arguments import names_for_writing
 from s3writer._s3.checksums import best
 from s3writer.fsspec.files import DeferredFile, PublishedFile
-from s3writer.fsspec.together import TogetherTransaction, transaction_of
+from s3writer.fsspec.together import TogetherTransaction, running_transaction_of, transaction_of
 
 #: The modes, their letters sorted.
 _READING, _WRITING = {"r", "br", "rt"}, {"bw", "bx", "w", "x", "tw", "tx"}
@@ -97,7 +97,7 @@ class S3WriterFileSystem(S3FileSystem):
         """Open a file for writing. It belongs to the transaction that is running, unless ``autocommit`` is true."""
         path = self._strip_protocol(path)
         while True:
-            transaction: TogetherTransaction | None = self._transaction if self._intrans else None
+            transaction = running_transaction_of(self)
             publishes = transaction is None if autocommit is None else autocommit
             file = self._open(path, mode, autocommit=publishes, **options)
             if publishes or transaction is None or transaction.add(file):
@@ -180,6 +180,10 @@ class S3WriterFileSystem(S3FileSystem):
         """
         self.transaction.start()
         return self.transaction
+
+    def end_transaction(self) -> None:
+        """Publish the files of the transaction that is running. Raises as `TogetherTransaction.complete` does."""
+        self.transaction.complete()
 
     def pipe(self, *arguments: Any, **options: Any) -> Any:
         """Do what s3fs does. Within a transaction, this thread writes each file, as a file of the transaction."""

@@ -18,7 +18,7 @@ from s3writer.pending import PartlyCommittedError, commit_each
 
 #: Held while a transaction begins, ends or gets a file: threads share a file system.
 _lock = threading.RLock()
-_running: "weakref.WeakSet[TogetherTransaction]" = weakref.WeakSet()
+_begun: "weakref.WeakSet[TogetherTransaction]" = weakref.WeakSet()
 
 
 class TogetherTransaction(Transaction):
@@ -33,27 +33,48 @@ class TogetherTransaction(Transaction):
 
     def __init__(self, fs: Any, **options: Any) -> None:
         super().__init__(fs, **options)
-        self._process = os.getpid()
+        #: Where it was begun.
+        self._process = self._thread = 0
+
+    def __enter__(self) -> "TogetherTransaction":
+        was_begun = self.is_running
+        try:
+            self.start()
+            return self
+        except BaseException:
+            if not was_begun and self._thread == threading.get_ident():  # an interrupt
+                self.complete(commit=False)
+            raise
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was begun, and is not over."""
+        fs = self.fs
+        return fs is not None and fs._intrans and fs._transaction is self
 
     def start(self) -> None:
         """Begin. RuntimeError if a transaction of the file system is running, or this one is over."""
         with _lock:
-            if self.fs is None:
+            fs = self.fs
+            if fs is None:
                 raise RuntimeError("this transaction is over: begin a new one with fs.transaction")
-            if self.fs._intrans:
+            if fs._intrans:
                 raise RuntimeError(
                     "a transaction of this file system is running, in this thread or another one: end it before you "
                     "begin the next, or make a file system of your own with skip_instance_cache=True"
                 )
-            super().start()
-            _running.add(self)
+            _begun.add(self)
+            self._process, self._thread = os.getpid(), threading.get_ident()
+            self.files = deque()
+            fs._transaction = self
+            fs._intrans = True
 
     def add(self, file: DeferredFile) -> bool:
         """Let ``file`` be published with the others. False if the transaction is over."""
         with _lock:
-            if self.fs is not None:
+            if is_running := self.is_running:
                 self.files.append(file)
-            return self.fs is not None
+            return is_running
 
     def complete(self, commit: bool = True) -> None:
         """End the transaction: publish all files, or discard them all. If it is over, do nothing.
@@ -65,27 +86,27 @@ class TogetherTransaction(Transaction):
 
         In a forked child, raises io.UnsupportedOperation instead of publishing what its parent has written.
         """
-        fs, files = self.fs, _not_discarded(self.files)
+        fs, files = self.fs, deque[DeferredFile]()
         if fs is None:
             return
         try:
             with _lock:
-                files = _not_discarded(self.files)
-                self.files.clear()
+                # There is no call between these lines, so no interrupt either.
                 if fs._transaction is self:
-                    fs._transaction = None
                     fs._intrans = False
-                _running.discard(self)  # before `fs` is forgotten: another thread may fork between any two lines
+                    fs._transaction = None
                 self.fs = None
-            if self._process != os.getpid():
-                if commit and files:
+                files, self.files = self.files, files
+            counting = [file for file in files if not file.was_discarded]
+            if self._process not in (0, os.getpid()):
+                if commit and counting:
                     raise io.UnsupportedOperation(
                         f"the transaction was begun in process {self._process}; only that process can publish its files"
                     )
             elif commit:
-                _publish(files)
+                _publish(counting)
             else:
-                _discard(files)
+                _discard(counting)
         except BaseException as error:
             for file in files:
                 if left := file.left:
@@ -100,13 +121,16 @@ def transaction_of(fs: Any) -> TogetherTransaction:
     """The transaction of ``fs`` that is running, or one that is not begun."""
     with _lock:
         if fs._transaction is None:
-            fs._transaction = TogetherTransaction(fs)
+            fs._transaction = fs.transaction_type(fs)
         transaction: TogetherTransaction = fs._transaction
         return transaction
 
 
-def _not_discarded(files: Iterable[DeferredFile]) -> list[DeferredFile]:
-    return [file for file in files if not file.was_discarded]
+def running_transaction_of(fs: Any) -> TogetherTransaction | None:
+    """The transaction of ``fs`` that is running, if there is one."""
+    with _lock:
+        transaction: TogetherTransaction | None = fs._transaction
+        return transaction if fs._intrans else None
 
 
 def _publish(files: list[DeferredFile]) -> None:
@@ -156,10 +180,10 @@ def _after_fork() -> None:
     """End all transactions in a forked child, without touching their files."""
     global _lock
     _lock = threading.RLock()
-    for transaction in _running:
-        transaction.fs._transaction = None
-        transaction.fs._intrans = False
-    _running.clear()
+    for transaction in _begun:
+        if transaction.is_running:
+            transaction.fs._transaction = None
+            transaction.fs._intrans = False
 
 
 in_each_child(_after_fork)
