@@ -467,7 +467,7 @@ def test_a_parser_that_is_given_a_handler_of_no_request_is_refused(folder: str) 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copy_of_a_file_is_the_same_file(client: Any, folder: str, copied: Any) -> None:
     def committing(request: Any) -> HttpResponse:
-        copied(form_of(request).files)["photo"].commit()
+        copied(form_of(request).files["photo"]).commit()
         return HttpResponse("published")
 
     with TestCase.captureOnCommitCallbacks(execute=True), transaction.atomic():
