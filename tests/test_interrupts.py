@@ -18,6 +18,7 @@ import random
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -718,6 +719,13 @@ def join_threads(seconds: float = THREAD_SECONDS) -> bool:
     return True
 
 
+def stacks() -> str:
+    """Where the package's threads are."""
+    frames = sys._current_frames()
+    ours = [each for each in threading.enumerate() if each.ident in frames and each.name.startswith("s3writer")]
+    return "".join(f"{each.name}:\n{''.join(traceback.format_stack(frames[each.ident or 0]))}" for each in ours)
+
+
 def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An exception and those that a traceback shows above it."""
     while error is not None:
@@ -815,7 +823,7 @@ def once(s3: MemoryS3, key: str, made: Scenario, interrupter: Interrupter, whole
         del act
         for _ in range(2):  # what finalisers begin to remove in threads is collected when it is removed
             gc.collect()
-            assert join_threads(), f"a thread goes on: {interrupter.place}"
+            assert join_threads(), f"a thread goes on: {interrupter.place}\n{stacks()}"
         gc.collect()
         said += log
     objects, left = published(s3, key), unfinished(s3, key)
