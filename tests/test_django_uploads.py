@@ -364,8 +364,13 @@ def test_a_closed_file_does_not_open_a_file_of_the_server_that_has_its_name(
     assert post(reading).content == b"not read"
 
 
-def test_an_unknown_commit_that_is_refused_when_it_is_tried_again_leaves_nothing(
-    client: Any, folder: str, store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("next_one", "error", "left"),
+    [(refuse(403, "AccessDenied"), AccessDeniedError, 0), (unreachable, ConnectionFailedError, 1)],
+    ids=["refused", "unreachable"],
+)
+def test_an_unknown_commit_stays_unknown_until_s3_refuses_the_next_one(
+    client: Any, folder: str, store: Store, monkeypatch: pytest.MonkeyPatch, next_one: Any, error: Any, left: int
 ) -> None:
     def committing(request: Any) -> HttpResponse:
         (file,) = form_of(request).files.values()
@@ -373,35 +378,15 @@ def test_an_unknown_commit_that_is_refused_when_it_is_tried_again_leaves_nothing
         wire.on("CompleteMultipartUpload", cut)
         with pytest.raises(OutcomeUnknownError):
             file.commit()
-        wire.on("CompleteMultipartUpload", refuse(403, "AccessDenied"))
-        with pytest.raises(AccessDeniedError):
+        wire.on("CompleteMultipartUpload", next_one)
+        with pytest.raises(error):
             file.commit_now()
-        return HttpResponse("refused")
+        return HttpResponse("not published")
 
     writing = store.client()
     monkeypatch.setattr(f"{__name__}.make_client", lambda: writing)
-    assert post(committing).content == b"refused"
-    assert (content(client, f"{folder}/photo"), uploads(client, f"{folder}/photo")) == (None, [])
-
-
-def test_an_unknown_commit_stays_unknown_if_the_next_one_does_not_reach_s3(
-    client: Any, folder: str, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def committing(request: Any) -> HttpResponse:
-        (file,) = form_of(request).files.values()
-        wire = Wire(writing)
-        wire.on("CompleteMultipartUpload", cut)
-        with pytest.raises(OutcomeUnknownError):
-            file.commit()
-        wire.on("CompleteMultipartUpload", unreachable)
-        with pytest.raises(ConnectionFailedError):
-            file.commit_now()
-        return HttpResponse("unknown")
-
-    writing = store.client()
-    monkeypatch.setattr(f"{__name__}.make_client", lambda: writing)
-    assert post(committing).content == b"unknown"
-    assert len(uploads(client, f"{folder}/photo")) == 1
+    assert post(committing).content == b"not published"
+    assert (content(client, f"{folder}/photo"), len(uploads(client, f"{folder}/photo"))) == (None, left)
     Now.seen[0].pending.abort(client=client)
 
 

@@ -72,7 +72,7 @@ UNREACHED = {
         "an event loop runs it: tests/test_aio.py cancels each await",
     ),
     **dict.fromkeys(
-        ("fsspec/file_system.py", "fsspec/files.py", "fsspec/together.py"),
+        ("fsspec/file_system.py", "fsspec/files.py", "fsspec/options.py", "fsspec/together.py"),
         "it needs s3fs: tests/s3w/interrupts.py interrupts it",
     ),
     "_fork.py": "it is called when modules are imported",

@@ -6,6 +6,7 @@ import fsspec
 import pytest
 
 from s3writer import PartlyCommittedError
+from s3writer.fsspec.options import client_for
 from tests.s3w import conftest
 from tests.stages import Place, Stages, StagesOfAnySize
 
@@ -37,7 +38,7 @@ class TestFiles(StagesOfAnySize):
             else:
                 write(fs.open(f"{bucket}/key", "wb"), payload)
 
-        return Place(client, bucket, "key", fs._client(), write_file)
+        return Place(client, bucket, "key", client_for(fs), write_file)
 
 
 class TestTransactions(Stages):
@@ -51,4 +52,4 @@ class TestTransactions(Stages):
             with fs.transaction:
                 write(fs.open(f"{bucket}/key", "wb"), payload)
 
-        return Place(client, bucket, "key", fs._client(), write_file)
+        return Place(client, bucket, "key", client_for(fs), write_file)

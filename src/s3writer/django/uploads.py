@@ -14,6 +14,7 @@ went away: Django's parser takes the end of a cut connection for the end of the 
 import io
 import uuid
 import weakref
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -34,6 +35,10 @@ __all__ = ["S3UploadHandler", "S3UploadedFile"]
 
 #: Many requests at once should not each take what one export may take.
 _DEFAULTS: dict[str, Any] = {"prefix": "uploads/", "max_memory": 32 * 1024**2}
+
+_refuse_in_coroutines: Callable[[], None] = async_unsafe(
+    "A commit waits for S3: call it in an ordinary view, or with sync_to_async."
+)(lambda: None)
 
 
 class S3UploadHandler(FileUploadHandler):
@@ -316,11 +321,6 @@ class _Unreadable(io.RawIOBase):
         raise io.UnsupportedOperation(self._message)
 
     tell = seek
-
-
-@async_unsafe("A commit waits for S3: call it in an ordinary view, or with sync_to_async.")  # type: ignore[untyped-decorator]
-def _refuse_in_coroutines() -> None:
-    pass
 
 
 def _function(given: Any) -> Any:

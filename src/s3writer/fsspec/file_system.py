@@ -15,20 +15,12 @@ from s3fs import S3FileSystem
 from s3writer._file import compression as stages
 from s3writer._file.open import text_of, wrapped
 from s3writer._file.stream import compressing
-from s3writer._s3 import client as clients
-from s3writer._s3.arguments import names_for_writing
-from s3writer._s3.checksums import best
 from s3writer.fsspec.files import DeferredFile, PublishedFile
+from s3writer.fsspec.options import writer_options
 from s3writer.fsspec.together import TogetherTransaction, running_transaction_of, transaction_of
 
 #: The modes, their letters sorted.
 _READING, _WRITING = {"r", "br", "rt"}, {"bw", "bx", "w", "x", "tw", "tx"}
-#: What s3fs passes to ``open``, and has no meaning for a writer.
-_OF_READERS = {"block_size", "cache_options", "cache_type", "fill_cache", "size", "version_id"}
-#: The names of s3fs's options, and those of boto3's client.
-_CREDENTIALS = {"key": "aws_access_key_id", "secret": "aws_secret_access_key", "token": "aws_session_token"}
-#: Settings that only aiobotocore's Config takes.
-_AIO_SETTINGS = {"connector_args", "http_session_cls"}
 #: The options of s3fs's own uploads.
 _OF_S3FS = {"batch_size", "chunksize", "max_concurrency"}
 _CHUNK_BYTES = 1024 * 1024
@@ -52,7 +44,7 @@ class S3WriterFileSystem(S3FileSystem):
 
     def __init__(self, *args: Any, writer: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._has_foreign_session = self.session is not None
+        self.has_foreign_session = self.session is not None
         self.writer = dict(writer or {})
 
     def open(
@@ -113,61 +105,12 @@ class S3WriterFileSystem(S3FileSystem):
             raise ValueError(f"{path!r} names no object: s3w://bucket/key does")
         if "?versionId=" in path:  # s3fs drops it from the key
             raise ValueError(f"{path!r} names a version, which can't be overwritten: leave out ?versionId=")
-        given = {name: value for name, value in options.items() if name not in _OF_READERS}
         file = (PublishedFile if autocommit else DeferredFile)(
-            path, bucket, key, lambda: self.invalidate_cache(path), **self._options(mode, given)
+            path, bucket, key, lambda: self.invalidate_cache(path), **writer_options(self, mode, options)
         )
         if "x" in mode:
             file.check_absence()
         return file
-
-    def _options(self, mode: str, given: dict[str, Any]) -> dict[str, Any]:
-        """The writer's options: those of the file system, and then those of one file."""
-        if self.anon:
-            raise ValueError("anon=True can't write: give credentials to s3w, or let it find some")
-        own_client = given.get("client") or self.writer.get("client")
-        client = own_client or self._client()
-        payer, acl = given.pop("requester_pays", None), given.pop("acl", None)
-        chosen: dict[str, Any] = {"encoding": None, "client": client}
-        if client is not None and own_client is None and not self._wants_no_checksums():
-            chosen["checksum"] = best().name
-        if self.s3_additional_kwargs:
-            known = names_for_writing(clients.chosen(client).meta.service_model)
-            chosen |= {name: value for name, value in self.s3_additional_kwargs.items() if name in known}
-        if acl := acl or self.s3_additional_kwargs.get("acl"):
-            chosen["ACL"] = acl
-        if payer is None:
-            chosen |= self.req_kw
-        elif payer:
-            chosen["RequestPayer"] = "requester"
-        chosen |= self.writer | given
-        return {**chosen, "exclusive": "x" in mode or chosen.get("exclusive", False)}
-
-    def _wants_no_checksums(self) -> bool:
-        return bool(self.config_kwargs.get("request_checksum_calculation") == "when_required")
-
-    def _client(self) -> Any:
-        """A boto3 client with the options that s3fs was given. None if it was given none: then the writers use the
-        client that all writers share.
-        """
-        if self._has_foreign_session:
-            raise ValueError("s3w can't write with an aiobotocore session: give writer={'client': boto3.client('s3')}")
-        given = self._named() or self.client_kwargs or self.config_kwargs or self.kwargs
-        return clients.client_of(self._new_client if given or not self.use_ssl else None)
-
-    def _named(self) -> dict[str, Any]:
-        """The credentials and the endpoint that s3fs was given, by boto3's names."""
-        named = {"endpoint_url": self.endpoint_url}
-        named |= {ours: getattr(self, theirs) for theirs, ours in _CREDENTIALS.items()}
-        return {name: value for name, value in named.items() if value is not None}
-
-    def _new_client(self) -> Any:
-        import boto3
-        from botocore.session import Session
-
-        session = boto3.session.Session(botocore_session=Session(**self.kwargs))
-        config = {name: value for name, value in self.config_kwargs.items() if name not in _AIO_SETTINGS}
-        return clients.tuned(session, config, **{"use_ssl": self.use_ssl, **self.client_kwargs, **self._named()})
 
     @property
     def transaction(self) -> TogetherTransaction:
@@ -178,8 +121,9 @@ class S3WriterFileSystem(S3FileSystem):
         """Begin a transaction without a block: `end_transaction` publishes its files. RuntimeError if one is
         running.
         """
-        self.transaction.start()
-        return self.transaction
+        transaction = self.transaction
+        transaction.start()
+        return transaction
 
     def end_transaction(self) -> None:
         """Publish the files of the transaction that is running. Raises as `TogetherTransaction.complete` does."""
