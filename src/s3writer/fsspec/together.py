@@ -24,8 +24,7 @@ _begun: "weakref.WeakSet[TogetherTransaction]" = weakref.WeakSet()
 class TogetherTransaction(Transaction):
     """Publishes all files at its end, one right after the other. If the block raises, it publishes none of them.
 
-    A file system has one transaction at a time. A forked child takes no part in its parent's
-    transaction.
+    A file system has one transaction at a time. A forked child takes no part in the one of its parent.
     """
 
     fs: Any
