@@ -1,13 +1,17 @@
 """What workers do in the tests of segments: functions that other processes can import, and that fail on demand."""
 
+import multiprocessing
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from s3writer.segments import write_segments
 from tests.helpers import data
-from tests.stores import Quirks, Store
+from tests.stores import BUCKET, Quirks, Store
 
 
 def make_client(endpoint: str) -> Any:
@@ -48,6 +52,14 @@ def write_then_die(number: int, size: int, stream: Any, once: str = "") -> None:
 def write_rest(number: int, size: int, stream: Any) -> None:
     """The second half of what `write` writes."""
     stream.write(data(size, number)[size // 2 :])
+
+
+def fork_and_write(key: str, producers: list[Any], client: Callable[[], Any]) -> None:
+    """`write_segments` in two processes that are forked from this one. A process of the tests itself is too large: in
+    each fork of it, coverage takes ten seconds to begin anew.
+    """
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as forked:
+        write_segments(BUCKET, key, producers, executor=forked, client=client)
 
 
 def write_text(line: str, stream: Any) -> None:

@@ -22,7 +22,7 @@ from s3writer._upload.jobs import (
     _free_inbox,
     is_worker_of,
     run,
-    working_for,
+    WorkingFor,
 )
 from tests.helpers import join_threads
 
@@ -271,7 +271,7 @@ def test_a_job_sees_the_context_variables_of_whoever_started_it() -> None:
 
 def test_a_thread_knows_for_whom_it_does_a_job() -> None:
     mine, other = object(), object()
-    with working_for(mine):
+    with WorkingFor(mine):
         assert run(lambda: (is_worker_of(mine), is_worker_of(other))) == (True, False)
         assert not is_worker_of(mine)
     assert run(lambda: is_worker_of(mine)) is False

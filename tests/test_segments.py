@@ -392,19 +392,18 @@ def test_a_client_is_made_once_in_a_process() -> None:
     assert client_of(make) is not before
 
 
-def test_a_forked_pool_makes_clients_of_its_own(store: Store, key: str) -> None:
-    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as forked:
-        write_segments(BUCKET, key, producers([12 * MIB] * 6), executor=forked, client=recipe(store))
+def test_a_forked_pool_makes_clients_of_its_own(pool: ProcessPoolExecutor, store: Store, key: str) -> None:
+    pool.submit(jobs.fork_and_write, key, producers([12 * MIB] * 6), recipe(store)).result()
     assert content(store.client(), key) == whole([12 * MIB] * 6)
 
 
-def test_a_client_that_was_remembered_across_a_fork_is_refused(store: Store, key: str) -> None:
+def test_a_client_that_was_remembered_across_a_fork_is_refused(
+    pool: ProcessPoolExecutor, store: Store, key: str
+) -> None:
     remembering = functools.partial(jobs.remember_client, str(store.endpoint))
-    with (
-        ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as forked,
-        pytest.raises(ValueError, match="client must make a new client in a forked process"),
-    ):
-        write_segments(BUCKET, key, producers([12 * MIB] * 2), executor=forked, client=remembering)
+    writing = pool.submit(jobs.fork_and_write, key, producers([12 * MIB] * 2), remembering)
+    with pytest.raises(ValueError, match="client must make a new client in a forked process"):
+        writing.result()
     assert uploads(store.client(), key) == []
 
 

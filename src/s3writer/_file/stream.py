@@ -26,7 +26,7 @@ from s3writer._file.room import NoRoom, room_for_fast
 from s3writer._file.write_only import WriteOnly
 from s3writer._fork import in_each_child
 from s3writer._log import warn
-from s3writer._upload.jobs import Stopped, working_for
+from s3writer._upload.jobs import Stopped, WorkingFor
 from s3writer._upload.part import Part
 from s3writer._upload.upload import Upload
 
@@ -191,7 +191,7 @@ class UploadStream(WriteOnly):
                     return None
                 self._one_call.is_busy = True
                 try:
-                    with working_for(self._upload):
+                    with WorkingFor(self._upload):
                         self._give_up_if_failed()
                         rest = self._take_rest() if takes_rest and self._upload.result is None else Part()
                         outcome = end(rest)
@@ -246,7 +246,7 @@ class UploadStream(WriteOnly):
                     self._room = NoRoom.BUSY
                     self._one_call.is_busy = True
                     try:
-                        with working_for(self._upload):
+                        with WorkingFor(self._upload):
                             is_taking = bool(self._intake.late) or not self._encoding.is_stateless
                             self._intake.take_late()
                             take = self._intake.take

@@ -235,14 +235,19 @@ def run(work: Callable[[], Result], timeout: float | None = None) -> Result:
 _owners: "contextvars.ContextVar[tuple[object, ...]]" = contextvars.ContextVar("owners", default=())
 
 
-@contextlib.contextmanager
-def working_for(owner: object) -> Iterator[None]:
-    """Let jobs that are started meanwhile know their ``owner``."""
-    token = _owners.set((*_owners.get(), owner))
-    try:
-        yield
-    finally:
-        _owners.reset(token)
+class WorkingFor:
+    """A context manager that lets jobs started meanwhile know their ``owner``."""
+
+    __slots__ = ("_owner", "_token")
+
+    def __init__(self, owner: object) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> None:
+        self._token = _owners.set((*_owners.get(), self._owner))
+
+    def __exit__(self, *_: object) -> None:
+        _owners.reset(self._token)
 
 
 def is_worker_of(owner: object) -> bool:

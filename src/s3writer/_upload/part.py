@@ -9,7 +9,7 @@ two MiB, the gaps that such objects leave in the producer's heap take more memor
 import contextlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: The shortest and the longest ``bytes`` object that is kept.
 _SHORTEST_KEPT_BYTES = 512 * 1024
@@ -33,8 +33,7 @@ class Memory(io.BytesIO):
             return len(touched)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     """A piece that was not copied, and how many copied bytes stand before it."""
 
     copied_before: int
@@ -47,6 +46,7 @@ class Part:
     def __init__(self) -> None:
         self._memory = Memory()
         self._kept: list[_Kept] = []
+        self._kept_bytes = 0
         #: The most bytes that were copied here for any one part: how much memory the part takes.
         self.most_copied = 0
 
@@ -63,7 +63,7 @@ class Part:
     @property
     def size(self) -> int:
         """How many bytes there are, copied and kept."""
-        return self._memory.tell() + sum([len(kept.data) for kept in self._kept])
+        return self._memory.tell() + self._kept_bytes
 
     def reserve(self, size: int) -> None:
         """Reserve memory for ``size`` more copied bytes. If there is not so much, do nothing.
@@ -97,6 +97,7 @@ class Part:
         elif idle:
             return False
         self._kept.append(_Kept(self.copied, data))
+        self._kept_bytes += len(data)
         return True
 
     @contextlib.contextmanager
@@ -119,11 +120,13 @@ class Part:
         self._memory.truncate()
         self._memory.seek(0)
         self._kept.clear()
+        self._kept_bytes = 0
 
     def clear(self) -> None:
         """Become empty, and free the memory."""
         self._memory = Memory()
         self._kept = []
+        self._kept_bytes = 0
 
     def _backwards(self, copied: memoryview) -> Iterator[memoryview]:
         end = self.copied

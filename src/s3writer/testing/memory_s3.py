@@ -1,6 +1,7 @@
 """A client of botocore whose requests are answered in memory."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -41,6 +42,8 @@ class _Fault:
 #: The stores of which the ``with`` blocks run; the last one is that of all writers. Blocks may overlap.
 _entered: "list[MemoryS3]" = []
 _entering = threading.Lock()
+#: A session of boto3 may be used by one thread at a time.
+_making = threading.Lock()
 _default_client = _client.default_client
 
 
@@ -169,13 +172,20 @@ def _tell_address(request: AWSRequest, **_: Any) -> None:
     request.headers[_ADDRESS] = request.context[_ADDRESS]
 
 
-def _make_client() -> Any:
-    """One that heeds neither the environment nor files, which may name a profile that is not there."""
+@functools.cache
+def _session() -> Any:
+    """One for all stores, because each new session reads the model of S3 again. It heeds neither the environment nor
+    files, which may name a profile that is not there.
+    """
     nothing: dict[str, Any] = {"profile": (None, [], None, None), "config_file": (None, [], os.devnull, None)}
     core = botocore.session.Session(session_vars=nothing)
-    session = boto3.session.Session("nobody", "nothing", region_name="us-east-1", botocore_session=core)
+    return boto3.session.Session("nobody", "nothing", region_name="us-east-1", botocore_session=core)
+
+
+def _make_client() -> Any:
     once = Config(
         retries={"mode": "standard", "total_max_attempts": 1}, s3={**_client.CONFIG["s3"], "addressing_style": "path"}
     )
     config = Config(**_client.CONFIG).merge(once)
-    return session.client("s3", endpoint_url="https://s3.in-memory.invalid", config=config)
+    with _making:
+        return _session().client("s3", endpoint_url="https://s3.in-memory.invalid", config=config)
