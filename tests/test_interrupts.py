@@ -42,7 +42,7 @@ from s3writer import (
     commit_all,
     list_uploads,
 )
-from s3writer._upload import jobs, plan
+from s3writer._upload import cleanup, jobs, plan
 from s3writer._upload import resume as resume_module
 from s3writer.segments import SegmentedUpload, SegmentWriter, write_segments
 from s3writer.segments import writer as segment_writer
@@ -131,20 +131,26 @@ class Interrupter:
         self._done = done
         self._times = times
         self._seen: Counter[object] = Counter()
+        self._outermost: FrameType | None = None
 
     def __enter__(self) -> None:
         gc.disable()  # or it would close generators of earlier interrupts in the midst of this one
+        self._outermost = sys._getframe(1)
         sys.setprofile(self._profile)
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
+        self._outermost = None
         gc.enable()
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        if self.place or event not in EVENTS or not is_ours(frame) or is_lost(frame, event):
+        if self.place or event not in EVENTS or not is_ours(frame):
+            return
+        frames = within(self._outermost, frame)
+        if is_lost(frames, event):
             return
         self.files.add(frame.f_code.co_filename)
-        stack = event, *[(each.f_code, each.f_lasti) for each in above(frame) if is_ours(each)]
+        stack = event, *[(each.f_code, each.f_lasti) for each in frames if is_ours(each)]
         self._seen[stack] += 1
         place = stack, self._seen[stack]
         if self._seen[stack] > self._times or place in self._done:
@@ -158,10 +164,10 @@ class Interrupter:
         raise self.raised
 
 
-def above(frame: FrameType | None) -> list[FrameType]:
-    """A frame, its caller's, and so on."""
+def within(outermost: FrameType | None, frame: FrameType | None) -> list[FrameType]:
+    """A frame, its caller's, and so on, without the outermost and its callers."""
     found = []
-    while frame is not None:
+    while frame is not None and frame is not outermost:
         found.append(frame)
         frame = frame.f_back
     return found
@@ -175,11 +181,11 @@ def is_ours(frame: FrameType) -> bool:
     return file in FILES
 
 
-def is_lost(frame: FrameType, event: str) -> bool:
-    """Whether Python only shows what is raised here, or can't call a handler here."""
-    if event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR:
+def is_lost(frames: list[FrameType], event: str) -> bool:
+    """Whether Python only shows what is raised in the first of the frames, or can't call a handler there."""
+    if event == "call" and frames[0].f_code.co_flags & inspect.CO_GENERATOR:
         return True
-    return any(each.f_code.co_name in FINALISERS for each in above(frame))
+    return any(each.f_code.co_name in FINALISERS for each in frames)
 
 
 @dataclass(frozen=True)
@@ -852,11 +858,14 @@ def once(s3: MemoryS3, key: str, made: Scenario, interrupter: Interrupter, whole
 
 @contextlib.contextmanager
 def ready(made: Scenario) -> Iterator[MemoryS3]:
-    """A store for a scenario. Nobody waits long, and what is collected is only what the scenario has made."""
+    """A store for a scenario. Nobody waits long, but for ever if for nothing. What is collected is only what the
+    scenario has made.
+    """
     with pytest.MonkeyPatch.context() as patch, MemoryS3(BUCKET) as s3:
         patch.setattr(time, "sleep", operator.truth)  # which is written in C too, so that it is a place
         patch.setattr(jobs, "_IDLE_SECONDS", 0.003)  # each run waits for its threads to end
         patch.setattr(jobs, "_LOOK_SECONDS", 0.06)
+        patch.setattr(cleanup, "STOP_SECONDS", 3600.0)
         for module in (plan, resume_module, segment_writer, rules):
             patch.setattr(module, "MIN_PART_BYTES", PART_BYTES)
         if made.refused:
@@ -957,6 +966,23 @@ def test_a_writer_whose_close_was_interrupted_can_be_closed_again(payload: bytes
             clear(s3)
             if not interrupter.place:
                 return
+
+
+@INTERRUPTS
+def test_an_upload_that_an_interrupt_kept_from_beginning_is_not_waited_for(
+    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ready(Scenario(lambda s3, key: s3.client.close)) as s3:
+        stream, start = written(s3, "", b"", on_error="keep"), jobs.Job.start
+
+        def interrupt(*_: object, **__: object) -> bool:
+            monkeypatch.setattr(jobs.Job, "start", start)
+            raise kind("before the first thread was started")
+
+        monkeypatch.setattr(jobs.Job, "start", interrupt)
+        with pytest.raises(kind):
+            stream.write(LARGE)
+        assert s3.calls == []
 
 
 @INTERRUPTS

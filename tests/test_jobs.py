@@ -19,10 +19,10 @@ from s3writer._upload.jobs import (
     Job,
     Jobs,
     Stopped,
+    WorkingFor,
     _free_inbox,
     is_worker_of,
     run,
-    WorkingFor,
 )
 from tests.helpers import join_threads
 

@@ -14,7 +14,7 @@ import contextvars
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import CodeType
 from typing import Any, Generic, TypeVar
