@@ -7,6 +7,7 @@ import hashlib
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,17 @@ def test_a_client_s_endpoint_may_have_any_form(options: dict[str, Any]) -> None:
     s3.attach(client)
     export(11 * MIB, client=client)
     assert s3.objects == {URL: data(11 * MIB)}
+
+
+def test_stores_that_threads_make_at_once_know_nothing_of_each_other() -> None:
+    def make(number: int) -> MemoryS3:
+        s3 = MemoryS3("bucket")
+        s3.client.put_object(Bucket="bucket", Key=str(number), Body=b"")
+        return s3
+
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(make, range(16)))
+    assert [list(s3.objects) for s3 in stores] == [[f"s3://bucket/{number}"] for number in range(16)]
 
 
 def test_no_profile_of_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

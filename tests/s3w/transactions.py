@@ -322,6 +322,8 @@ def test_once_a_transaction_is_over_its_files_have_results(memory: MemoryS3, own
 def test_a_file_that_another_thread_discards_meanwhile_is_not_prepared(memory: MemoryS3, own: Any) -> None:
     stream = own.open("bucket/key", "wb", autocommit=False)
     stream.write(bytes(6 * 1024**2))
+    while not memory.unfinished:  # what has not begun is not aborted
+        time.sleep(0.01)
     aborting = threading.Event()
 
     def abort_slowly(**_: Any) -> None:
