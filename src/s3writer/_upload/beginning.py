@@ -33,10 +33,16 @@ class Beginning:
         return self.upload_id is not None or self._job is not None
 
     def start(self) -> None:
-        """Have a thread begin the upload, unless that was done before. Don't wait for S3's answer."""
+        """Have a thread begin the upload, unless that was done before. Don't wait for S3's answer. If an interrupt keeps
+        the thread from being started, there is no upload.
+        """
         if not self.has_begun:
             self._job = Job(self._create)
-            self._job.start()
+            try:
+                self._job.start()
+            except BaseException:
+                self._job.cancel()
+                raise
 
     def begin(self) -> str:
         """Begin the upload, and wait for S3's answer. Returns the id."""

@@ -82,7 +82,7 @@ class Cleanup:
     def give_up(self, error: BaseException | None) -> None:
         """Keep or remove the upload, as ``keeps`` says. The propagating ``error`` gets a note of what may be left."""
         keeps = self.keeps and self._lifecycle.state is not State.ABORTING
-        if keeps and self._pipeline.beginning.find_id(STOP_SECONDS) is not None:
+        if keeps and self._pipeline.beginning.wait(STOP_SECONDS) is not None:
             self.keep(error)
         else:
             self.remove(error)
