@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import os
 import platform
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -113,7 +114,8 @@ def main() -> None:
         versions = {peer: version(peer.replace("_", "-")) for peer in PEERS if peer != "s3fs"}
         script = "from importlib.metadata import version; print(version('s3fs'))"
         versions["s3fs"] = subprocess.check_output([options.s3fs_python, "-c", script], text=True).strip()
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    openssl = " ".join(ssl.OPENSSL_VERSION.split()[:2])
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {openssl}"
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     plots.write_page(bench, other, options.docs, machine=machine, versions=versions, today=today)
 

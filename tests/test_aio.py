@@ -1001,6 +1001,7 @@ def test_a_hundred_writers_that_are_made_at_once_need_a_bounded_number_of_thread
         for stream in await asyncio.gather(*(aio.wrap(make) for _ in range(100))):
             await stream.abort()
 
+    join_threads()
     assert 16 < run(most_threads(make_all())) <= 2 * 32
 
 
