@@ -120,9 +120,9 @@ def test_to_s3_itself_many_go_out_from_the_first_to_the_last(each: float, latenc
 def test_what_was_filled_while_s3_began_the_upload_goes_out_at_once() -> None:
     line = Line(90 * MB, 1e12, producer=2500 * MB, begins=0.03)
     line.send(70 * MIB)
-    assert (line.now < line.begins, len(line.under_way)) == (True, 12)
+    assert (line.now < line.begins, len(line.under_way)) == (True, 13)
     line.send(GIB)
-    assert line.total / line.now > 0.8 * DEFAULT_CONCURRENCY * 90 * MB * (8 * MIB / 90e6) / (8 * MIB / 90e6 + 0.03)
+    assert line.total / line.now > 0.8 * DEFAULT_CONCURRENCY * 90 * MB * (6 * MIB / 90e6) / (6 * MIB / 90e6 + 0.03)
 
 
 @pytest.mark.parametrize(("begins", "most"), [(0.014, FIRST_IN_FLIGHT), (0.015, DEFAULT_CONCURRENCY)])
@@ -135,9 +135,9 @@ def test_where_s3_takes_long_to_begin_many_go_out_before_a_part_has_arrived(begi
 
 def test_no_more_than_may_be_in_flight_are_filled_while_s3_begins_the_upload() -> None:
     line = Line(90 * MB, 1e12, begins=60.0)
-    line.send(98 * MIB)
+    line.send(112 * MIB)
     assert (line.now, len(line.under_way)) == (0.0, DEFAULT_CONCURRENCY)
-    line.send(100 * MIB)
+    line.send(114 * MIB)
     assert line.now > 60
 
 
@@ -187,14 +187,14 @@ def test_many_are_never_less_than_the_first() -> None:
 def test_s3_s_line_is_full_with_nothing_set() -> None:
     line = Line(90 * MB, 1e12)
     line.send(2 * GIB)
-    assert line.total / line.now > 0.85 * DEFAULT_CONCURRENCY * 90 * MB * (8 * MIB / 90e6) / (8 * MIB / 90e6 + 0.03)
+    assert line.total / line.now > 0.85 * DEFAULT_CONCURRENCY * 90 * MB * (6 * MIB / 90e6) / (6 * MIB / 90e6 + 0.03)
 
 
 @pytest.mark.parametrize("each", [150 * MB, 400 * MB, 2000 * MB])
 def test_where_each_connection_adds_to_the_rate_many_it_is_for_good(each: float) -> None:
     line = Line(each, 1e12, 0.001)
     line.send(3 * GIB)
-    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 8 * MIB)
+    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 6 * MIB)
     line.send(8 * GIB)
     assert (line.pace.in_flight(line.number), line.pace.size(line.number)) == (FIRST_IN_FLIGHT, 16 * MIB)
 
@@ -217,7 +217,7 @@ def test_where_requests_become_slow_many_it_is_again(each: float) -> None:
     line.send(2 * GIB)
     began, before = line.now, line.total
     line.send(4 * GIB)
-    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 8 * MIB)
+    assert (line.pace.most_in_flight, line.pace.size(line.number)) == (DEFAULT_CONCURRENCY, 6 * MIB)
     assert (line.total - before) / (line.now - began) > 0.8 * min(6 * each, line.together)
 
 

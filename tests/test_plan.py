@@ -41,15 +41,15 @@ def test_the_limits_are_those_of_s3() -> None:
 
 def test_parts_start_small_and_grow_to_what_the_pipeline_leaves() -> None:
     default = plan()
-    assert [default.size(number) // MIB for number in (1, 7, 8, 512, 513, 2000)] == [5, 5, 8, 8, 16, 16]
-    assert {default.in_flight(number) for number in range(1, 513)} == {DEFAULT_CONCURRENCY}
-    assert {default.in_flight(number) for number in range(513, 2001)} == {FIRST_IN_FLIGHT}
+    assert [default.size(number) // MIB for number in (1, 7, 8, 700, 701, 2000)] == [5, 5, 6, 6, 16, 16]
+    assert {default.in_flight(number) for number in range(1, 701)} == {DEFAULT_CONCURRENCY}
+    assert {default.in_flight(number) for number in range(701, 2001)} == {FIRST_IN_FLIGHT}
 
 
 def test_who_says_how_many_shall_be_in_flight_has_as_many_in_long_streams_too() -> None:
     for settings in ({"max_concurrency": 14}, {"max_memory": 128 * MIB}):
         chosen = plan(**settings)
-        assert {chosen.in_flight(number) for number in (1, 512, 513, 2000)} == {chosen.max_concurrency}
+        assert {chosen.in_flight(number) for number in (1, 700, 701, 2000)} == {chosen.max_concurrency}
 
 
 def test_a_stream_of_unknown_length_reaches_5_tib_with_parts_of_at_most_1_3_gib() -> None:
@@ -74,8 +74,8 @@ def test_a_stream_may_turn_out_longer_than_was_expected(size: int, times: int) -
 
 
 def test_room_for_longer_streams_does_not_starve_the_pipeline_of_a_given_memory() -> None:
-    assert plan(expected_size=300 * GIB, max_memory=16 * 32 * MIB).part_size == 32 * MIB
-    assert plan(expected_size=300 * GIB, max_memory=16 * 32 * MIB).in_flight(1) == DEFAULT_CONCURRENCY
+    assert plan(expected_size=300 * GIB, max_memory=21 * 32 * MIB).part_size == 32 * MIB
+    assert plan(expected_size=300 * GIB, max_memory=21 * 32 * MIB).in_flight(1) == DEFAULT_CONCURRENCY
     assert plan(expected_size=300 * GIB, max_memory=31 * MIB).part_size == 31 * MIB
 
 

@@ -55,11 +55,11 @@ class MultipartUploadWriter(UploadStream):
         part_size: bytes, 5 MiB (the default) to 5 GiB. An object up to this size is sent in one request when the writer
             is closed. A longer one is sent in parts, in the background, as they fill. If the length of the stream is
             unknown, later parts are larger.
-        max_concurrency: the most parts in flight, that is, sent at the same time: 1 to 1000, 15 by default. Each has a
+        max_concurrency: the most parts in flight, that is, sent at the same time: 1 to 1000, 20 by default. Each has a
             thread. Fewer parts are in flight if ``max_memory`` can't hold them and the part being filled. Two are in
             flight if two send nearly as much.
         max_memory: a hard limit in bytes for all parts together, those in flight and the one being filled. None: 128
-            MiB, or two parts of ``part_size`` if that is more. Without a limit, a stream of more than some 77 GiB takes
+            MiB, or two parts of ``part_size`` if that is more. Without a limit, a stream of more than some 74 GiB takes
             more memory, because S3's limit of 10,000 parts demands larger parts.
         checksum: "auto", "CRC64NVME", "CRC32C" (both need ``s3writer[crt]``), "CRC32", "SHA256", "SHA1" or None.
             "auto" is CRC64NVME if awscrt offers it, else CRC32. It is None if you give a ``client`` that is configured

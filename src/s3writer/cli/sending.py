@@ -91,7 +91,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
             group=HOW,
             type=int,
             metavar="NUMBER",
-            help="Send so many parts at once. The default is 15.",
+            help="Send so many parts at once. The default is 20.",
         ),
         option(
             "--checksum",
