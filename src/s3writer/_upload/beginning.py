@@ -33,8 +33,8 @@ class Beginning:
         return self.upload_id is not None or self._job is not None
 
     def start(self) -> None:
-        """Have a thread begin the upload, unless that was done before. Don't wait for S3's answer. If an interrupt keeps
-        the thread from being started, there is no upload.
+        """Have a thread begin the upload, unless that was done before. Don't wait for S3's answer. If an interrupt
+        keeps the thread from being started, there is no upload.
         """
         if not self.has_begun:
             self._job = Job(self._create)
