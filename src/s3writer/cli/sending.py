@@ -17,6 +17,7 @@ from s3writer._file.bar import Bar
 from s3writer._file.compression import FORMATS, promised_by
 from s3writer._file.writer import MultipartUploadWriter
 from s3writer._log import counted
+from s3writer._upload.plan import DEFAULT_CONCURRENCY
 from s3writer.cli import signals, sources
 from s3writer.cli.command import HOW, S3, WHAT, Command, option, talks_to_s3
 from s3writer.cli.endings import echo, is_terminal, say
@@ -91,7 +92,7 @@ def _sending(function: Callable[..., Any]) -> Callable[..., Any]:
             group=HOW,
             type=int,
             metavar="NUMBER",
-            help="Send so many parts at once. The default is 20.",
+            help=f"Send so many parts at once. The default is {DEFAULT_CONCURRENCY}.",
         ),
         option(
             "--checksum",
