@@ -727,9 +727,10 @@ def test_a_file_that_is_refused_twice_leaves_nothing_twice(memory: MemoryS3) -> 
             assert memory.unfinished == []
         return HttpResponse("2")
 
-    own = {"bucket": BUCKET, "max_size": 6 * MIB}
+    # In this memory, no third part is begun before S3 has one: the upload has begun when the file is refused.
+    own = {"bucket": BUCKET, "max_size": 11 * MIB, "max_memory": 10 * MIB}
     with override_settings(S3WRITER={"uploads": own}, DATA_UPLOAD_MAX_MEMORY_SIZE=None):
-        assert post(trying, photo=photo(7 * MIB)).content == b"2"
+        assert post(trying, photo=photo(12 * MIB)).content == b"2"
     assert memory.calls.count("CreateMultipartUpload") == 2
 
 

@@ -1,5 +1,6 @@
 """The store is that of `tests/test_fsspec.py`; its address is in the environment variable S3W_ENDPOINT."""
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,13 @@ import pytest
 
 OPTIONS = {"key": "test-key-id", "secret": "test-secret-key", "endpoint_url": os.environ["S3W_ENDPOINT"]}
 BUCKET = "s3w-bucket"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Collect what the last test had: its files may warn when they go, and the next test counts warnings."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
