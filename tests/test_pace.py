@@ -208,6 +208,37 @@ def test_where_few_send_as_much_few_go_out_and_their_parts_grow(together: float)
     assert line.number < 45
 
 
+#: The parts that are sent with many in flight, and those of the first comparison and of the second.
+MANY_MEASURED, COMPARED, COMPARED_TWICE = (2 * FIRST_IN_FLIGHT + 1 + more for more in (0, 5, 9))
+
+
+def send_parts(line: Line, number: int) -> None:
+    """Go on until so many parts were handed over."""
+    while line.number < number:
+        line.send(line.total + 1)
+
+
+@pytest.mark.parametrize(("slow_parts", "most"), [(COMPARED, 2), (COMPARED_TWICE, DEFAULT_CONCURRENCY)])
+def test_a_comparison_that_something_else_slowed_down_is_made_once_more(slow_parts: int, most: int) -> None:
+    line = Line(1e12, 1000 * MB, 0.001)
+    send_parts(line, MANY_MEASURED)
+    line.together = 500 * MB
+    send_parts(line, COMPARED)
+    assert (line.pace.phase, line.pace.most_in_flight) == (Phase.COMPARING, 2)
+    send_parts(line, slow_parts)
+    line.together = 1000 * MB
+    send_parts(line, COMPARED_TWICE)
+    assert line.pace.most_in_flight == most
+
+
+def test_where_requests_did_not_hinder_each_other_one_comparison_tells() -> None:
+    line = Line(150 * MB, 1e12, 0.001)
+    send_parts(line, COMPARED - 1)
+    assert line.pace.phase is Phase.COMPARING
+    send_parts(line, COMPARED)
+    assert line.pace.phase is Phase.MANY
+
+
 @pytest.mark.parametrize("each", [20 * MB, 80 * MB, 200 * MB])
 def test_where_requests_become_slow_many_it_is_again(each: float) -> None:
     line = Line(1e12, 1000 * MB, 0.001)

@@ -18,9 +18,10 @@ FILLING    1 to 2 f             The pipeline fills, and connections are made. If
                                 faster than S3 at its best (90 MB/s, and 15 ms for the answer), go to MANY. From part
                                 f + 1 on, measure the rate of all requests together, and of each. If each has 90 MB/s
                                 or less, S3 may be the limit: go to MANY. Else go to COMPARING.
-COMPARING  2 f + 1 and 4 more   The pipeline empties down to two parts. Then measure the rates with two in flight, and
-                                parts as large as before. If two send nearly as much as f, and each request got faster,
-                                go to FEW. Else go to MANY.
+COMPARING  2 f + 1 and 4 more,  The pipeline empties down to two parts. Then measure the rates with two in flight, and
+           or 8 more            parts as large as before. If two send nearly as much as f, and each request got faster,
+                                go to FEW. If each got faster, but two send less, measure four more: something else may
+                                have taken the processor. Else go to MANY.
 FEW        all others           Two parts are in flight, as large as memory allows.
 MANY       all others           m parts are in flight, for good.
 ```
@@ -54,8 +55,8 @@ _S3_SECONDS = 0.015
 _ENOUGH_PARTS = 4
 #: While one part is being sent, the other waits for its answer or for Python's lock.
 _FEW = 2
-#: Parts that are sent together arrive together. With few in flight, measure the rate over two such rounds.
-_ROUNDS = 2
+#: With few in flight, measure the rate over so many parts: those that are sent together arrive together, twice.
+_FEW_MEASURED = 2 * _FEW
 #: Few parts must reach this share of the rate of many. The gap to 1 is more than noise. If connections are the limit,
 #: two of three reach less.
 _ENOUGH = 0.85
@@ -162,8 +163,10 @@ class Pace:
                 self.phase = Phase.COMPARING
             else:
                 self._end_with(Phase.MANY, self.plan)
-        elif self.phase is Phase.COMPARING and number == last_of_many + _ROUNDS * _FEW + 1:
-            self._compare(most + 1, last_of_many, number - 1)
+        elif self.phase is Phase.COMPARING and number == last_of_many + _FEW_MEASURED + 1:
+            self._compare(number, is_last=False)
+        elif self.phase is Phase.COMPARING and number == last_of_many + 2 * _FEW_MEASURED + 1:
+            self._compare(number, is_last=True)
 
     def _is_as_slow_as_s3(self) -> bool:
         """Whether the first parts took as long as S3 takes at its best."""
@@ -173,20 +176,21 @@ class Pace:
         size = sum(part.size for part in self._arrivals)
         return seconds >= size / _S3_BYTES_A_SECOND + len(self._arrivals) * _S3_SECONDS
 
-    def _compare(self, first: int, last_of_many: int, last: int) -> None:
-        many = self._rates(first, last_of_many, first)
-        few = self._rates(last_of_many + 1, last, last_of_many + 1)
-        had_their_chance = many.busy >= _BUSY
-        if had_their_chance and few.each >= _FASTER * many.each and few.together >= _ENOUGH * many.together:
+    def _compare(self, number: int, *, is_last: bool) -> None:
+        """Compare the parts just before ``number`` with those that many were in flight of."""
+        many = self._rates(self._first + 1, 2 * self._first + 1, self._first + 1)
+        few = self._rates(number - _FEW_MEASURED, number - 1, number - _FEW_MEASURED)
+        hindered_each_other = many.busy >= _BUSY and few.each >= _FASTER * many.each
+        if hindered_each_other and few.together >= _ENOUGH * many.together:
             self._slow_rate = max(_S3_BYTES_A_SECOND, few.each * _SLOWER)
             self._end_with(Phase.FEW, dataclasses.replace(self.plan, max_concurrency=_FEW))
-        else:
+        elif is_last or not hindered_each_other:
             self._end_with(Phase.MANY, self.plan)
 
     def _check_speed(self, part: Arrival) -> None:
         is_slow = part.size <= self._slow_rate * (part.ended - part.began)
         self._slow_parts = self._slow_parts + 1 if is_slow else 0
-        if self._slow_parts == _ROUNDS * _FEW:
+        if self._slow_parts == _FEW_MEASURED:
             self._end_with(Phase.MANY, self._first_plan)
             self._lone_part = self._last_number + 2
 
