@@ -47,10 +47,12 @@ class OnDemand(dict[str, Started]):
 Running = OnDemand[Store]
 
 
-#: Coverage costs these modules much time, and other tests reach each line too.
+#: Coverage makes a test half as slow again. These modules take long, and other tests reach each line too. For the same
+#: reason, a test that runs on several stores is traced on one.
 NOT_TRACED = {
     f"test_{name}.py"
     for name in (
+        "aio_failures",
         "body",
         "conformance",
         "dask",
@@ -80,9 +82,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if len(item.nodeid) > 3000:
             raise pytest.UsageError(f"give ids: each process keeps and sends the name {item.nodeid[:100]}...")
-        if item.path.name in NOT_TRACED:
-            item.add_marker(pytest.mark.no_cover)
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if item.path.name in NOT_TRACED or parameters.get("server", QUICK_SERVERS[0]) != QUICK_SERVERS[0]:
+            item.add_marker(pytest.mark.no_cover)
         if "localstack" in parameters.values():
             item.add_marker(pytest.mark.xdist_group("localstack"))
         elif "proxies" in getattr(item, "fixturenames", ()):
