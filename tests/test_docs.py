@@ -464,6 +464,31 @@ def test_the_page_on_memory_tells_how_large_parts_are(most: int, rows: dict[str,
         assert f"| up to {length} GiB | {size} MiB | " in page
 
 
+def test_the_page_on_memory_tells_how_large_the_parts_of_short_and_of_very_long_streams_are() -> None:
+    plan = planned()
+    before, page = lengths(plan), (ROOT / "docs" / "memory.md").read_text()
+    assert [size // MIB for size in map(plan.size, (7, 8))] == [5, 6]
+    assert f"| up to {7 * 5} MiB | 5 MiB | 6 | {7 * 5} MiB |" in page
+    for said, length in ("1 TiB", 1024 * GIB), ("5 TiB", 5 * 1024 * GIB):
+        last = next(number for number in range(1, MAX_PARTS) if before[number] >= length)
+        largest = plan.size(last)
+        size = f"{largest / GIB:.2f} GiB" if largest >= GIB else f"{largest / MIB:.0f} MiB"
+        assert plan.in_flight(last) == 0
+        assert f"| {said} | {size} | none | {size} |" in page
+
+
+@pytest.mark.parametrize(("said", "length"), [("300 GiB", 300 * GIB), ("5 TiB", 5 * 1024 * GIB)])
+def test_the_page_on_memory_tells_what_an_expected_size_takes(said: str, length: int) -> None:
+    plan = planned(expected_size=length)
+    size = plan.size(1)
+    needed = size * (DEFAULT_CONCURRENCY + 1)
+    assert planned(expected_size=length, max_memory=needed).in_flight(1) == DEFAULT_CONCURRENCY
+    assert planned(expected_size=length, max_memory=needed).size(1) == size
+    memory = f"{needed / GIB:.2f} GiB" if needed >= GIB else f"{needed // MIB} MiB"
+    row = f"| {said} | {size // MIB} MiB | {plan.in_flight(1)} | {memory} |"
+    assert row in (ROOT / "docs" / "memory.md").read_text()
+
+
 def test_the_page_on_costs_counts_the_requests_that_are_made() -> None:
     plan = planned()
     counts = []

@@ -518,6 +518,24 @@ def test_nothing_is_left_of_another_test(memory_s3):
 """
 
 
+def test_a_forked_child_makes_and_enters_a_store_while_another_thread_of_its_parent_does() -> None:
+    script = """
+import os, signal
+from s3writer import MultipartUploadWriter
+from s3writer.testing import MemoryS3, memory_s3
+with memory_s3._making, memory_s3._entering:  # as another thread holds them when it makes and enters a store
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        with MemoryS3("bucket") as s3, MultipartUploadWriter("bucket", "key") as stream:
+            stream.write(b"12345")
+        os._exit(len(s3.objects["s3://bucket/key"]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("5\n", "")
+
+
 def run_pytest(folder: Path, code: str) -> "subprocess.CompletedProcess[str]":
     (folder / "test_used.py").write_text(code, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:randomly", "-q"]

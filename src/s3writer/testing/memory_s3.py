@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
+from s3writer._fork import in_each_child
 from s3writer._log import counted
 from s3writer._s3 import client as _client
 from s3writer.testing.messages import RefusedError, read
@@ -45,6 +46,14 @@ _entering = threading.Lock()
 #: A session of boto3 may be used by one thread at a time.
 _making = threading.Lock()
 _default_client = _client.default_client
+
+
+def _after_fork() -> None:
+    global _entering, _making
+    _entering, _making = threading.Lock(), threading.Lock()
+
+
+in_each_child(_after_fork)
 
 
 def _entered_client(endpoint_url: str | None = None) -> Any:
