@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from s3writer._upload.jobs import (
     WorkingFor,
     _free_inbox,
     is_worker_of,
+    next_of,
     run,
 )
 from tests.helpers import join_threads
@@ -275,6 +276,13 @@ def test_a_thread_knows_for_whom_it_does_a_job() -> None:
         assert run(lambda: (is_worker_of(mine), is_worker_of(other))) == (True, False)
         assert not is_worker_of(mine)
     assert run(lambda: is_worker_of(mine)) is False
+
+
+@pytest.mark.timeout(20)
+def test_who_waits_for_a_job_waits_no_longer_than_they_wish_though_the_time_is_over_before_they_begin() -> None:
+    for _ in range(20_000):
+        with pytest.raises(Empty):
+            next_of(SimpleQueue(), 1e-6)
 
 
 def test_a_forked_child_leaves_no_work_to_a_thread_that_only_its_parent_has() -> None:

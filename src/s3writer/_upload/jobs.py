@@ -179,15 +179,26 @@ def _work(inbox: "SimpleQueue[Job[Any]]") -> None:
 def _next_job(inbox: "SimpleQueue[Job[Any]]") -> "Job[Any] | None":
     """The next job for the thread with this inbox; None if it may end."""
     with contextlib.suppress(Empty):
-        return inbox.get(timeout=_IDLE_SECONDS)
+        return next_of(inbox, _IDLE_SECONDS)
     with contextlib.suppress(ValueError):
         _idle.remove(inbox)
         return None
     # Somebody has just taken the inbox to put a job into it, unless an interrupt keeps them from it.
     for _ in range(_TAKEN_LOOKS):
         with contextlib.suppress(Empty):
-            return inbox.get(timeout=_LOOK_SECONDS)
+            return next_of(inbox, _LOOK_SECONDS)
     return None
+
+
+def next_of(queue: "SimpleQueue[Result]", timeout: float) -> Result:
+    """The queue's next item. Raises Empty if none comes within ``timeout`` seconds.
+
+    CPython's ``get`` alone may miss the end of its timeout, and wait for ever: if the system lets something else run
+    until the time is over, just when ``get`` begins.
+    """
+    with contextlib.suppress(Empty):
+        return queue.get_nowait()
+    return queue.get(timeout=timeout)
 
 
 def _says_no_thread(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from s3writer._file.compression import compressor
 from s3writer._log import facts, warn
 from s3writer._s3.client import client_of
 from s3writer._s3.receipts import UploadResult
+from s3writer._upload.jobs import next_of
 from s3writer._upload.plan import FIRST_IN_FLIGHT, MAX_PARTS, MIN_PART_BYTES, make_plan
 from s3writer.options import CompressionFormat, CrcChecksum, S3Arguments
 from s3writer.pending import checked, publish
@@ -228,7 +229,7 @@ class _Run:
         self._forget_done()
         while self._futures and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
-                self._ended.get(timeout=left)
+                next_of(self._ended, left)
             self._forget_done()
         time.sleep(_LATE_SECONDS)
         return cancelled or self.is_under_way
