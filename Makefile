@@ -19,7 +19,7 @@ NEEDS_aioboto3 := --group aioboto3
 ENVIRONMENTS := .venv/tools .venv-s3fs/tools .venv-oldest/tools .venv-localstack/tools .venv-proxy/tools
 PIP := -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-cluster picture test environments check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio bench-edges compare servers docs clean
+.PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio bench-edges compare servers docs clean
 
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,11 +33,10 @@ demo-cluster: .venv-demo/package .venv-demo/cluster  ## Dump a Django table into
 picture: .venv/wheel  ## Draw the README's picture of a terminal anew, from a real run; writes docs/pictures/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -W ignore -m demo.terminal
 
-test: environments check docs test-newest test-oldest  ## All checks, the documentation, and the tests of the built wheel.
-
-# pip keeps one core busy. What is there already is left alone.
-environments:
+# pip uses one core, so two environments are made at once.
+test:  ## All checks, the documentation, and the tests of the built wheel.
 	@$(MAKE) --no-print-directory -j 2 $(ENVIRONMENTS)
+	@$(MAKE) --no-print-directory check docs test-newest test-oldest
 
 check: .venv/wheel  ## Format, lint, types, the levels of the house, and the packages.
 	$(NEWEST)/ruff format --check .

@@ -47,8 +47,8 @@ class OnDemand(dict[str, Started]):
 Running = OnDemand[Store]
 
 
-#: Coverage makes a test half as slow again. These modules take long, and other tests reach each line too. For the same
-#: reason, a test that runs on several stores is traced on one.
+#: With coverage, a test takes up to half as long again. These modules take long, and other tests reach each line too.
+#: For the same reason, a test of the fixture `server` is traced on one store only.
 NOT_TRACED = {
     f"test_{name}.py"
     for name in (

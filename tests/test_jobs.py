@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -22,7 +22,6 @@ from s3writer._upload.jobs import (
     WorkingFor,
     _free_inbox,
     is_worker_of,
-    next_of,
     run,
 )
 from tests.helpers import join_threads
@@ -278,11 +277,11 @@ def test_a_thread_knows_for_whom_it_does_a_job() -> None:
     assert run(lambda: is_worker_of(mine)) is False
 
 
-@pytest.mark.timeout(20)
-def test_who_waits_for_a_job_waits_no_longer_than_they_wish_though_the_time_is_over_before_they_begin() -> None:
-    for _ in range(20_000):
-        with pytest.raises(Empty):
-            next_of(SimpleQueue(), 1e-6)
+def test_an_idle_thread_ends_though_its_time_is_over_before_it_begins_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 1e-6)
+    for _ in range(3000):
+        run(bool)
+        join_threads()
 
 
 def test_a_forked_child_leaves_no_work_to_a_thread_that_only_its_parent_has() -> None:

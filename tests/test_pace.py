@@ -20,7 +20,7 @@ from tests.helpers import MIB, content, data, writer
 MB = 1_000_000
 #: The parts of a plan with nothing set, while many are in flight.
 USUAL = 6 * MIB
-#: S3's line, full with them: bytes a second at S3's best, with 30 ms for each answer.
+#: What they carry at S3's best and 30 ms for each answer, in bytes a second.
 FULL = DEFAULT_CONCURRENCY * USUAL / (USUAL / (90 * MB) + 0.03)
 
 
@@ -212,7 +212,7 @@ def test_where_few_send_as_much_few_go_out_and_their_parts_grow(together: float)
     assert line.number < 45
 
 
-#: The parts that are sent with many in flight, and those of the first comparison and of the second.
+#: How many parts were handed over when the comparison begins, when it tells, and when the second one does.
 MANY_MEASURED, COMPARED, COMPARED_TWICE = (2 * FIRST_IN_FLIGHT + 1 + more for more in (0, 5, 9))
 
 
@@ -315,6 +315,8 @@ PAUSES = [
     {9: 0.5, 17: 0.05},
     dict.fromkeys(range(8, 15), 0.1),
     dict.fromkeys(range(8, 15), 0.02),
+    {20: 0.05, 21: 0.05},
+    {19: 0.5, 22: 0.05},
     dict.fromkeys(range(1, 23), 0.5),
 ]
 

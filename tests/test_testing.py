@@ -518,22 +518,27 @@ def test_nothing_is_left_of_another_test(memory_s3):
 """
 
 
-def test_a_forked_child_makes_and_enters_a_store_while_another_thread_of_its_parent_does() -> None:
+def test_a_forked_child_waits_for_no_lock_of_its_parent_s_stores() -> None:
     script = """
 import os, signal
 from s3writer import MultipartUploadWriter
 from s3writer.testing import MemoryS3, memory_s3
-with memory_s3._making, memory_s3._entering:  # as another thread holds them when it makes and enters a store
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)
-        with MemoryS3("bucket") as s3, MultipartUploadWriter("bucket", "key") as stream:
-            stream.write(b"12345")
-        os._exit(len(s3.objects["s3://bucket/key"]))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with MemoryS3("bucket") as old:
+    # As if other threads were making a store, entering one, and writing to this one.
+    with memory_s3._making, memory_s3._entering, old._lock, old._memory._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            with MultipartUploadWriter("bucket", "old") as stream:
+                stream.write(b"12345")
+            with MemoryS3("bucket") as new, MultipartUploadWriter("bucket", "new") as stream:
+                stream.write(b"67")
+            os._exit(len(old.objects["s3://bucket/old"] + new.objects["s3://bucket/new"]))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), list(old._memory._objects))
 """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
-    assert (ended.stdout, ended.stderr) == ("5\n", "")
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("7 []\n", "")
 
 
 def run_pytest(folder: Path, code: str) -> "subprocess.CompletedProcess[str]":

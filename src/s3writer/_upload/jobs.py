@@ -193,8 +193,8 @@ def _next_job(inbox: "SimpleQueue[Job[Any]]") -> "Job[Any] | None":
 def next_of(queue: "SimpleQueue[Result]", timeout: float) -> Result:
     """The queue's next item. Raises Empty if none comes within ``timeout`` seconds.
 
-    CPython's ``get`` alone may miss the end of its timeout, and wait for ever: if the system lets something else run
-    until the time is over, just when ``get`` begins.
+    ``get`` of CPython 3.11 may wait for ever if its time is over before it begins to wait, but not if ``get_nowait``
+    has just found nothing.
     """
     with contextlib.suppress(Empty):
         return queue.get_nowait()

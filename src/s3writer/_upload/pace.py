@@ -20,8 +20,8 @@ FILLING    1 to 2 f             The pipeline fills, and connections are made. If
                                 or less, S3 may be the limit: go to MANY. Else go to COMPARING.
 COMPARING  2 f + 1 and 4 more,  The pipeline empties down to two parts. Then measure the rates with two in flight, and
            or 8 more            parts as large as before. If two send nearly as much as f, and each request got faster,
-                                go to FEW. If each got faster, but two send less, measure four more: something else may
-                                have taken the processor. Else go to MANY.
+                                go to FEW. If each got faster, but two send less, measure four more parts, once:
+                                something else may have taken the processor. Else go to MANY.
 FEW        all others           Two parts are in flight, as large as memory allows.
 MANY       all others           m parts are in flight, for good.
 ```
@@ -51,12 +51,11 @@ from s3writer._upload.plan import FIRST_IN_FLIGHT, Plan
 _S3_BYTES_A_SECOND = 90_000_000
 #: S3 takes at least so long to answer, and usually twice as long. A store nearby takes a few milliseconds.
 _S3_SECONDS = 0.015
-#: How many parts tell it.
+#: How many parts tell how fast they are. Parts that are sent together arrive together: of two in flight, these are two
+#: rounds.
 _ENOUGH_PARTS = 4
 #: While one part is being sent, the other waits for its answer or for Python's lock.
 _FEW = 2
-#: With few in flight, measure the rate over so many parts: those that are sent together arrive together, twice.
-_FEW_MEASURED = 2 * _FEW
 #: Few parts must reach this share of the rate of many. The gap to 1 is more than noise. If connections are the limit,
 #: two of three reach less.
 _ENOUGH = 0.85
@@ -163,10 +162,10 @@ class Pace:
                 self.phase = Phase.COMPARING
             else:
                 self._end_with(Phase.MANY, self.plan)
-        elif self.phase is Phase.COMPARING and number == last_of_many + _FEW_MEASURED + 1:
-            self._compare(number, is_last=False)
-        elif self.phase is Phase.COMPARING and number == last_of_many + 2 * _FEW_MEASURED + 1:
-            self._compare(number, is_last=True)
+        elif self.phase is Phase.COMPARING:
+            measured = number - last_of_many - 1
+            if measured in (_ENOUGH_PARTS, 2 * _ENOUGH_PARTS):
+                self._compare(last_of_many, number, is_last=measured > _ENOUGH_PARTS)
 
     def _is_as_slow_as_s3(self) -> bool:
         """Whether the first parts took as long as S3 takes at its best."""
@@ -176,10 +175,10 @@ class Pace:
         size = sum(part.size for part in self._arrivals)
         return seconds >= size / _S3_BYTES_A_SECOND + len(self._arrivals) * _S3_SECONDS
 
-    def _compare(self, number: int, *, is_last: bool) -> None:
-        """Compare the parts just before ``number`` with those that many were in flight of."""
-        many = self._rates(self._first + 1, 2 * self._first + 1, self._first + 1)
-        few = self._rates(number - _FEW_MEASURED, number - 1, number - _FEW_MEASURED)
+    def _compare(self, last_of_many: int, number: int, *, is_last: bool) -> None:
+        """Compare the last parts before ``number``, with few in flight, with those up to ``last_of_many``."""
+        many = self._rates(self._first + 1, last_of_many, self._first + 1)
+        few = self._rates(number - _ENOUGH_PARTS, number - 1, number - _ENOUGH_PARTS)
         hindered_each_other = many.busy >= _BUSY and few.each >= _FASTER * many.each
         if hindered_each_other and few.together >= _ENOUGH * many.together:
             self._slow_rate = max(_S3_BYTES_A_SECOND, few.each * _SLOWER)
@@ -190,7 +189,7 @@ class Pace:
     def _check_speed(self, part: Arrival) -> None:
         is_slow = part.size <= self._slow_rate * (part.ended - part.began)
         self._slow_parts = self._slow_parts + 1 if is_slow else 0
-        if self._slow_parts == _FEW_MEASURED:
+        if self._slow_parts == _ENOUGH_PARTS:
             self._end_with(Phase.MANY, self._first_plan)
             self._lone_part = self._last_number + 2
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -40,6 +41,7 @@ class _Fault:
         return next(self.calls) == self.nth or self.nth is None
 
 
+_all: "weakref.WeakSet[MemoryS3]" = weakref.WeakSet()
 #: The stores of which the ``with`` blocks run; the last one is that of all writers. Blocks may overlap.
 _entered: "list[MemoryS3]" = []
 _entering = threading.Lock()
@@ -49,8 +51,12 @@ _default_client = _client.default_client
 
 
 def _after_fork() -> None:
+    """Threads of the parent may hold locks that nobody opens in the child."""
     global _entering, _making
     _entering, _making = threading.Lock(), threading.Lock()
+    for store in _all:
+        store._lock = threading.Lock()
+        store._memory.renew_lock()
 
 
 in_each_child(_after_fork)
@@ -80,6 +86,7 @@ class MemoryS3:
         self._lock = threading.Lock()
         self.client = _make_client()
         self.attach(self.client)
+        _all.add(self)
 
     def __enter__(self) -> Self:
         with _entering:

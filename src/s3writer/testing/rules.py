@@ -49,6 +49,10 @@ class Memory:
         self._objects: dict[str, _Object] = {}
         self._uploads: dict[str, _Upload] = {}
         self._completed: dict[str, Answer] = {}
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Let nobody hold the lock, in a process that has none of the threads that did."""
         self._lock = threading.RLock()
 
     @property
