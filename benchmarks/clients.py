@@ -9,6 +9,7 @@ them more. It prints JSON. Each library gets the same part size and the same num
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
@@ -153,8 +154,10 @@ def pyarrow(job: dict[str, Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def opendal(job: dict[str, Any]) -> Iterator[Any]:
-    """opendal, in Rust; it sends no checksums. With nothing set it sends each write as a part, which S3 refuses."""
+def opendal(job: dict[str, Any], **options: str) -> Iterator[Any]:
+    """opendal, in Rust; it sends checksums only if it is told to. With nothing set it sends each write as a part, which
+    S3 refuses.
+    """
     import opendal as library
 
     operator = library.Operator(
@@ -164,6 +167,7 @@ def opendal(job: dict[str, Any]) -> Iterator[Any]:
         region="us-east-1",
         access_key_id="key-id",
         secret_access_key="secret",
+        **options,
     )
     with operator.open(KEY, "wb", chunk=job["part_size"], concurrent=job["concurrency"]) as stream:
         yield stream
@@ -218,7 +222,7 @@ class _Sockets:
 
 WRITERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     writer.__name__: writer for writer in (s3writer, smart_open, s3fs, boto3, obstore, pyarrow, opendal, sockets)
-}
+} | {"opendal, CRC32C": functools.partial(opendal, checksum_algorithm="crc32c")}
 
 
 class Fresh:

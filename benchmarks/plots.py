@@ -84,7 +84,8 @@ the library, and makes its client. *ending* is the time that the second upload t
 OVER_TLS = """## CPU, over TLS
 
 1 GiB of fresh bytes in writes of 1 MiB. Each library sends 8 parts of 8 MiB at once, if it can. *sockets* is the floor:
-as many threads write the same bytes straight into TLS sockets. opendal sends no checksums.
+as many threads write the same bytes straight into TLS sockets. opendal sends checksums only if it is told to, as in the
+last row.
 """
 
 SMALL = """## Small writes

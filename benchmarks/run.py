@@ -53,7 +53,7 @@ def measure_all(bench: Bench) -> dict[str, Any]:
     other: dict[str, Any] = {}
     folder = bench.certificates
     with sink(folder, tls=True) as endpoint:
-        bench.run("tls", ["sockets", "s3writer", DEFAULTS, *PEERS], endpoint, size=GIB)
+        bench.run("tls", ["sockets", "s3writer", DEFAULTS, *PEERS, "opendal, CRC32C"], endpoint, size=GIB)
     with sink(folder, "--latency=0.03", "--rate=90e6") as endpoint:
         with_nothing_set = [DEFAULTS, *(name if name == "opendal" else f"{name}{ITS_DEFAULTS}" for name in PEERS)]
         bench.run("defaults at S3's pace", with_nothing_set, endpoint, size=2 * GIB, concurrency=10)
