@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if len(item.nodeid) > 3000:
             raise pytest.UsageError(f"give ids: each process keeps and sends the name {item.nodeid[:100]}...")
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        if item.path.name in NOT_TRACED or parameters.get("server", QUICK_SERVERS[0]) != QUICK_SERVERS[0]:
+        if item.path.name in NOT_TRACED or parameters.get("server") in QUICK_SERVERS[1:]:
             item.add_marker(pytest.mark.no_cover)
         if "localstack" in parameters.values():
             item.add_marker(pytest.mark.xdist_group("localstack"))

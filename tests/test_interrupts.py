@@ -110,7 +110,7 @@ class TimeLimitError(ValueError, RuntimeError):
 KINDS = [KeyboardInterrupt, TimeLimitError]
 #: As in `make soak`.
 IS_COMPLETE = os.environ.get("S3WRITER_SWEEP") == "all"
-MOST_PLACES = 32
+MOST_PLACES = 48
 INTERRUPTS = pytest.mark.parametrize("kind", KINDS)
 
 Act = Callable[[], object]

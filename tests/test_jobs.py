@@ -14,10 +14,10 @@ import pytest
 
 from s3writer import NotCommittedError
 from s3writer._upload import jobs as module
+from s3writer._upload.job_group import JobGroup
 from s3writer._upload.jobs import (
     _IDLE_SECONDS,
     Job,
-    Jobs,
     Stopped,
     WorkingFor,
     _free_inbox,
@@ -27,7 +27,7 @@ from s3writer._upload.jobs import (
 from tests.helpers import join_threads
 
 
-def start(jobs: Jobs[Any], work: Callable[[], Any]) -> None:
+def start(jobs: JobGroup[Any], work: Callable[[], Any]) -> None:
     """Have a thread do it, and wait until it has begun: nobody can cancel it any more."""
     begun = threading.Event()
 
@@ -57,7 +57,7 @@ def test_work_that_finds_no_thread_sees_no_exception_that_its_owner_does_not_see
 
 
 def test_results_come_back_to_the_owner() -> None:
-    jobs: Jobs[int] = Jobs()
+    jobs: JobGroup[int] = JobGroup()
     for number in range(5):
         start(jobs, partial(int, number))
     jobs.wait(0)
@@ -66,7 +66,7 @@ def test_results_come_back_to_the_owner() -> None:
 
 
 def test_wait_returns_once_few_enough_are_running() -> None:
-    jobs: Jobs[str] = Jobs()
+    jobs: JobGroup[str] = JobGroup()
     gate = threading.Event()
 
     def slow() -> str:
@@ -86,7 +86,7 @@ def test_the_first_failure_is_raised_to_the_owner_each_time_it_asks() -> None:
     def fail() -> int:
         raise LookupError("first")
 
-    jobs: Jobs[int] = Jobs()
+    jobs: JobGroup[int] = JobGroup()
     start(jobs, fail)
     jobs.wait(0)
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_the_first_failure_is_raised_to_the_owner_each_time_it_asks() -> None:
 
 
 def test_a_failure_ends_the_wait_for_others() -> None:
-    jobs: Jobs[bool] = Jobs()
+    jobs: JobGroup[bool] = JobGroup()
     gate = threading.Event()
     start(jobs, lambda: gate.wait(30))
     start(jobs, lambda: bool(1 // 0))
@@ -109,7 +109,7 @@ def test_a_failure_ends_the_wait_for_others() -> None:
 
 
 def test_stop_makes_jobs_stop_at_their_next_check_and_waits_for_them() -> None:
-    jobs: Jobs[int] = Jobs()
+    jobs: JobGroup[int] = JobGroup()
     checked = threading.Event()
 
     def work() -> int:
@@ -126,7 +126,7 @@ def test_stop_makes_jobs_stop_at_their_next_check_and_waits_for_them() -> None:
 
 
 def test_stop_tells_how_many_would_not_stop_in_time_and_leaves_out_what_was_never_started() -> None:
-    jobs: Jobs[bool] = Jobs()
+    jobs: JobGroup[bool] = JobGroup()
     gate = threading.Event()
     start(jobs, lambda: gate.wait(30))
     jobs.add(lambda: True)
@@ -183,7 +183,7 @@ def test_an_error_of_this_package_comes_without_the_frames_of_its_thread() -> No
 
 def test_a_failure_sounds_the_alarm_and_a_result_does_not() -> None:
     alarms: list[bool] = []
-    jobs: Jobs[int] = Jobs()
+    jobs: JobGroup[int] = JobGroup()
     jobs.alarm = lambda: alarms.append(bool(jobs.failures))
     start(jobs, lambda: 1)
     jobs.wait(0)
@@ -198,7 +198,7 @@ def test_a_failure_sounds_the_alarm_and_a_result_does_not() -> None:
 
 
 def test_once_a_job_has_failed_nobody_waits_for_the_others() -> None:
-    jobs: Jobs[int] = Jobs()
+    jobs: JobGroup[int] = JobGroup()
     goes_on, has_ended = threading.Event(), []
     start(jobs, lambda: has_ended.append(goes_on.wait(5)))
     start(jobs, lambda: 1 // 0)
@@ -209,7 +209,7 @@ def test_once_a_job_has_failed_nobody_waits_for_the_others() -> None:
 
 
 def test_a_job_that_was_stopped_keeps_nothing_of_what_it_was_at() -> None:
-    jobs: Jobs[int] = Jobs()
+    jobs: JobGroup[int] = JobGroup()
     goes_on = threading.Event()
 
     def work() -> int:
@@ -304,8 +304,8 @@ def test_python_s_own_queue_does_as_well() -> None:
     script = """
 import queue
 queue.SimpleQueue = queue._PySimpleQueue
-from s3writer._upload.jobs import Jobs
-jobs = Jobs()
+from s3writer._upload.job_group import JobGroup
+jobs = JobGroup()
 for number in range(3):
     jobs.add(lambda: 1 // (number % 2)).start()
 jobs.wait(0)

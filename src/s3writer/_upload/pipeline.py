@@ -17,7 +17,7 @@ from s3writer._s3.operations import PART
 from s3writer._s3.receipts import Receipt
 from s3writer._upload.beginning import Beginning
 from s3writer._upload.heap import give_back_after
-from s3writer._upload.jobs import Jobs
+from s3writer._upload.job_group import JobGroup
 from s3writer._upload.ledger import Ledger
 from s3writer._upload.pace import Arrival, Pace
 from s3writer._upload.part import Part
@@ -54,7 +54,7 @@ class Pipeline:
         self.calls = calls
         self._pace = pace
         self._progress = progress
-        self.jobs: Jobs[_Sent] = Jobs()
+        self.jobs: JobGroup[_Sent] = JobGroup()
         self._spare: list[Part] = []
         self._asks_first = True
         #: Whether the answer to an attempt of a part was lost, so that S3 may still be at work on it. Threads set it.

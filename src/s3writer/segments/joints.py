@@ -9,7 +9,7 @@ from s3writer._s3.calls import Calls
 from s3writer._s3.checksums import Digest
 from s3writer._s3.receipts import Receipt
 from s3writer._upload.cleanup import STOP_SECONDS
-from s3writer._upload.jobs import Jobs
+from s3writer._upload.job_group import JobGroup
 from s3writer._upload.plan import MIB
 from s3writer.segments.segment import SegmentReceipt
 
@@ -35,7 +35,7 @@ class Joiner:
         self._upload_id = upload_id
         self._separator = separator
         self._progress = progress
-        self._jobs: Jobs[Receipt] = Jobs()
+        self._jobs: JobGroup[Receipt] = JobGroup()
         self._ends: list[bytes] = []
         self._held = 0
         self._follows = False

@@ -41,6 +41,7 @@ class _Fault:
         return next(self.calls) == self.nth or self.nth is None
 
 
+#: The stores of this process. A forked child gives them new locks.
 _all: "weakref.WeakSet[MemoryS3]" = weakref.WeakSet()
 #: The stores of which the ``with`` blocks run; the last one is that of all writers. Blocks may overlap.
 _entered: "list[MemoryS3]" = []
@@ -51,7 +52,7 @@ _default_client = _client.default_client
 
 
 def _after_fork() -> None:
-    """Threads of the parent may hold locks that nobody opens in the child."""
+    """Have new locks: no thread of the child releases those that a thread of its parent has held."""
     global _entering, _making
     _entering, _making = threading.Lock(), threading.Lock()
     for store in _all:

@@ -52,7 +52,7 @@ class Memory:
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Let nobody hold the lock, in a process that has none of the threads that did."""
+        """Have a new lock. Needed in a forked child, where nobody releases one that was held."""
         self._lock = threading.RLock()
 
     @property
