@@ -81,6 +81,12 @@ def test_only_one_module_starts_threads_or_waits_for_them() -> None:
     assert users == {"s3writer._upload.jobs"}
 
 
+def test_only_one_function_waits_at_a_simple_queue_for_a_time() -> None:
+    sources = {module.__name__: inspect.getsource(module) for module in modules()}
+    waiting = {name: source for name, source in sources.items() if "SimpleQueue" in source and ".get(t" in source}
+    assert [(name, source.count(".get(t")) for name, source in waiting.items()] == [("s3writer._upload.jobs", 1)]
+
+
 def test_a_write_that_fills_a_part_passes_six_functions_of_ours_before_the_part_s_thread_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
