@@ -938,6 +938,7 @@ def test_a_write_that_fits_is_done_without_a_thread() -> None:
     run(main())
 
 
+@pytest.mark.no_cover
 def test_a_hundred_writers_need_a_bounded_number_of_threads(store: Store, key: str) -> None:
     most = 0
 
