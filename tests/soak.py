@@ -18,6 +18,7 @@ import os
 import random
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -50,6 +51,7 @@ from tests.stores import BUCKET, QUICK_SERVERS, STORES
 
 SIZES = [0, 1, 1000, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 11 * MIB, 23 * MIB]
 STREAM = data(max(SIZES))
+CHECKSUMS = ["auto", "CRC32", "SHA256", None]
 #: Those that the proxy makes, but for what hangs, which takes seconds.
 QUICK = [fault for fault in FAULTS if fault != REFUSED and "hang" not in fault]
 #: A store that answers these to HeadObject is not telling the truth, and then nobody knows it.
@@ -126,8 +128,7 @@ class Soak:
         self.seed = seed
         self.client = running.client(tls=False, attempts=2)
         self.bare_client = running.client(tls=False, attempts=2, request_checksum_calculation="when_required")
-        #: A store that checks no checksums takes flipped bytes, and nobody can tell it.
-        self.faults = [fault for fault in QUICK if fault != "flipped byte" or running.store.quirks.checks_checksums]
+        self.checks_checksums = running.store.quirks.checks_checksums
 
     def upload(self, number: int) -> Told:
         """One upload; everything about it follows from the seed and its number."""
@@ -136,16 +137,28 @@ class Soak:
         way, size = choose.choice(WAYS), choose.choice(SIZES)
         payload = STREAM[:size]
         breaks = choose.random() < 0.2
+        checksum = "auto" if way is segmented else choose.choice(CHECKSUMS)
         for call in choose.sample(list(CALLS.values()), choose.choice([0, 1, 2, 4])):
-            fault = choose.choice(self.faults)
+            fault = choose.choice(self._faults(checksum))
             if call.operation != "HeadObject" or fault not in LIES:
                 self.proxy.set(key, call.operation, fault, times=choose.choice([1, 2, 10]), part=call.part)
-        outcome, error = self._write(way, key, choose, payload, breaks=breaks)
+        outcome, error = self._write(way, key, choose, payload, checksum, breaks=breaks)
         said = " ".join(f"{fault} {getattr(fault, '__notes__', '')}" for fault in _chain(error))
         return Told(key, outcome, payload, said, is_zipped=way is zipped)
 
+    def _faults(self, checksum: str | None) -> list[str]:
+        """Those that somebody can tell: without a checksum, or if the store checks none, nobody sees a flipped byte."""
+        return [fault for fault in QUICK if fault != "flipped byte" or (checksum and self.checks_checksums)]
+
     def _write(
-        self, way: Callable[..., None], key: str, choose: random.Random, payload: bytes, *, breaks: bool
+        self,
+        way: Callable[..., None],
+        key: str,
+        choose: random.Random,
+        payload: bytes,
+        checksum: str | None,
+        *,
+        breaks: bool,
     ) -> tuple[str, BaseException | None]:
         step = choose.choice([max(1000, len(payload) // 1000), 70_000, MIB, 7 * MIB])
         end = choose.randrange(len(payload) + 1) if breaks else len(payload)
@@ -160,7 +173,7 @@ class Soak:
             if way is segmented:
                 self._write_segments(key, choose, list(pieces()))
             else:
-                way(self._writer(key, choose), pieces())
+                way(self._writer(key, choose, checksum), pieces())
         except (NotCommittedError, Boom) as error:
             return NOT_PUBLISHED, error
         except OutcomeUnknownError as error:
@@ -181,14 +194,14 @@ class Soak:
                 window=choose.choice([1, 3]),
             )
 
-    def _writer(self, key: str, choose: random.Random) -> MultipartUploadWriter:
+    def _writer(self, key: str, choose: random.Random, checksum: str | None) -> MultipartUploadWriter:
         return writer(
             self.client,
             key,
             exclusive=choose.random() < 0.2,
             equal_parts=choose.random() < 0.5,
             max_concurrency=choose.choice([1, 2, 7]),
-            checksum=choose.choice(["auto", "CRC32", "SHA256", None]),
+            checksum=checksum,
         )
 
 
@@ -214,7 +227,7 @@ def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
     for one in told:
         now = content(direct, one.key)
         if one.is_zipped and now is not None:
-            now = gzip.decompress(now)
+            now = unzipped(now)
         outcomes: dict[str, list[bytes | None]] = {
             PUBLISHED: [one.payload],
             NOT_PUBLISHED: [None],
@@ -226,6 +239,14 @@ def wrong(told: list[Told], log: list[str], running: Proxy) -> list[str]:
         if BEGUN not in said and not all(upload_id in said for upload_id in left[one.key]):
             found.append(f"{one.key} is {one.outcome}, and {left[one.key]} is left; said was: {said}")
     return found
+
+
+def unzipped(zipped: bytes) -> bytes:
+    """What was zipped; if it is damaged, the damaged bytes."""
+    try:
+        return gzip.decompress(zipped)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return zipped
 
 
 def held(client: Any, upload: dict[str, Any]) -> str:
