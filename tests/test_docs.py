@@ -499,5 +499,6 @@ def test_the_page_on_costs_counts_the_requests_that_are_made() -> None:
             sent += plan.size(parts)
         counts.append(f"{parts + 2:,}")
     one, hundred, most = counts
-    said = f"a GiB is {one} requests, 100 GiB are {hundred}, and 5 TiB are {most}"
-    assert said in (ROOT / "docs" / "costs.md").read_text()
+    page = (ROOT / "docs" / "costs.md").read_text()
+    assert f"a GiB is {one} requests, 100 GiB are {hundred}, and 5 TiB are {most}" in page
+    assert f"| a GiB | {one} PUTs | {int(one) / 1000 * 0.5:.2f} cents |" in page

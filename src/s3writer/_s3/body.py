@@ -6,8 +6,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
-#: The size of the slices that the socket gets, at first and at the most. A socket's timeout (60 seconds with botocore)
-#: applies to a whole slice, so slices must be small on a slow line. On a fast line large slices cost less.
+#: The first slice that the socket gets is twice as large as this, or half as large if it had to wait. The second size
+#: is the largest of all. A socket's timeout (60 seconds with botocore) applies to a whole slice, so slices must be
+#: small on a slow line. On a fast line large slices cost less.
 _SLICE_BYTES = 256 * 1024
 _MAX_SLICE_BYTES = 1024 * 1024
 #: If a slice was sent within this time, the next may be twice as large; else it is half as large. If the end of a piece

@@ -28,8 +28,7 @@ MANY       all others           m parts are in flight, for good.
 
 If requests get faster when fewer run, they had hindered each other: use few. If they don't, the producer is slow: keep
 many. Time without any request does not count. If there was much of it with many parts, keep many. The comparison can
-still err: if the producer pauses exactly while the pipeline empties, FEW may send less than MANY would, half as much at
-the worst.
+still err: if the producer pauses exactly while the pipeline empties, FEW may send less than half of what MANY would.
 
 With few parts in flight, four slow parts in a row mean that the network has slowed down. Slow means 90 MB/s or less, or
 half the rate that the comparison measured. Then the pipeline empties once, since its large parts may leave no memory

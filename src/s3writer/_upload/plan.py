@@ -15,8 +15,8 @@ size(n)  = max(part_size, min(doubled, cap), demanded)
 No part is larger than the *ceiling*, see below. ``doubles_after`` is 7, or ``max_concurrency`` if that is less.
 
 *Doubled* makes the fixed cost of a request negligible. The *cap* limits doubled parts, so that ``in_flight`` of them
-and the part being filled fit into ``memory``. ``in_flight`` is ``max_concurrency``. Only if neither ``max_memory`` nor
-``max_concurrency`` is given, it is 20 for the first 700 parts, and 7 after them. For 20 parts of 6 MiB nearly fill a
+and the part being filled fit into ``memory``. ``in_flight`` is ``max_concurrency``. Only if that is 20, the default,
+and ``max_memory`` is not given, it is 20 for the first 700 parts, and 7 after them. For 20 parts of 6 MiB nearly fill a
 line of 10 Gbit/s, though each waits 30 ms for S3's answer, and 7 of 16 MiB leave room for a longer stream.
 
 *Demanded* makes a long stream fit into 10,000 parts. It does not affect the first 2,000 parts. After them it grows by

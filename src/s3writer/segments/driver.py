@@ -89,7 +89,7 @@ def write_segments(
         window: how many segments may be running, or waiting for an earlier one. Each takes up to 10 MiB of this
             process's memory; the parts that join them take 130 MiB more. More workers than this are idle.
         progress: called with a number of bytes when S3 has a segment's parts, or a part that joins segments.
-        encoding, max_concurrency, max_memory: options of each segment's writer. ``max_memory`` is memory of the worker,
+        encoding, max_concurrency, max_memory: options of each `SegmentWriter`. ``max_memory`` is memory of the worker,
             which needs 10 MiB more for a segment's ends. None: 128 MiB, and more only if a long segment has so few part
             numbers that its parts must be large.
         part_size, expected_size, checksum, exclusive, commit_token, allow_dot_segments, **s3_arguments: as in

@@ -167,8 +167,9 @@ class SegmentWriter(MultipartUploadWriter):
     Parameters:
         segment: the segment, from the driver.
         **options: those of `MultipartUploadWriter` that were not settled when the upload began: ``client``,
-            ``max_concurrency``, ``max_memory``, ``encoding``, and ``progress``, which is called for parts but not for
-            the bytes that go to the driver. Of S3's arguments, those that UploadPart takes, such as ``SSECustomerKey``.
+            ``max_concurrency``, which is 7 by default, ``max_memory``, ``encoding``, and ``progress``, which is called
+            for parts but not for the bytes that go to the driver. Of S3's arguments, those that UploadPart takes, such
+            as ``SSECustomerKey``.
 
     Raises TypeError or ValueError for a wrong option, and if ``client`` adds checksums to parts.
 
