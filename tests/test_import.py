@@ -38,6 +38,30 @@ def test_a_command_that_asks_nothing_of_s3_imports_no_boto() -> None:
         assert said.stdout.splitlines()[-1] == "[]"
 
 
+def test_no_thread_of_an_upload_imports_a_module_whose_lock_a_forked_child_would_wait_for() -> None:
+    script = """
+import sys, threading
+
+class Watch:
+    def find_spec(self, name, *_):
+        if threading.current_thread() is not threading.main_thread():
+            print(name)
+
+sys.meta_path.insert(0, Watch())
+from s3writer import MultipartUploadWriter
+from s3writer.testing import MemoryS3
+with MemoryS3("bucket") as s3:
+    for _ in range(2):
+        with MultipartUploadWriter("bucket", "key", client=s3.client) as stream:
+            stream.write(bytes(30_000_000))
+for thread in threading.enumerate():
+    if thread.name.startswith("s3writer"):
+        thread.join()
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == ""
+
+
 def test_every_public_name_is_there() -> None:
     assert [name for name in s3writer.__all__ if not hasattr(s3writer, name)] == []
 

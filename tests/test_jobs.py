@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -244,7 +244,7 @@ def test_a_thread_that_has_waited_long_enough_still_does_the_job_that_is_on_its_
         run(bool)
     time.sleep(3 * _IDLE_SECONDS)
     job: Job[int] = Job(lambda: 7)
-    inbox.put(job)
+    inbox.jobs.put(job)
     assert job.wait(10)
     assert job.outcome() == 7
 
@@ -252,7 +252,36 @@ def test_a_thread_that_has_waited_long_enough_still_does_the_job_that_is_on_its_
 def test_a_thread_whose_inbox_was_taken_by_somebody_who_was_interrupted_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
-    assert module._next_job(SimpleQueue()) is None  # which is not among the idle ones
+    assert module._next_job(module._Inbox()) is None  # which is not among the idle ones
+
+
+def test_a_job_is_done_though_its_owner_was_held_up_when_it_had_taken_a_thread_s_inbox(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def free_inbox_slowly() -> Any:
+        inbox = free_inbox()
+        join_threads()
+        return inbox
+
+    free_inbox = _free_inbox
+    while not module._idle:
+        run(bool)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_free_inbox", free_inbox_slowly)
+    job: Job[int] = Job(lambda: 7)
+    assert job.start()
+    assert job.wait(10)
+    assert job.outcome() == 7
+
+
+def test_a_job_that_comes_just_when_its_thread_ends_is_done_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_nothing(*_: object) -> None:
+        raise Empty
+
+    monkeypatch.setattr(module, "_next_of", find_nothing)
+    inbox, job = module._Inbox(), Job(bool)
+    inbox.jobs.put(job)
+    assert (module._next_job(inbox), inbox.is_left) == (job, False)
 
 
 def test_run_gives_up_after_its_timeout() -> None:

@@ -12,8 +12,10 @@ import json
 import logging
 import lzma
 import multiprocessing
+import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -421,6 +423,32 @@ def test_a_failure_is_noticed_before_the_next_segment_begins() -> None:
 
     with MemoryS3(BUCKET), ThreadPoolExecutor(2) as pool, pytest.raises(ArithmeticError):
         write_segments(BUCKET, "key", lazily(), executor=pool)
+
+
+def test_a_slow_signal_handler_does_not_keep_back_what_a_segment_has_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def go_on(_: Any) -> None:
+        has_begun.set()
+        may_end.wait(30)
+
+    def fail(_: Any) -> None:
+        has_begun.wait(30)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        raise ArithmeticError
+
+    has_begun, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr("s3writer.segments.driver._PATIENCE_SECONDS", 0.4)
+    before = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.5))
+    try:
+        with MemoryS3(BUCKET), ThreadPoolExecutor(2) as pool:
+            late = threading.Timer(20, may_end.set)
+            late.start()
+            with pytest.raises(ArithmeticError):
+                write_segments(BUCKET, "key", [go_on, fail], executor=pool)
+            assert not may_end.is_set()
+            late.cancel()
+            may_end.set()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_part_whose_answer_was_lost_is_aborted_twice_and_told_of() -> None:

@@ -9,8 +9,8 @@ https://man7.org/linux/man-pages/man3/malloc_trim.3.html
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
-from functools import lru_cache
 
 from s3writer._upload.jobs import Job
 from s3writer._upload.plan import MIB
@@ -19,20 +19,7 @@ from s3writer._upload.plan import MIB
 _LONG_BYTES = 24 * MIB
 
 
-def give_back_after(size: int) -> None:
-    """Give memory back after an upload of ``size`` bytes, in another thread: it takes up to 20 milliseconds."""
-    if size >= _LONG_BYTES:
-        Job(_give_back, "s3writer-memory").start(elsewhere=True)
-
-
-def _give_back() -> None:
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@lru_cache
-def _malloc_trim() -> Callable[[int], object] | None:
+def _find_malloc_trim() -> Callable[[int], object] | None:
     """The function of the C library; None if there is none."""
     with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
         import ctypes
@@ -40,3 +27,14 @@ def _malloc_trim() -> Callable[[int], object] | None:
         found: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
         return found
     return None
+
+
+#: Found here, and not by the thread that calls it: if the process forks while a thread imports ctypes, the child can
+#: never import it.
+_malloc_trim = _find_malloc_trim()
+
+
+def give_back_after(size: int) -> None:
+    """Give memory back after an upload of ``size`` bytes, in another thread: it takes up to 20 milliseconds."""
+    if size >= _LONG_BYTES and _malloc_trim is not None:
+        Job(functools.partial(_malloc_trim, 0), "s3writer-memory").start(elsewhere=True)

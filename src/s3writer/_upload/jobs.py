@@ -34,7 +34,7 @@ _TAKEN_LOOKS = 5
 
 _this_thread = threading.local()
 #: The inboxes of idle threads. The thread that became idle last gets the next job.
-_idle: "list[SimpleQueue[Job[Any]]]" = []
+_idle: "list[_Inbox]" = []
 
 
 class Stopped(BaseException):
@@ -78,10 +78,10 @@ class Job(Generic[Result]):
             return not elsewhere
         try:
             if (inbox := _free_inbox()) is not None:
-                inbox.put(self)
-            else:
-                inbox = SimpleQueue()
-                inbox.put(self)
+                inbox.jobs.put(self)
+            if inbox is None or inbox.is_left:
+                inbox = _Inbox()
+                inbox.jobs.put(self)
                 threading.Thread(target=_work, args=(inbox,), name="s3writer-idle", daemon=True).start()
         except BaseException as error:
             if not _says_no_thread(error):
@@ -155,14 +155,28 @@ class Job(Generic[Result]):
             on_end(self)
 
 
-def _free_inbox() -> "SimpleQueue[Job[Any]] | None":
+class _Inbox:
+    """Where a thread finds its next job.
+
+    ``is_left`` says that the thread has looked for the last time: a signal handler may have held up the owner that had
+    taken the inbox. The owner then starts another thread. Whichever thread claims the job first does it.
+    """
+
+    __slots__ = ("is_left", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Job[Any]] = SimpleQueue()
+        self.is_left = False
+
+
+def _free_inbox() -> _Inbox | None:
     """Take the inbox of an idle thread away from the list; None if no thread is idle."""
     with contextlib.suppress(IndexError):
         return _idle.pop()
     return None
 
 
-def _work(inbox: "SimpleQueue[Job[Any]]") -> None:
+def _work(inbox: _Inbox) -> None:
     """Do the job in ``inbox``, and those that follow, until none comes for a moment."""
     thread = threading.current_thread()
     while True:
@@ -176,25 +190,30 @@ def _work(inbox: "SimpleQueue[Job[Any]]") -> None:
         _idle.append(inbox)
 
 
-def _next_job(inbox: "SimpleQueue[Job[Any]]") -> "Job[Any] | None":
+def _next_job(inbox: _Inbox) -> "Job[Any] | None":
     """The next job for the thread with this inbox; None if it may end."""
     with contextlib.suppress(Empty):
-        return next_of(inbox, _IDLE_SECONDS)
+        return _next_of(inbox.jobs, _IDLE_SECONDS)
     with contextlib.suppress(ValueError):
         _idle.remove(inbox)
         return None
     # Somebody has just taken the inbox to put a job into it, unless an interrupt keeps them from it.
     for _ in range(_TAKEN_LOOKS):
         with contextlib.suppress(Empty):
-            return next_of(inbox, _LOOK_SECONDS)
+            return _next_of(inbox.jobs, _LOOK_SECONDS)
+    inbox.is_left = True
+    with contextlib.suppress(Empty):  # one that was put there before that
+        job = inbox.jobs.get_nowait()
+        inbox.is_left = False
+        return job
     return None
 
 
-def next_of(queue: "SimpleQueue[Result]", timeout: float) -> Result:
-    """The queue's next item. Raises Empty if none comes within ``timeout`` seconds.
+def _next_of(queue: "SimpleQueue[Result]", timeout: float) -> Result:
+    """The queue's next item. Raises Empty if none comes within ``timeout`` seconds. Not for the main thread.
 
     ``get`` of CPython 3.11 may wait for ever if its time is over before it begins to wait, but not if ``get_nowait``
-    has just found nothing.
+    has just found nothing. In the main thread, it may also wait for ever if a signal handler takes longer than that.
     """
     with contextlib.suppress(Empty):
         return queue.get_nowait()

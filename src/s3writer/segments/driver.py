@@ -1,12 +1,12 @@
 """`write_segments`: the driver, which has an executor write the segments and publishes the object."""
 
-import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeGuard, Unpack
 
 from s3writer._errors import ConnectionFailedError, NotCommittedError, ObjectTooLargeError, S3WriterError, add_note
@@ -14,7 +14,6 @@ from s3writer._file.compression import compressor
 from s3writer._log import facts, warn
 from s3writer._s3.client import client_of
 from s3writer._s3.receipts import UploadResult
-from s3writer._upload.jobs import next_of
 from s3writer._upload.plan import FIRST_IN_FLIGHT, MAX_PARTS, MIN_PART_BYTES, make_plan
 from s3writer.options import CompressionFormat, CrcChecksum, S3Arguments
 from s3writer.pending import checked, publish
@@ -224,13 +223,9 @@ class _Run:
 
     def wait(self) -> bool:
         """Wait for the running segments, some 11 seconds at the most. Returns whether some may still be running."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
         cancelled = self._is_submitting or any(future.cancelled() for future in self._futures.values())
+        wait_for(self._futures.values(), _PATIENCE_SECONDS)
         self._forget_done()
-        while self._futures and (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(Empty):
-                next_of(self._ended, left)
-            self._forget_done()
         time.sleep(_LATE_SECONDS)
         return cancelled or self.is_under_way
 
