@@ -318,7 +318,8 @@ def compressing(stream: Stream, stage: Compression) -> Stream:
 
 def put_at_once(stream: UploadStream, data: bytes) -> bool:
     """Have ``stream`` take ``data`` if the fast path of `write` would. Returns whether it did. It never waits."""
-    room = stream._room - len(data)
+    size = len(data)
+    room = stream._room - size
     if room < 0:
         return False
     stream._room = room
