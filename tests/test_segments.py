@@ -432,10 +432,11 @@ def test_a_slow_signal_handler_does_not_keep_back_what_a_segment_has_raised(monk
 
     def fail(_: Any) -> None:
         has_begun.wait(30)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        interrupt.start()
         raise ArithmeticError
 
     has_begun, may_end = threading.Event(), threading.Event()
+    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
     monkeypatch.setattr("s3writer.segments.driver._PATIENCE_SECONDS", 0.4)
     before = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.5))
     try:
@@ -447,6 +448,7 @@ def test_a_slow_signal_handler_does_not_keep_back_what_a_segment_has_raised(monk
             assert not may_end.is_set()
             late.cancel()
             may_end.set()
+        interrupt.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
 
