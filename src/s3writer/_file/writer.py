@@ -57,7 +57,7 @@ class MultipartUploadWriter(UploadStream):
             unknown, later parts are larger.
         max_concurrency: the most parts in flight, that is, sent at the same time: 1 to 1000, 20 by default. Each has a
             thread. Fewer parts are in flight if ``max_memory`` can't hold them and the part being filled. Two are in
-            flight if two send nearly as much. With 20, and no ``max_memory``, it is 7 from some 4 GiB on.
+            flight if two send nearly as much. Without ``max_memory``, 20 become 7 at some 4 GiB.
         max_memory: a hard limit in bytes for all parts together, those in flight and the one being filled. None: 128
             MiB, or two parts of ``part_size`` if that is more. Without a limit, a stream of more than some 74 GiB (with
             the default settings) takes more memory, because S3's limit of 10,000 parts demands larger parts.

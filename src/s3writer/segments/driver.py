@@ -14,6 +14,7 @@ from s3writer._file.compression import compressor
 from s3writer._log import facts, warn
 from s3writer._s3.client import client_of
 from s3writer._s3.receipts import UploadResult
+from s3writer._upload.jobs import run as run_in_thread
 from s3writer._upload.plan import FIRST_IN_FLIGHT, MAX_PARTS, MIN_PART_BYTES, make_plan
 from s3writer.options import CompressionFormat, CrcChecksum, S3Arguments
 from s3writer.pending import checked, publish
@@ -224,7 +225,9 @@ class _Run:
     def wait(self) -> bool:
         """Wait for the running segments, some 11 seconds at the most. Returns whether some may still be running."""
         cancelled = self._is_submitting or any(future.cancelled() for future in self._futures.values())
-        wait_for(self._futures.values(), _PATIENCE_SECONDS)
+        running = list(self._futures.values())
+        # In this thread, an interrupt of the wait could leave the lock of a future held for ever.
+        run_in_thread(lambda: wait_for(running, _PATIENCE_SECONDS))
         self._forget_done()
         time.sleep(_LATE_SECONDS)
         return cancelled or self.is_under_way
