@@ -115,6 +115,7 @@ def test_a_command_that_does_not_end_well_publishes_nothing(
     assert content(client, key) is None
 
 
+@pytest.mark.traces_processes
 def test_a_second_signal_leaves_no_stubborn_command_behind(
     environment: dict[str, str], key: str, tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ time.sleep(60)
         os.kill(int(pid.read_text()), 0)
 
 
+@pytest.mark.traces_processes
 def test_it_survives_its_terminal_if_it_was_told_to(environment: dict[str, str], client: Any, key: str) -> None:
     line = ["env", "--ignore-signal=HUP", *COMMAND, "put", at(key)]
     child = subprocess.Popen(line, env=environment, stdin=subprocess.PIPE)
@@ -162,6 +164,7 @@ def test_a_command_s_failure_is_seen_although_nobody_waits_for_children(
 
 
 @pytest.mark.parametrize("option", [[], ["--gzip"], ["--zstd"]])
+@pytest.mark.traces_processes
 def test_a_pipe_that_does_not_block_is_read_to_its_end(
     environment: dict[str, str], client: Any, key: str, option: list[str]
 ) -> None:
@@ -211,6 +214,7 @@ def test_the_outcome_does_not_hang_on_who_listens(
     assert content(client, key) == b"data\n"
 
 
+@pytest.mark.traces_processes
 def test_a_failure_s_status_does_not_hang_on_who_listens(environment: dict[str, str], key: str) -> None:
     for redirection in ("2>&-", "2>/dev/full"):
         command = f"{sys.executable} -m s3writer put {at(key)} -- false {redirection}"
@@ -261,6 +265,7 @@ def test_keys_are_shown_as_they_are(environment: dict[str, str], client: Any, ke
     client.abort_multipart_upload(Bucket=BUCKET, Key=odd, UploadId=upload_id)
 
 
+@pytest.mark.traces_processes
 def test_a_key_is_shown_where_the_output_lacks_its_characters(
     environment: dict[str, str], client: Any, key: str
 ) -> None:
@@ -546,6 +551,7 @@ def test_a_signal_in_the_very_moment_after_publishing_changes_nothing(
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
+@pytest.mark.traces_processes
 def test_what_is_for_machines_stays_json_whoever_listens_to_standard_error(
     environment: dict[str, str], key: str, closed: str
 ) -> None:
@@ -763,12 +769,14 @@ def test_progress_is_shown_on_a_terminal(environment: dict[str, str], key: str, 
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)) is not no_color
 
 
+@pytest.mark.traces_processes
 def test_nothing_is_read_from_a_terminal(environment: dict[str, str], key: str) -> None:
     code, shown = on_a_terminal(environment, "put", at(key), given=None)
     assert code == 2
     assert "standard input is a terminal: pipe something in, or name a COMMAND after --" in shown
 
 
+@pytest.mark.traces_processes
 def test_nothing_is_read_from_a_closed_standard_input(environment: dict[str, str], key: str) -> None:
     ended = subprocess.run(
         ["bash", "-c", f"{shlex.join([*COMMAND, 'put', at(key)])} <&-"],
@@ -828,6 +836,7 @@ def test_the_time_that_is_left_is_shown_once_it_is_known(capsys: pytest.CaptureF
     assert "10.0 MB/s 0:00:03 elapsed, 0:00:07 left" in capsys.readouterr().err
 
 
+@pytest.mark.traces_processes
 def test_a_command_s_errors_do_not_tear_the_bar(environment: dict[str, str], client: Any, key: str) -> None:
     script = """
 import sys, time
@@ -848,6 +857,7 @@ print("data")
     assert shown.endswith(f"{at(key)} published: 5 bytes in 1 part\r\n")
 
 
+@pytest.mark.traces_processes
 def test_on_a_terminal_that_can_draw_no_bar_a_command_s_errors_are_left_alone(
     environment: dict[str, str], key: str
 ) -> None:
@@ -869,6 +879,7 @@ def test_a_command_s_errors_go_to_its_own_standard_error_if_nobody_can_relay_the
     assert told == []
 
 
+@pytest.mark.traces_processes
 def test_the_bar_is_gone_after_ctrl_c(environment: dict[str, str], client: Any, key: str) -> None:
     ours, theirs = pty.openpty()
     child = subprocess.Popen([*COMMAND, "put", at(key)], env=environment, stdin=subprocess.PIPE, stderr=theirs)
@@ -914,6 +925,7 @@ def test_the_bar_is_gone_after_ctrl_c(environment: dict[str, str], client: Any, 
         (".gz", [], b"", ""),
     ],
 )
+@pytest.mark.traces_processes
 def test_a_suffix_that_promises_another_compression_is_hinted_at(
     environment: dict[str, str], client: Any, key: str, suffix: str, options: list[str], given: bytes, hint: str
 ) -> None:
@@ -983,12 +995,14 @@ def completed(environment: dict[str, str], shell: str, *words: str) -> list[str]
         (["abort", "up"], ["up"]),
     ],
 )
+@pytest.mark.traces_processes
 def test_each_shell_is_offered_what_fits(
     environment: dict[str, str], shell: str, words: list[str], offered: list[str]
 ) -> None:
     assert completed(environment, shell, *words) == offered
 
 
+@pytest.mark.traces_processes
 def test_bash_completes_behind_a_url(environment: dict[str, str], tmp_path: Path) -> None:
     program = tmp_path / "s3writer"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
@@ -1010,6 +1024,7 @@ def test_shells_complete_it(environment: dict[str, str]) -> None:
     assert "complete -o nosort" in out
 
 
+@pytest.mark.traces_processes
 def test_ctrl_c_while_it_is_still_starting_is_no_traceback(environment: dict[str, str]) -> None:
     script = """
 import sys
@@ -1025,6 +1040,7 @@ sys.exit(s3writer.__main__.main())
     assert (ended.returncode, ended.stderr) == (130, b"")
 
 
+@pytest.mark.traces_processes
 def test_without_its_packages_it_says_what_to_install(environment: dict[str, str]) -> None:
     script = "import sys; sys.modules['click'] = None; import s3writer.__main__ as m; sys.exit(m.main())"
     ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)

@@ -416,6 +416,7 @@ storages["default"]
 
 
 @pytest.mark.parametrize("use", ["import s3writer.django.storage", NAMED_IN_SETTINGS], ids=["imported", "in settings"])
+@pytest.mark.traces_processes
 def test_without_django_storages_the_error_says_what_to_install(use: str) -> None:
     code = f"import sys; sys.modules['storages'] = None\n{use}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1040,6 +1040,7 @@ def test_a_file_that_could_get_no_thread_for_its_removal_is_removed_at_exit(
 
 
 @pytest.mark.parametrize("module", ["s3writer.django.uploads", "s3writer.django.storage", "s3writer.django"])
+@pytest.mark.traces_processes
 def test_without_django_the_error_says_what_to_install(module: str) -> None:
     code = f"import sys; sys.modules['django'] = None; import {module}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -97,6 +97,7 @@ def test_the_exit_aborts_all_open_uploads_whether_or_not_a_thread_can_be_started
 
 @THREADS
 @INTERRUPTED
+@pytest.mark.traces_processes
 def test_an_upload_that_a_ctrl_c_at_exit_leaves_is_named_on_standard_error(
     tmp_path: Path, threads: str, nth: int
 ) -> None:
@@ -106,6 +107,7 @@ def test_an_upload_that_a_ctrl_c_at_exit_leaves_is_named_on_standard_error(
 
 @THREADS
 @INTERRUPTED
+@pytest.mark.traces_processes
 def test_a_ctrl_c_at_exit_keeps_no_other_upload_from_being_aborted(tmp_path: Path, threads: str, nth: int) -> None:
     told = leave(tmp_path, threads, interrupted_abort=nth)
     assert set(told.tried) == set(told.begun), told.stderr

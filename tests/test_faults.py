@@ -377,6 +377,7 @@ def write_while_starts_are_interrupted(kind: type[BaseException], *, only_of_par
 
 @pytest.mark.parametrize("kind", ["TimeLimit", "RuntimeError", "KeyboardInterrupt"])
 @pytest.mark.parametrize("only_of_parts", [True, False], ids=["of a part", "of any"])
+@pytest.mark.traces_processes
 def test_a_signal_that_comes_while_a_thread_is_started_reaches_whoever_writes(kind: str, only_of_parts: bool) -> None:
     script = f"""
 import sys

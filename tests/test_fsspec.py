@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,23 +15,22 @@ from tests.test_docs import ROOT, S3FS
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "file",
+    "files",
     [
-        pytest.param("abstract", marks=pytest.mark.no_cover),
-        "files",
-        pytest.param("interrupts", marks=pytest.mark.no_cover),
-        pytest.param("libraries", marks=pytest.mark.no_cover),
-        pytest.param("stages", marks=pytest.mark.no_cover),
-        "transactions",
+        pytest.param(["files", "transactions"], marks=pytest.mark.traces_processes, id="traced"),
+        pytest.param(["abstract", "interrupts"], id="abstract"),
+        pytest.param(["libraries", "stages"], id="libraries"),
     ],
 )
-def test_a_file_of_fsspec_is_published_whole_or_not_at_all(running: Running, tmp_path: Path, file: str) -> None:
+def test_a_file_of_fsspec_is_published_whole_or_not_at_all(
+    running: Running, tmp_path: Path, files: Sequence[str]
+) -> None:
     assert S3FS.exists(), "make test-newest makes .venv-s3fs: s3fs wants a botocore of its own"
     # What is tested, and covered, is the package of this interpreter.
     (tmp_path / "s3writer").symlink_to(Path(s3writer.__file__).parent)
     folder = ROOT / "tests" / "s3w"
     ended = subprocess.run(
-        [S3FS, "-m", "pytest", "-c", folder / "pytest.ini", folder / f"{file}.py"],
+        [S3FS, "-m", "pytest", "-c", folder / "pytest.ini", *(folder / f"{file}.py" for file in files)],
         cwd=tmp_path,
         env={
             **os.environ,

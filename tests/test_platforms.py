@@ -137,12 +137,14 @@ def alone(script: str, kept: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.traces_processes
 def test_the_library_does_everything_without_what_only_posix_has() -> None:
     ended = alone(LIBRARY, kept="O_NONBLOCK waitpid")  # which modules of Python's own name on Linux
     assert ended.returncode == 0, ended.stderr
     assert "s3://bucket/dropped was never closed: it is not published" in ended.stderr
 
 
+@pytest.mark.traces_processes
 def test_the_command_line_does_everything_without_what_only_posix_has() -> None:
     ended = alone(
         COMMANDS, kept="O_NONBLOCK posix_spawn waitpid WNOHANG WIFEXITED"

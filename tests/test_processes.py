@@ -131,6 +131,7 @@ logging.getLogger().addHandler(logging.handlers.MemoryHandler(1000, target=loggi
     assert uploads(client, key) == []
 
 
+@pytest.mark.traces_processes
 def test_a_log_handler_whose_close_is_interrupted_at_exit_keeps_no_upload_from_being_aborted(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:
@@ -212,6 +213,7 @@ del stream
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+@pytest.mark.traces_processes
 def test_ctrl_c_while_the_end_of_the_process_waits_for_a_finaliser_leaves_no_other_upload(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:
@@ -266,6 +268,7 @@ def test_a_writer_made_after_the_last_chance_to_abort_does_not_hang_the_exit(
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+@pytest.mark.traces_processes
 def test_a_thread_that_commits_while_the_process_ends_is_no_writer_that_was_never_closed(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:
@@ -287,6 +290,7 @@ sent.wait(30)
         client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload_id)
 
 
+@pytest.mark.traces_processes
 def test_a_server_that_hangs_holds_up_the_exit_once_and_not_for_each_upload(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:
@@ -346,6 +350,7 @@ wrapper.close()
     assert content(client, key) == bytes(6 * 1024**2) + b"x"
 
 
+@pytest.mark.traces_processes
 def test_a_forked_child_can_neither_publish_nor_abort(store: Store, client: Any, key: str, tmp_path: Path) -> None:
     script = """
 stream._one_call.lock.acquire()  # as if another thread were writing while this one forks
@@ -372,6 +377,7 @@ with stream:
     assert content(client, key) == bytes(6 * 1024**2) + b"the parent goes on"
 
 
+@pytest.mark.traces_processes
 def test_a_forked_child_can_leave_the_with_block_by_an_exception(
     store: Store, client: Any, key: str, tmp_path: Path
 ) -> None:

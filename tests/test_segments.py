@@ -394,11 +394,13 @@ def test_a_client_is_made_once_in_a_process() -> None:
     assert client_of(make) is not before
 
 
+@pytest.mark.traces_processes
 def test_a_forked_pool_makes_clients_of_its_own(pool: ProcessPoolExecutor, store: Store, key: str) -> None:
     pool.submit(jobs.fork_and_write, key, producers([12 * MIB] * 6), recipe(store)).result()
     assert content(store.client(), key) == whole([12 * MIB] * 6)
 
 
+@pytest.mark.traces_processes
 def test_a_client_that_was_remembered_across_a_fork_is_refused(
     pool: ProcessPoolExecutor, store: Store, key: str
 ) -> None:

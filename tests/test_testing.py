@@ -518,6 +518,7 @@ def test_nothing_is_left_of_another_test(memory_s3):
 """
 
 
+@pytest.mark.traces_processes
 def test_a_forked_child_waits_for_no_lock_of_its_parent_s_stores() -> None:
     script = """
 import os, signal
