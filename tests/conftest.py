@@ -48,7 +48,8 @@ Running = OnDemand[Store]
 
 
 #: With coverage, a test takes up to half as long again. These modules take long, and other tests reach each line too.
-#: For the same reason, a test of the fixture `server` is traced on one store only.
+#: For the same reason, some other tests have the mark no_cover, and a test of the fixture `server` is traced on one
+#: store only.
 NOT_TRACED = {
     f"test_{name}.py"
     for name in (

@@ -1055,6 +1055,7 @@ def test_a_task_that_is_cancelled_while_its_writer_is_made_ends_soon_and_what_is
     assert (memory.objects, memory.unfinished) == ({}, [])
 
 
+@pytest.mark.no_cover
 def test_writers_whose_parts_have_all_arrived_do_not_wait_for_one_another() -> None:
     async def main() -> int:
         streams = [await aio.open(f"s3://bucket/{number}") for number in range(70)]

@@ -206,6 +206,7 @@ def key() -> str:
     ],
     ids=lambda value: value.__name__,
 )
+@pytest.mark.no_cover
 def test_a_client_that_goes_away_leaves_nothing_and_the_next_one_is_served(
     store: Store, key: str, serve: Serve, expected: type[BaseException], with_a_reset: bool
 ) -> None:

@@ -137,6 +137,7 @@ def before(request: pytest.FixtureRequest, client: Any, key: str) -> bytes | Non
     ids=["small", "large", "KeyboardInterrupt", "SystemExit"],
 )
 @pytest.mark.parametrize("way_out", WAYS_OUT, ids=lambda way: way.__name__)
+@pytest.mark.no_cover
 def test_an_exception_leaves_the_key_as_it_was_and_goes_on(
     client: Any, key: str, before: bytes | None, way_out: Any, error: BaseException, payload: bytes
 ) -> None:

@@ -109,6 +109,7 @@ def assert_same_rows(source: str, target: str) -> None:
     ("empty", "fmt"), [*(("copy", fmt) for fmt in FORMATS), ("postgres", "jsonl")], indirect=["empty"]
 )
 @pytest.mark.usefixtures("clients")
+@pytest.mark.no_cover
 def test_what_is_dumped_to_s3_is_loaded_row_for_row(client: Any, key: str, fmt: str, empty: str) -> None:
     run("s3dumpdata", "library", output=url(key, f".{fmt}"))
     run("s3loaddata", url(key, f".{fmt}"), database=empty)
@@ -164,6 +165,7 @@ def notes() -> Iterator[None]:
     ],
 )
 @pytest.mark.usefixtures("notes")
+@pytest.mark.no_cover
 def test_every_option_is_dumpdata_s_own(memory: MemoryS3, key: str, labels: list[str], options: dict[str, Any]) -> None:
     run("s3dumpdata", *labels, output=url(key, ""), **options)
     assert memory.objects[url(key, "")].decode() == run("dumpdata", *labels, **options)

@@ -640,6 +640,7 @@ def refused(code: str) -> Iterator[tuple[MemoryS3, MultipartUploadWriter]]:
 
 @WRAPPED
 @FIRST
+@pytest.mark.no_cover
 def test_what_leaves_the_blocks_of_a_writer_and_its_wrapper_is_what_refused_the_part(
     wrap: Wrap, code: str, kind: type[S3WriterError]
 ) -> None:
@@ -649,6 +650,7 @@ def test_what_leaves_the_blocks_of_a_writer_and_its_wrapper_is_what_refused_the_
 
 @WRAPPED
 @FIRST
+@pytest.mark.no_cover
 def test_what_leaves_the_block_of_a_wrapper_alone_is_what_refused_the_part(
     wrap: Wrap, code: str, kind: type[S3WriterError]
 ) -> None:
@@ -659,6 +661,7 @@ def test_what_leaves_the_block_of_a_wrapper_alone_is_what_refused_the_part(
 
 @WRAPPED
 @FIRST
+@pytest.mark.no_cover
 def test_who_has_caught_what_refused_the_part_and_goes_on_meets_it_again(
     wrap: Wrap, code: str, kind: type[S3WriterError]
 ) -> None:

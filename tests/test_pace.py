@@ -323,6 +323,7 @@ PAUSES = [
 
 @pytest.mark.parametrize("latency", [0.001, 0.01, 0.03])
 @pytest.mark.parametrize("pauses", PAUSES)
+@pytest.mark.no_cover
 def test_two_are_chosen_only_where_they_send_about_as_much(latency: float, pauses: Mapping[int, float]) -> None:
     for each in (100, 150, 250, 400):
         for together in (300, 500, 900, 2000, 1_000_000):

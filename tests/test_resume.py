@@ -71,6 +71,7 @@ def tell_checksums(client: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["localstack", "seaweedfs", "memory"])
 @pytest.mark.parametrize(("size", "checksum"), [(0, "auto"), (5 * MIB, "auto"), (5 * MIB, "SHA256"), (0, None)])
+@pytest.mark.no_cover
 def test_an_upload_that_was_begun_without_checksums_is_committed_without_them(
     running: dict[str, Store], key: str, name: str, size: int, checksum: str | None
 ) -> None:
