@@ -12,12 +12,14 @@ ON_TWO_STORES := not localstack and not juicefs and not rclone
 NEEDS_oldest := --group test boto3
 NEEDS_proxy := mitmproxy
 NEEDS_localstack := --group localstack
-NEEDS_bench := --group bench 'boto3[crt]'
+NEEDS_bench := --compile-bytecode --group bench 'boto3[crt]'
 NEEDS_servers := --group servers 'boto3[crt]'
-NEEDS_s3fs := --group s3fs
-NEEDS_aioboto3 := --group aioboto3
+NEEDS_s3fs := --compile-bytecode --group s3fs
+NEEDS_aioboto3 := --compile-bytecode --group aioboto3
 ENVIRONMENTS := .venv/tools .venv-s3fs/tools .venv-oldest/tools .venv-localstack/tools .venv-proxy/tools
 PIP := -m pip --quiet --disable-pip-version-check
+UV := .venv-uv/bin/uv
+INSTALL := $(UV) pip install --quiet --system-certs --python
 
 .PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio bench-edges compare servers docs clean
 
@@ -33,7 +35,7 @@ demo-cluster: .venv-demo/package .venv-demo/cluster  ## Dump a Django table into
 picture: .venv/wheel  ## Draw the README's picture of a terminal anew, from a real run; writes docs/pictures/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -W ignore -m demo.terminal
 
-# pip uses one core, so two environments are made at once.
+# Two environments are made at once. Only what is measured, or runs without writing bytecode, is compiled beforehand.
 test:  ## All checks, the documentation, and the tests of the built wheel.
 	@$(MAKE) --no-print-directory -j 2 $(ENVIRONMENTS)
 	@$(MAKE) --no-print-directory check docs test-newest test-oldest
@@ -103,13 +105,17 @@ dist/wheel: $(SOURCES) .venv/tools
 	touch $@
 
 .venv/wheel: dist/wheel
-	$(NEWEST)/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+	$(INSTALL) $(NEWEST)/python --no-deps --reinstall dist/*.whl
 	touch $@
 
-.venv/tools: constraints/newest.txt
-	$(PYTHON) -m venv .venv
-	$(NEWEST)/python $(PIP) install -c $< pip
-	$(NEWEST)/python $(PIP) install -c $< --group test --group producers --group pages --group cluster --group frameworks --group green --group check --group docs --group demo 'boto3[crt]'
+.venv-uv/tools: constraints/uv.txt
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python $(PIP) install -c $< uv
+	touch $@
+
+.venv/tools: constraints/newest.txt | .venv-uv/tools
+	$(UV) venv --quiet --clear --python "$(PYTHON)" .venv
+	$(INSTALL) $(NEWEST)/python -c $< pip --group test --group producers --group pages --group cluster --group frameworks --group green --group check --group docs --group demo 'boto3[crt]'
 	touch $@
 
 .wine/wheel: dist/wheel .wine/tools
@@ -148,11 +154,10 @@ dist/wheel: $(SOURCES) .venv/tools
 .PRECIOUS: .venv-%/tools .venv-%/wheel
 
 .venv-%/wheel: dist/wheel .venv-%/tools
-	.venv-$*/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+	$(INSTALL) .venv-$*/bin/python --no-deps --reinstall dist/*.whl
 	touch $@
 
-.venv-%/tools: constraints/%.txt
-	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python $(PIP) install -c $< pip
-	.venv-$*/bin/python $(PIP) install -c $< $(NEEDS_$*)
+.venv-%/tools: constraints/%.txt | .venv-uv/tools
+	$(UV) venv --quiet --clear --python "$(PYTHON)" .venv-$*
+	$(INSTALL) .venv-$*/bin/python -c $< $(NEEDS_$*)
 	touch $@
