@@ -12,14 +12,14 @@ ON_TWO_STORES := not localstack and not juicefs and not rclone
 NEEDS_oldest := --group test boto3
 NEEDS_proxy := mitmproxy
 NEEDS_localstack := --group localstack
-NEEDS_bench := --compile-bytecode --group bench 'boto3[crt]'
+NEEDS_bench := --group bench 'boto3[crt]'
 NEEDS_servers := --group servers 'boto3[crt]'
-NEEDS_s3fs := --compile-bytecode --group s3fs
-NEEDS_aioboto3 := --compile-bytecode --group aioboto3
+NEEDS_s3fs := --group s3fs
+NEEDS_aioboto3 := --group aioboto3
 ENVIRONMENTS := .venv/tools .venv-s3fs/tools .venv-oldest/tools .venv-localstack/tools .venv-proxy/tools
 PIP := -m pip --quiet --disable-pip-version-check
 UV := .venv-uv/bin/uv
-INSTALL := $(UV) pip install --quiet --system-certs --python
+INSTALL := $(UV) pip install --quiet --system-certs --compile-bytecode --python
 
 .PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio bench-edges compare servers docs clean
 
@@ -35,7 +35,7 @@ demo-cluster: .venv-demo/package .venv-demo/cluster  ## Dump a Django table into
 picture: .venv/wheel  ## Draw the README's picture of a terminal anew, from a real run; writes docs/pictures/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -W ignore -m demo.terminal
 
-# Two environments are made at once. Only what is measured, or runs without writing bytecode, is compiled beforehand.
+# While one environment is compiled, another one is downloaded.
 test:  ## All checks, the documentation, and the tests of the built wheel.
 	@$(MAKE) --no-print-directory -j 2 $(ENVIRONMENTS)
 	@$(MAKE) --no-print-directory check docs test-newest test-oldest
