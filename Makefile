@@ -19,6 +19,7 @@ NEEDS_aioboto3 := --group aioboto3
 ENVIRONMENTS := .venv/tools .venv-s3fs/tools .venv-oldest/tools .venv-localstack/tools .venv-proxy/tools
 PIP := -m pip --quiet --disable-pip-version-check
 UV := .venv-uv/bin/uv
+# Like pip, it trusts the certificates that the system trusts.
 INSTALL := $(UV) pip install --quiet --system-certs --compile-bytecode --python
 
 .PHONY: help demo demo-cluster picture test check test-newest test-oldest test-wine test-free-threaded test-storages soak producers bench bench-segments bench-aio bench-edges compare servers docs clean
@@ -35,7 +36,7 @@ demo-cluster: .venv-demo/package .venv-demo/cluster  ## Dump a Django table into
 picture: .venv/wheel  ## Draw the README's picture of a terminal anew, from a real run; writes docs/pictures/.
 	PATH="$(CURDIR)/$(NEWEST):$$PATH" $(NEWEST)/python -W ignore -m demo.terminal
 
-# While one environment is compiled, another one is downloaded.
+# Two environments are made at once: while one is compiled, the other is downloaded.
 test:  ## All checks, the documentation, and the tests of the built wheel.
 	@$(MAKE) --no-print-directory -j 2 $(ENVIRONMENTS)
 	@$(MAKE) --no-print-directory check docs test-newest test-oldest
