@@ -91,8 +91,8 @@ def measure_all(bench: Bench) -> dict[str, Any]:
 
 
 def certificates(folder: Path) -> None:
-    """A certificate for 127.0.0.1, made on the spot. A client trusts its authority, and as ever those that botocore
-    trusts: to load a file of more than a hundred authorities takes time.
+    """A certificate for 127.0.0.1, made on the spot. The file of authorities has its own, and all of botocore's file: a
+    user's file is as long, and loading it takes time.
     """
     authority = trustme.CA()
     server = authority.issue_cert("127.0.0.1", "localhost")

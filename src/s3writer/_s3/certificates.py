@@ -1,41 +1,53 @@
-"""Has a client read its file of certificate authorities once, and not again for each connection.
+"""Has a client load its file of certificate authorities once, and not again for each connection.
 
-All connections of a client share one TLS context, but urllib3 loads the whole file into it for each of them
-(https://github.com/urllib3/urllib3/issues/3623). botocore's file has 126 certificates, and OpenSSL 3.0 takes 18
-milliseconds of CPU to load them. An upload with 20 parts in flight makes 20 connections.
+All connections to a store share one TLS context, but urllib3 loads the whole file into it for each of them
+(https://github.com/urllib3/urllib3/issues/3623). For botocore's file of some 130 certificates, OpenSSL 3.0 takes 18
+milliseconds of CPU. An upload with 20 parts in flight makes 20 connections.
 """
 
 import contextlib
+import os
 import threading
-from collections.abc import Callable
+import weakref
 from pathlib import Path
 from typing import Any
 
 
 class _LoadOnce:
-    """A TLS context's ``load_verify_locations`` that does nothing if the context has these authorities already.
+    """A TLS context's ``load_verify_locations`` that does nothing if it would load the same as the last time.
 
-    A file that has changed is loaded again. Connections are made side by side: the others wait while one loads it.
+    A file that was changed or replaced is loaded again. While one connection loads it, others wait that need it too.
     """
 
-    def __init__(self, load: Callable[[Any, Any, Any], None]) -> None:
-        self._load = load
+    def __init__(self, context: Any) -> None:
+        self._load = type(context).load_verify_locations
+        self._context = weakref.ref(context)  # the context refers to this object, and should die as soon as its client
         self._lock = threading.Lock()
         self._loaded: object = None
 
     def __call__(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
+        found = _identity(cafile), capath, cadata
+        if found == self._loaded:
+            return
         with self._lock:
-            found = cafile, capath, cadata, Path(cafile).stat().st_mtime_ns if cafile else None
             if found != self._loaded:
-                self._load(cafile, capath, cadata)
+                self._load(self._context(), cafile, capath, cadata)
                 self._loaded = found
 
 
+def _identity(file: Any) -> tuple[int, ...] | None:
+    """What tells a file from all others, and from itself before it was changed; None for None."""
+    if file is None:
+        return None
+    found = Path(os.fsdecode(file)).stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def load_once(client: Any) -> None:
-    """Have ``client`` load the file once. Connections through a proxy still load it each time.
+    """Have ``client`` load the file once. For connections through a proxy it is still loaded each time.
 
     botocore has no public way to its TLS context. If a version keeps it elsewhere, the client stays as it is.
     """
     with contextlib.suppress(AttributeError, KeyError):
         context = client._endpoint.http_session._manager.connection_pool_kw["ssl_context"]
-        context.load_verify_locations = _LoadOnce(context.load_verify_locations)
+        context.load_verify_locations = _LoadOnce(context)

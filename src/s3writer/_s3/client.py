@@ -49,7 +49,7 @@ def default_client(endpoint_url: str | None = None) -> Any:
     - 64 connections serve many writers, and are kept alive.
     - Retries are ``standard``, with five attempts.
     - Small objects, and parts once S3 has taken one of their upload, are sent without asking first.
-    - The certificates of authorities are loaded once, and not again for each connection.
+    - The file of certificate authorities is loaded once, and not again for each connection, unless there is a proxy.
 
     The first call may name an endpoint, to be used instead of the environment's.
     """
