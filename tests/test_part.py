@@ -169,6 +169,34 @@ def test_a_part_does_not_move_while_it_fills(client: Any, key: str) -> None:
     assert content(client, key) == SOURCE[:1000] * (12 * MIB // 1000)
 
 
+@pytest.mark.parametrize(
+    ("size", "left"),
+    [(KEPT, (4 + KEPT, 4)), (3 * MIB, (4 + 3 * MIB, 4)), (5 * MIB - 4, (5 * MIB, 4)), (5 * MIB - 3, (1, 1))],
+    ids=["shortest", "long", "fills the part", "too long for the part"],
+)
+def test_the_first_large_bytes_of_a_stream_are_kept_if_the_part_has_room_for_them(
+    client: Any, key: str, size: int, left: tuple[int, int]
+) -> None:
+    large = data(size)
+    with writer(client, key) as stream:
+        stream.write(b"head")
+        stream.write(large)
+        part = stream._intake._part
+        assert (part.size, part.copied) == left
+    assert content(client, key) == b"head" + large
+
+
+@pytest.mark.parametrize(("size", "copied"), [(3 * MIB, 3 * MIB), (2 * MIB + 1, 2 * MIB + 1), (2 * MIB, 0)])
+def test_of_the_later_bytes_the_very_long_are_copied(client: Any, key: str, size: int, copied: int) -> None:
+    pieces = [data(size, seed=number) for number in range(2)]
+    with writer(client, key, part_size=8 * MIB) as stream:
+        for piece in pieces:
+            stream.write(piece)
+        part = stream._intake._part
+        assert (part.size, part.copied) == (2 * size, copied)
+    assert content(client, key) == b"".join(pieces)
+
+
 def test_bytes_are_copied_into_memory_that_was_used_before() -> None:
     part = Part()
     part.put(data(900 * 1024))

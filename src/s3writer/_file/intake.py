@@ -59,8 +59,8 @@ class Intake:
         #: The bytes that a dying wrapper has written. Its finaliser may run in the middle of boto, so it must not wait
         #: for S3. The writer's next call takes these bytes.
         self.late: list[bytes] = []
-        #: The length of the last large write.
-        self._last_length = 0
+        #: The length of the last large write; None before the first.
+        self._last_length: int | None = None
 
     @property
     def put(self) -> Callable[[bytes], int]:
@@ -109,16 +109,18 @@ class Intake:
         """Take ``view`` into the part, and into further parts as each gets full. Returns the room left in the part. A
         full part is sent when the next byte comes.
 
-        A large write is kept instead of copied if `Part.keep` accepts it and the write before was as long. Kept objects
-        of mixed lengths would fragment the producer's heap, and memory would grow beyond the limit.
+        A large write is kept instead of copied if `Part.keep` accepts it, and it is the first or as long as the one
+        before. Kept objects of mixed lengths would fragment the producer's heap, and memory would grow beyond the
+        limit.
         """
-        is_usual, self._last_length = len(view) == self._last_length, len(view)
+        is_first = self._last_length is None
+        may_keep, self._last_length = is_first or len(view) == self._last_length, len(view)
         done = 0
         self._sink.poll()
         while True:
             room = max(0, self._sink.next_size - self._part.size)
             size = len(view)
-            if not is_usual or done or size > room or not self._part.keep(view):
+            if not may_keep or done or size > room or not self._part.keep(view, is_first=is_first):
                 size = min(room, len(view) - done, _PIECE_BYTES)
                 if room and ROOM_BYTES <= self._part.copied < _PIECE_BYTES:
                     self._part.reserve(room)

@@ -1,6 +1,6 @@
 """Has a client load its file of certificate authorities once, and not again for each connection.
 
-All connections to a store share one TLS context, but urllib3 loads the whole file into it for each of them
+All connections of a client share one TLS context, but urllib3 loads the whole file into it for each of them
 (https://github.com/urllib3/urllib3/issues/3623). For botocore's file of some 130 certificates, OpenSSL 3.0 takes 18
 milliseconds of CPU. An upload with 20 parts in flight makes 20 connections.
 """
@@ -44,10 +44,17 @@ def _identity(file: Any) -> tuple[int, ...] | None:
 
 
 def load_once(client: Any) -> None:
-    """Have ``client`` load the file once. For connections through a proxy it is still loaded each time.
+    """Have ``client`` load the file once for each of its contexts: one for the store, and one for each proxy.
 
-    botocore has no public way to its TLS context. If a version keeps it elsewhere, the client stays as it is.
+    botocore has no public way to them. If a version keeps them elsewhere, the client stays as it is.
     """
     with contextlib.suppress(AttributeError, KeyError):
-        context = client._endpoint.http_session._manager.connection_pool_kw["ssl_context"]
-        context.load_verify_locations = _LoadOnce(context)
+        session = client._endpoint.http_session
+        _prepared(session._manager.connection_pool_kw["ssl_context"])
+        make, of = type(session)._get_ssl_context, weakref.ref(session)
+        session._get_ssl_context = lambda: _prepared(make(of()))  # when the first connection through a proxy is made
+
+
+def _prepared(context: Any) -> Any:
+    context.load_verify_locations = _LoadOnce(context)
+    return context

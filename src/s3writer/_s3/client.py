@@ -8,7 +8,6 @@ from typing import Any
 
 from s3writer._fork import in_each_child
 from s3writer._s3.body import send_at_once
-from s3writer._s3.certificates import load_once
 
 CONFIG: dict[str, Any] = {
     "max_pool_connections": 64,
@@ -49,7 +48,6 @@ def default_client(endpoint_url: str | None = None) -> Any:
     - 64 connections serve many writers, and are kept alive.
     - Retries are ``standard``, with five attempts.
     - Small objects, and parts once S3 has taken one of their upload, are sent without asking first.
-    - The file of certificate authorities is loaded once, and not again for each connection, unless there is a proxy.
 
     The first call may name an endpoint, to be used instead of the environment's.
     """
@@ -74,7 +72,6 @@ def tuned(session: Any, config: Mapping[str, Any], **arguments: Any) -> Any:
     settings = {**CONFIG, **config, "s3": {**CONFIG["s3"], **(config.get("s3") or {})}}
     client = session.client("s3", config=Config(**settings), **arguments)
     client.meta.events.register("request-created.s3", send_at_once)
-    load_once(client)
     return client
 
 

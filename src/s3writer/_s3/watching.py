@@ -1,9 +1,10 @@
-"""The event handlers that this package leaves on a client. They leave the calls of others alone."""
+"""What this package leaves on a client. It leaves the calls of others alone."""
 
 import weakref
 from typing import Any
 
 from s3writer._s3 import attempts, body
+from s3writer._s3.certificates import load_once
 from s3writer._s3.operations import COMPLETE, CREATE, PART, PUT
 
 _HANDLERS: dict[str, tuple[Any, ...]] = {
@@ -18,7 +19,8 @@ _watched: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 def watch(client: Any) -> None:
     """Have ``client`` tell a `Body` when it goes out, and add no checksums of its own to it. Have it tell
-    `attempts_of_call` how each attempt ends. This adds seven event handlers, which stay on the client.
+    `attempts_of_call` how each attempt ends. This adds seven event handlers, which stay on the client. And have it load
+    its file of certificate authorities once.
 
     botocore caches the handlers of an event. If another thread emits the event for the first time while this thread
     registers a handler, the handler may never be called. `Body.may_have_arrived` and `attempts_of_call` allow for that.
@@ -28,4 +30,5 @@ def watch(client: Any) -> None:
             for operation in operations:
                 event = f"{moment}.s3.{operation.name}"
                 client.meta.events.register_first(event, handler, unique_id=f"s3writer.{event}")
+        load_once(client)
         _watched.add(client)

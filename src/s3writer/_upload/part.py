@@ -3,7 +3,8 @@
 Copied bytes go into one memory, which later parts use again: touching new memory costs more than copying into old. A
 large ``bytes`` object, which nobody can change, may be kept instead. Keeping pays from half a MiB on. Below that, the
 new memory that the producer touches, and the many short slices that go to the socket, cost more than the copy. Above
-two MiB, the gaps that such objects leave in the producer's heap take more memory than a writer may use.
+two MiB, the gaps that such objects leave in the producer's heap take more memory than a writer may use. Only the first
+may be longer: a single one leaves no gaps, and an object that is written at once is not copied at all.
 """
 
 import contextlib
@@ -82,14 +83,17 @@ class Part:
         larger.write(self._memory.getvalue()[: self.copied])
         self._memory = larger
 
-    def keep(self, view: memoryview) -> bool:
+    def keep(self, view: memoryview, *, is_first: bool = False) -> bool:
         """Take ``view`` without a copy, or do nothing and return False.
 
-        ``view`` must be the whole of a ``bytes`` object, neither short nor very long. If the part has idle memory from
-        earlier use, a copy is better, so return False. But if that memory is more than was copied, free it and keep.
+        ``view`` must be the whole of a ``bytes`` object that is not short and, unless it is the first of the stream,
+        not very long. If the part has idle memory from earlier use, a copy is better, so return False. But if that
+        memory is more than was copied, free it and keep.
         """
         data = view.obj
-        if type(data) is not bytes or not _SHORTEST_KEPT_BYTES <= len(data) == len(view) <= _LONGEST_KEPT_BYTES:
+        if type(data) is not bytes or not _SHORTEST_KEPT_BYTES <= len(data) == len(view):
+            return False
+        if len(data) > _LONGEST_KEPT_BYTES and not is_first:
             return False
         idle = self._memory.touched - self.copied
         if idle > self.copied:
