@@ -4,6 +4,8 @@ import gc
 import os
 import shutil
 import ssl
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -124,6 +126,42 @@ def test_connections_that_are_made_at_once_wait_until_one_has_loaded_the_file(
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: client.list_buckets(), range(4)))
     assert loads == [str(authorities)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows forks no process")
+def test_a_process_that_is_forked_while_a_connection_loads_the_file_can_load_it_too(authorities: Path) -> None:
+    script = """
+import os, ssl, sys, threading, warnings
+import boto3
+from s3writer._s3.watching import watch
+
+loading, forked = threading.Event(), threading.Event()
+load = ssl.SSLContext.load_verify_locations
+
+def slow(*given):
+    load(*given)
+    loading.set()
+    assert forked.wait(60)
+
+ssl.SSLContext.load_verify_locations = slow
+client = boto3.client("s3", region_name="us-east-1")
+watch(client)
+context = client._endpoint.http_session._manager.connection_pool_kw["ssl_context"]
+thread = threading.Thread(target=context.load_verify_locations, args=(sys.argv[1],))
+thread.start()
+assert loading.wait(60)
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads
+child = os.fork()
+forked.set()
+context.load_verify_locations(sys.argv[1])
+if child == 0:
+    os._exit(7)
+thread.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+    command = [sys.executable, "-c", script, str(authorities)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_connections_through_a_proxy_load_the_file_once(tls: Proxy, authorities: Path, loads: list[Any]) -> None:

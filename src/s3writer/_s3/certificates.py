@@ -12,24 +12,27 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from s3writer._fork import in_each_child
+
+#: Connections are made side by side. While one loads a file, the others wait that need it too.
+_lock = threading.Lock()
+
 
 class _LoadOnce:
-    """A TLS context's ``load_verify_locations`` that does nothing if it would load the same as the last time.
-
-    A file that was changed or replaced is loaded again. While one connection loads it, others wait that need it too.
+    """A TLS context's ``load_verify_locations`` that does nothing if it would load the same as the last time. A file
+    that was changed or replaced is loaded again.
     """
 
     def __init__(self, context: Any) -> None:
         self._load = type(context).load_verify_locations
         self._context = weakref.ref(context)  # the context refers to this object, and should die as soon as its client
-        self._lock = threading.Lock()
         self._loaded: object = None
 
     def __call__(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
         found = _identity(cafile), capath, cadata
         if found == self._loaded:
             return
-        with self._lock:
+        with _lock:
             if found != self._loaded:
                 self._load(self._context(), cafile, capath, cadata)
                 self._loaded = found
@@ -58,3 +61,11 @@ def load_once(client: Any) -> None:
 def _prepared(context: Any) -> Any:
     context.load_verify_locations = _LoadOnce(context)
     return context
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread of the parent may have held it
+
+
+in_each_child(_after_fork)
