@@ -20,6 +20,7 @@ import pytest
 from botocore.config import Config
 
 from s3writer import MultipartUploadWriter, NotCommittedError
+from s3writer._s3.certificates import _LoadOnce
 from s3writer._s3.client import default_client
 from s3writer._s3.watching import watch
 from tests.conftest import Running
@@ -164,13 +165,51 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_connections_through_a_proxy_load_the_file_once(tls: Proxy, authorities: Path, loads: list[Any]) -> None:
+@pytest.mark.parametrize("is_used_before", [True, False], ids=["used before", "not used before"])
+def test_connections_through_a_proxy_load_the_file_once(
+    tls: Proxy, authorities: Path, loads: list[Any], is_used_before: bool
+) -> None:
     client = client_of(tls, authorities, proxies={"https": "http://127.0.0.1:9"})
+    session = client._endpoint.http_session
+    if is_used_before:
+        session._get_proxy_manager("http://127.0.0.1:9")
     watch(client)
-    through = client._endpoint.http_session._get_proxy_manager("http://127.0.0.1:9")
+    through = session._get_proxy_manager("http://127.0.0.1:9").connection_pool_kw["ssl_context"]
     for _ in range(2):
-        through.connection_pool_kw["ssl_context"].load_verify_locations(authorities)
+        through.load_verify_locations(authorities)
     assert loads == [authorities]
+
+
+def test_a_client_keeps_tls_contexts_that_were_given_to_it(tls: Proxy, authorities: Path) -> None:
+    client = client_of(tls, authorities)
+    session, given = client._endpoint.http_session, ssl.create_default_context()
+    given.load_verify_locations = load = lambda *_: None  # type: ignore[method-assign]
+    session._get_ssl_context = lambda: given
+    watch(client)
+    through = session._get_proxy_manager("http://127.0.0.1:9").connection_pool_kw["ssl_context"]
+    assert through is given
+    assert through.load_verify_locations is load
+
+
+def test_a_signal_handler_that_waits_for_a_connection_while_another_loads_the_file_does_not_wait_for_ever(
+    tls: Proxy, authorities: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(tls, authorities)
+    watch(client)
+    load = ssl.SSLContext.load_verify_locations
+    handled: list[bool] = []
+
+    def interrupted(*given: Any) -> None:
+        load(*given)
+        if not handled:  # as if a signal came just now
+            handled.append(True)
+            with MultipartUploadWriter(BUCKET, "marker", client=client) as stream:
+                stream.write(b"interrupted")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", interrupted)
+    monkeypatch.setattr(context_of(client), "load_verify_locations", _LoadOnce(context_of(client)))
+    client.delete_object(Bucket=BUCKET, Key="marker")
+    assert handled == [True]
 
 
 def test_other_authorities_are_loaded_and_a_file_that_can_not_be_is_an_error_each_time(

@@ -186,6 +186,16 @@ def test_the_first_large_bytes_of_a_stream_are_kept_if_the_part_has_room_for_the
     assert content(client, key) == b"head" + large
 
 
+def test_many_small_writes_before_it_do_not_change_that(client: Any, key: str) -> None:
+    large, small = data(3 * MIB), bytes(1000)
+    with writer(client, key) as stream:
+        for _ in range(300):
+            stream.write(small)
+        stream.write(large)
+        assert stream._intake._part.copied == 300_000
+    assert content(client, key) == 300 * small + large
+
+
 @pytest.mark.parametrize(("size", "copied"), [(3 * MIB, 3 * MIB), (2 * MIB + 1, 2 * MIB + 1), (2 * MIB, 0)])
 def test_of_the_later_bytes_the_very_long_are_copied(client: Any, key: str, size: int, copied: int) -> None:
     pieces = [data(size, seed=number) for number in range(2)]

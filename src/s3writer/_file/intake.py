@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from s3writer._file.compression import Compression
-from s3writer._upload.part import Part
+from s3writer._upload.part import SHORTEST_KEPT_BYTES, Part
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -59,7 +59,7 @@ class Intake:
         #: The bytes that a dying wrapper has written. Its finaliser may run in the middle of boto, so it must not wait
         #: for S3. The writer's next call takes these bytes.
         self.late: list[bytes] = []
-        #: The length of the last large write; None before the first.
+        #: The length of the last write that was large enough to be kept; None before the first.
         self._last_length: int | None = None
 
     @property
@@ -114,7 +114,9 @@ class Intake:
         limit.
         """
         is_first = self._last_length is None
-        may_keep, self._last_length = is_first or len(view) == self._last_length, len(view)
+        may_keep = is_first or len(view) == self._last_length
+        if len(view) >= SHORTEST_KEPT_BYTES:
+            self._last_length = len(view)
         done = 0
         self._sink.poll()
         while True:

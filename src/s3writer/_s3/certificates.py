@@ -9,33 +9,39 @@ import contextlib
 import os
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from s3writer._fork import in_each_child
-
-#: Connections are made side by side. While one loads a file, the others wait that need it too.
-_lock = threading.Lock()
+#: Nobody waits longer for another connection that loads the file, but loads it, too. Who loads it may never end: a
+#: thread that the parent of a forked child had, or a call that a signal handler has interrupted and waits for.
+_MOST_SECONDS = 1.0
 
 
 class _LoadOnce:
-    """A TLS context's ``load_verify_locations`` that does nothing if it would load the same as the last time. A file
-    that was changed or replaced is loaded again.
+    """A TLS context's ``load_verify_locations`` that does nothing if it would load the same as the last time.
+
+    A file that was changed or replaced is loaded again. While one connection loads it, others wait that need it too.
     """
 
     def __init__(self, context: Any) -> None:
         self._load = type(context).load_verify_locations
         self._context = weakref.ref(context)  # the context refers to this object, and should die as soon as its client
+        self._lock = threading.Lock()
         self._loaded: object = None
 
     def __call__(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
         found = _identity(cafile), capath, cadata
         if found == self._loaded:
             return
-        with _lock:
+        is_mine = self._lock.acquire(timeout=_MOST_SECONDS)
+        try:
             if found != self._loaded:
                 self._load(self._context(), cafile, capath, cadata)
                 self._loaded = found
+        finally:
+            if is_mine:
+                self._lock.release()
 
 
 def _identity(file: Any) -> tuple[int, ...] | None:
@@ -43,7 +49,7 @@ def _identity(file: Any) -> tuple[int, ...] | None:
     if file is None:
         return None
     found = Path(os.fsdecode(file)).stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def load_once(client: Any) -> None:
@@ -53,19 +59,15 @@ def load_once(client: Any) -> None:
     """
     with contextlib.suppress(AttributeError, KeyError):
         session = client._endpoint.http_session
-        _prepared(session._manager.connection_pool_kw["ssl_context"])
-        make, of = type(session)._get_ssl_context, weakref.ref(session)
-        session._get_ssl_context = lambda: _prepared(make(of()))  # when the first connection through a proxy is made
+        for manager in (session._manager, *session._proxy_managers.values()):
+            _prepared(manager.connection_pool_kw["ssl_context"])
+        usual = partial(type(session)._get_ssl_context, weakref.proxy(session))
+        make = vars(session).get("_get_ssl_context", usual)
+        session._get_ssl_context = lambda: _prepared(make())  # called when the first connection through a proxy is made
 
 
 def _prepared(context: Any) -> Any:
-    context.load_verify_locations = _LoadOnce(context)
+    """``context`` itself. If somebody has given it a way of their own to load authorities, it keeps that."""
+    if "load_verify_locations" not in vars(context):
+        context.load_verify_locations = _LoadOnce(context)
     return context
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # a thread of the parent may have held it
-
-
-in_each_child(_after_fork)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 #: The shortest and the longest ``bytes`` object that is kept.
-_SHORTEST_KEPT_BYTES = 512 * 1024
+SHORTEST_KEPT_BYTES = 512 * 1024
 _LONGEST_KEPT_BYTES = 2 * 1024 * 1024
 
 
@@ -91,7 +91,7 @@ class Part:
         memory is more than was copied, free it and keep.
         """
         data = view.obj
-        if type(data) is not bytes or not _SHORTEST_KEPT_BYTES <= len(data) == len(view):
+        if type(data) is not bytes or not SHORTEST_KEPT_BYTES <= len(data) == len(view):
             return False
         if len(data) > _LONGEST_KEPT_BYTES and not is_first:
             return False
