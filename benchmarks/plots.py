@@ -84,9 +84,8 @@ the library, and makes its client. *ending* is the time that the second upload t
 OVER_TLS = """## CPU, over TLS
 
 1 GiB of fresh bytes in writes of 1 MiB, after a small object. Each library sends 8 parts of 8 MiB at once, if it can.
-It verifies the server, and trusts the same authorities as boto3 does without a setting. *sockets* is the floor: as many
-threads write the same bytes straight into TLS sockets. opendal sends checksums only if it is told to, as in the last
-row.
+Each verifies the server, and its file of authorities has all of botocore's. *sockets* is the floor: as many threads
+write the same bytes straight into TLS sockets. opendal sends checksums only if it is told to, as in the last row.
 """
 
 SMALL = """## Small writes

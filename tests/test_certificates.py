@@ -129,7 +129,6 @@ def test_connections_that_are_made_at_once_wait_until_one_has_loaded_the_file(
     assert loads == [str(authorities)]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows forks no process")
 def test_a_process_that_is_forked_while_a_connection_loads_the_file_can_load_it_too(authorities: Path) -> None:
     script = """
 import os, ssl, sys, threading, warnings
@@ -182,8 +181,8 @@ def test_connections_through_a_proxy_load_the_file_once(
 
 def test_a_client_keeps_tls_contexts_that_were_given_to_it(tls: Proxy, authorities: Path) -> None:
     client = client_of(tls, authorities)
-    session, given = client._endpoint.http_session, ssl.create_default_context()
-    given.load_verify_locations = load = lambda *_: None  # type: ignore[method-assign]
+    session, load = client._endpoint.http_session, list
+    given = SimpleNamespace(load_verify_locations=load)
     session._get_ssl_context = lambda: given
     watch(client)
     through = session._get_proxy_manager("http://127.0.0.1:9").connection_pool_kw["ssl_context"]
@@ -252,8 +251,16 @@ def test_nothing_is_sent_to_a_server_that_no_authority_vouches_for(store: Store,
     assert content(store.client(), key) is None
 
 
-@pytest.mark.parametrize("manager", [SimpleNamespace(), SimpleNamespace(connection_pool_kw={})], ids=["none", "empty"])
-def test_a_botocore_that_keeps_its_tls_context_elsewhere_can_be_used_all_the_same(
+@pytest.mark.parametrize(
+    "manager",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(connection_pool_kw={}),
+        SimpleNamespace(connection_pool_kw={"ssl_context": object()}),
+    ],
+    ids=["no settings", "no context", "another context"],
+)
+def test_a_botocore_that_keeps_its_tls_context_elsewhere_or_has_another_kind_can_be_used_all_the_same(
     tls: Proxy, manager: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("botocore.httpsession.PoolManager", lambda **_: manager)

@@ -186,7 +186,7 @@ def test_the_first_large_bytes_of_a_stream_are_kept_if_the_part_has_room_for_the
     assert content(client, key) == b"head" + large
 
 
-def test_many_small_writes_before_it_do_not_change_that(client: Any, key: str) -> None:
+def test_small_writes_before_them_do_not_keep_the_first_large_bytes_from_being_kept(client: Any, key: str) -> None:
     large, small = data(3 * MIB), bytes(1000)
     with writer(client, key) as stream:
         for _ in range(300):

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-#: Nobody waits longer for another connection that loads the file, but loads it, too. Who loads it may never end: a
-#: thread that the parent of a forked child had, or a call that a signal handler has interrupted and waits for.
+#: A connection waits so long for another that loads the file. Then it loads the file itself, for the other may never
+#: end: it may be in a thread that a forked child does not have, or in a call that was interrupted by a signal handler,
+#: which waits for this connection.
 _MOST_SECONDS = 1.0
 
 
@@ -62,12 +63,12 @@ def load_once(client: Any) -> None:
         for manager in (session._manager, *session._proxy_managers.values()):
             _prepared(manager.connection_pool_kw["ssl_context"])
         usual = partial(type(session)._get_ssl_context, weakref.proxy(session))
-        make = vars(session).get("_get_ssl_context", usual)
+        make = session.__dict__.get("_get_ssl_context", usual)
         session._get_ssl_context = lambda: _prepared(make())  # called when the first connection through a proxy is made
 
 
 def _prepared(context: Any) -> Any:
-    """``context`` itself. If somebody has given it a way of their own to load authorities, it keeps that."""
-    if "load_verify_locations" not in vars(context):
-        context.load_verify_locations = _LoadOnce(context)
+    """``context`` itself. If somebody has given it a ``load_verify_locations``, or nobody can, it stays as it is."""
+    with contextlib.suppress(AttributeError):
+        context.__dict__.setdefault("load_verify_locations", _LoadOnce(context))
     return context

@@ -1,4 +1,4 @@
-"""What this package leaves on a client. The event handlers leave the calls of others alone."""
+"""What a writer changes on a client that it uses. The event handlers leave the calls of others alone."""
 
 import weakref
 from typing import Any
